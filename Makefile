@@ -1,0 +1,40 @@
+# `make help` lists what can be asked for.
+SHELL  := bash
+PYTHON ?= $(shell command -v python3.11 || echo python3)
+PRESET ?= quick
+DATA   ?=
+BUILD  ?= $(CURDIR)/_build
+CORES  ?= all
+VENV   := $(CURDIR)/.venv
+STAMP  := $(VENV)/.installed
+export SEMQUANT_BUILD := $(BUILD)
+export SEMQUANT_DATA  := $(DATA)
+
+.PHONY: book test lab clean help install
+
+help: ## list the targets
+	@echo "make <target> [PRESET=quick] [DATA=folder of real photographs] [CORES=all]"; \
+	sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 12
+
+install: $(STAMP) ## make the virtual environment .venv that the other targets use (about 6 GB)
+
+$(STAMP): pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "python: $(PYTHON) is not installed; accepted: Python 3.11 (make PYTHON=...)" >&2; exit 1; }
+	@free=$$(df -Pk . | awk 'NR==2 {print int($$4/1048576)}'); [ -d $(VENV)/lib ] || [ $$free -ge 8 ] || \
+	  { echo "disk: $$free GB are free here, the virtual environment needs 8 GB while it is made (6 GB after)" >&2; exit 1; }
+	@[ -x $(VENV)/bin/python ] || $(PYTHON) -m venv $(VENV)
+	@echo "installing into .venv (some minutes, about 6 GB)"
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[book,test]'
+	@touch $@
+
+book: $(STAMP) ## run the experiments and build the book (PRESET=quick: about 19 minutes on 2 cores)
+	@$(VENV)/bin/semquant book --preset $(PRESET) --cores $(CORES) --data "$(DATA)"
+
+test: $(STAMP) ## run every test, the whole chain in the smoke preset included
+	@OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n auto --dist loadfile
+
+lab: $(STAMP) ## open JupyterLab on the notebooks
+	@$(VENV)/bin/jupyter lab book
+
+clean: ## remove everything generated (results, executed notebooks, HTML), not .venv
+	rm -rf $(BUILD) .snakemake

@@ -1,0 +1,37 @@
+"""Explaining neural networks semantically and quantitatively.
+
+    from semquant import distill, FilterConcepts, OutputConcepts
+
+    explainer = distill(model, concepts=FilterConcepts("features.10", rectified=True),
+                        images=loader, target=281)
+    explanation = explainer.explain(images)
+    explanation.contributions, explanation.bias, explanation.residual, explanation.top(3)
+"""
+
+from importlib import import_module
+
+_WHERE = {
+    "Explainer": "explainers",
+    "Explanation": "explanation",
+    "FilterConcepts": "concepts",
+    "FittedExplainer": "distillation",
+    "InputError": "checks",
+    "Measured": "concepts",
+    "OutputConcepts": "concepts",
+    "distill": "distillation",
+    "distill_measured": "distillation",
+    "grad_cam": "explanation",
+}
+
+__all__ = sorted(_WHERE)
+
+
+def __getattr__(name: str):
+    """Load a public name when it is first used, so that importing the package stays quick."""
+    if name not in _WHERE:
+        raise AttributeError(f"module 'semquant' has no attribute {name!r}")
+    return getattr(import_module(f"semquant.{_WHERE[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_WHERE})

@@ -1,0 +1,142 @@
+"""The command `semquant`: the jobs that the workflow runs, and a strict way to run a notebook."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from semquant.checks import InputError
+
+__all__ = ["main"]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="semquant", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+
+    def job(name: str, help: str, *, architecture: bool = False) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=help)
+        sub.add_argument("--preset", default="quick", help="a file in book/presets (default quick)")
+        sub.add_argument("--category", default="dog", help="target category (default dog)")
+        if architecture:
+            sub.add_argument("--architecture", required=True, help="alexnet, vgg_m, vgg_s, vgg16")
+            sub.add_argument("--seed", type=int, default=0, help="seed of the performer (default 0)")
+        return sub
+
+    job("draw", "draw the images of a category")
+    performer = job("performer", "train a performer", architecture=True)
+    performer.add_argument("--without-filter-loss", action="store_true",
+                           help="train it without the filter loss, as a control")
+    job("explainers", "fit all explainers of a performer", architecture=True)
+
+    faces = commands.add_parser("faces", help="the jobs of Experiment 2")
+    faces.add_argument("step", help="draw, performer, survey, explainers, selection")
+    faces.add_argument("--preset", default="quick", help="a file in book/presets (default quick)")
+    faces.add_argument("--target", default="Attractive",
+                       help="attribute that is explained (default Attractive)")
+    faces.add_argument("--seed", type=int, default=0, help="seed of the performer (default 0)")
+
+    notebook = commands.add_parser("notebook", help="execute a notebook with parameters")
+    notebook.add_argument("source", type=Path)
+    notebook.add_argument("output", type=Path)
+    notebook.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"),
+                          dest="parameters", help="a parameter; may be given again")
+
+    from semquant.sources import add_parser
+
+    add_parser(commands)
+
+    site = commands.add_parser("site", help="build the book from executed notebooks")
+    site.add_argument("executed", type=Path)
+    site.add_argument("html", type=Path)
+
+    book = commands.add_parser("book", help="run what is missing and build the book")
+    book.add_argument("--preset", default="quick", help="a file in book/presets (default quick)")
+    book.add_argument("--cores", default="all", help="how many cores to use (default all)")
+    book.add_argument("--data", default="", help="folder of real photographs")
+    book.add_argument("--target", default="all", help="a rule of the Snakefile (default all)")
+    return parser
+
+
+def _run(arguments: argparse.Namespace) -> str:
+    """Do what was asked and return the line to say at the end."""
+    # imported here: each command loads only what it needs, and --help answers at once
+    if arguments.command == "notebook":
+        from semquant.notebooks import execute
+
+        return f"wrote {execute(arguments.source, arguments.output, dict(arguments.parameters))}"
+    if arguments.command == "data":
+        from semquant.sources import run
+
+        return run(arguments)
+    if arguments.command == "site":
+        from semquant import site
+
+        staged = site.stage(arguments.executed, arguments.html.with_name("site"))
+        return f"the book is {site.build(staged, arguments.html)}"
+
+    if arguments.command == "book":
+        from semquant.workflow import make_book
+
+        return make_book(arguments.preset, cores=arguments.cores, data=arguments.data,
+                         target=arguments.target)
+
+    from semquant.checks import number, one_of
+    from semquant.settings import ARCHITECTURES, CATEGORIES, load_settings
+
+    settings = load_settings(arguments.preset)
+    if arguments.command == "faces":
+        return _faces(arguments, settings)
+    one_of("category", arguments.category, CATEGORIES)
+    if arguments.command == "draw":
+        from semquant import experiment1
+
+        return experiment1.make_data(settings, arguments.category)
+    one_of("architecture", arguments.architecture, ARCHITECTURES)
+    number("seed", arguments.seed, 0, integer=True)
+    from semquant import experiment1
+
+    what = (settings, arguments.architecture, arguments.category, arguments.seed)
+    if arguments.command == "performer":
+        return experiment1.make_performer(*what, filter_loss=not arguments.without_filter_loss)
+    return experiment1.make_explainers(*what)
+
+
+def _faces(arguments: argparse.Namespace, settings) -> str:
+    """Do a job of Experiment 2."""
+    from semquant.checks import number, one_of
+
+    one_of("step", arguments.step, ("draw", "performer", "survey", "explainers", "selection"))
+    number("seed", arguments.seed, 0, integer=True)
+    from semquant import experiment2, selection
+
+    experiment2.target_index(arguments.target)
+    if arguments.step == "draw":
+        return experiment2.make_data(settings)
+    if arguments.step == "performer":
+        return experiment2.make_performer(settings, arguments.seed)
+    if arguments.step == "survey":
+        made = (make(settings, arguments.seed)
+                for make in (experiment2.make_surveys, experiment2.make_flips))
+        return "; ".join(made)
+    make = {"explainers": experiment2.make_explainers, "selection": selection.make_selection}
+    return make[arguments.step](settings, arguments.target, arguments.seed)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line and return its exit status: 0, 1 for input it can't use, 2 for usage."""
+    arguments = _parser().parse_args(argv)
+    try:
+        print(f"semquant: {_run(arguments)}", file=sys.stderr)
+    except InputError as error:
+        print(f"semquant: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("semquant: stopped", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

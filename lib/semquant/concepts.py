@@ -1,0 +1,478 @@
+"""Visual concepts and their values y: a layer's filters (Case 1) or other outputs (Case 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor, nn
+
+from semquant import priors
+from semquant.checks import InputError, number, one_of
+from semquant.tensors import check_finite, check_shapes
+
+__all__ = [
+    "FilterConcepts",
+    "Measured",
+    "OutputConcepts",
+    "Outputs",
+    "evaluation",
+    "image_batches",
+    "measure_batches",
+    "survey_batches",
+]
+
+
+@dataclass
+class Measured:
+    """What one pass over B images gives.
+
+    Attributes
+    ----------
+    x : tensor (B, C, H, W)
+        The map that the explainer reads.
+    y : tensor (B, n)
+        Values of the concepts.
+    yhat : tensor (B,)
+        The performer's scores (logits).
+    w : tensor (B, n) or None
+        Prior weights; None where none were asked for.
+    """
+
+    x: Tensor
+    y: Tensor
+    yhat: Tensor
+    w: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.yhat)
+
+    def __getitem__(self, index) -> Measured:
+        """The images of an index: a slice, or a tensor of numbers or of booleans."""
+        return self._each(lambda tensor: tensor[index])
+
+    def to(self, device: torch.device | str) -> Measured:
+        """The same on another device."""
+        return self._each(lambda tensor: tensor.to(device))
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Measured:
+        values = (getattr(self, field.name) for field in fields(self))
+        return Measured(*(None if value is None else change(value) for value in values))
+
+    @classmethod
+    def join(cls, parts: list[Measured]) -> Measured:
+        """One after the other."""
+        columns = zip(*([getattr(part, field.name) for field in fields(cls)] for part in parts))
+        return cls(*(None if column[0] is None else torch.cat(column) for column in columns))
+
+
+@contextmanager
+def evaluation(model: object) -> Iterator[None]:
+    """Evaluation mode for a while; afterwards each submodule is in the mode it was in.
+
+    Anything that is no module is let through.
+    """
+    modes = [(m, m.training) for m in model.modules()] if isinstance(model, nn.Module) else []
+    try:
+        for module, _ in modes:
+            module.training = False
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def _layer(model: nn.Module, name: str, field: str) -> nn.Module:
+    if not isinstance(model, nn.Module):
+        raise InputError(f"model: {type(model).__name__} is not a torch.nn.Module")
+    return dict(model.named_modules())[one_of(field, name, [n for n, _ in model.named_modules()])]
+
+
+def _forward(
+    model: nn.Module, images: Tensor, leaf: str, read: str | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Run a model once with one layer's output replaced by a detached leaf.
+
+    The parameters are replaced by detached ones for the pass, so that no graph is built below the
+    leaf, and no gradient of theirs is computed above it.
+
+    Returns
+    -------
+    outputs (B, K), the leaf, and what the layer `read` gave (the leaf where it is None)
+    """
+    seen: dict[str, Tensor] = {}
+
+    def keep(field: str, name: str, replace: bool):
+        def hook(module, inputs, output):
+            if field in seen:
+                raise InputError(
+                    f"{field}: {name!r} runs more than once in a pass, choose one that runs once"
+                )
+            if not isinstance(output, Tensor):
+                raise InputError(
+                    f"{field}: {name!r} gives a {type(output).__name__}, not a tensor"
+                )
+            # copies: the next layer may work in place
+            seen[field] = output.detach().clone().requires_grad_(replace)
+            return seen[field] * 1 if replace else None
+
+        return hook
+
+    hooks = []
+    try:
+        hooks.append(_layer(model, leaf, "layer").register_forward_hook(keep("layer", leaf, True)))
+        if read is not None:
+            hook = keep("map", read, False)
+            hooks.append(_layer(model, read, "map").register_forward_hook(hook))
+        state = {name: tensor.detach() for name, tensor in model.named_parameters()}
+        with evaluation(model), torch.enable_grad():
+            outputs = torch.func.functional_call(model, state, (images.detach().clone(),))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    for field, name in (("layer", leaf), ("map", read)):
+        if name is not None and field not in seen:
+            raise InputError(f"{field}: {name!r} does not run in a pass of this model")
+    if isinstance(outputs, Tensor) and outputs.ndim == 1:
+        outputs = outputs[:, None]  # (B,) -> (B, 1)
+    check_shapes(images=(images, "B C H W"), **{"the model's output": (outputs, "B K")})
+    check_finite(**{"the model's output": outputs})
+    return outputs, seen["layer"], seen.get("map", seen["layer"])
+
+
+def _check_target(target: int, outputs: Tensor) -> int:
+    number("target", target, 0, outputs.shape[1] - 1, integer=True)
+    return target
+
+
+class FilterConcepts:
+    """Case 1: each filter of a layer is a concept (section 3.1, equation (5)).
+
+    Parameters
+    ----------
+    layer : str
+        Name of the layer in ``model.named_modules()`` whose output is x (B, n, H, W), e.g.
+        ``"mask"`` for the book's performers or ``"features.10"`` for torchvision's AlexNet.
+    rectified : bool
+        Whether y sums max(x, 0) rather than the signed x. A layer that is neither masked nor
+        rectified has large negative sums that never reach the score: take True there.
+    positions : {"all", "active"}
+        Where the prior's sum runs, see `semquant.priors.jacobian_from_gradient`.
+    clip : bool
+        Whether negative prior weights become 0 (section 4.1).
+
+    Notes
+    -----
+    The supplement puts the mask between conv layer and ReLU and takes the mask's output as x: so x
+    is signed here, and g reads it signed whatever `rectified` says.
+    """
+
+    prior = "jacobian"
+    loss = "cross_entropy"
+    beta = 10.0
+
+    def __init__(
+        self, layer: str, rectified: bool = False, positions: str = "all", clip: bool = True
+    ) -> None:
+        self.layer = layer
+        self.rectified = bool(rectified)
+        self.positions = one_of("positions", positions, priors.POSITIONS)
+        self.clip = bool(clip)
+
+    def names(self, n: int) -> list[str]:
+        """What the concepts are called."""
+        return [f"filter {i}" for i in range(n)]
+
+    @torch.enable_grad()
+    def measure(
+        self, model: nn.Module, images: Tensor, target: int, prior: str = "jacobian", seed: int = 0
+    ) -> Measured:
+        """Measure x, y, yhat and w in one pass; model and images are left as they were.
+
+        Parameters
+        ----------
+        model : Module
+            images (B, C, H, W) -> logits (B, K) or (B,). It is run in evaluation mode.
+        images : tensor (B, C, H, W)
+            On the model's device.
+        target : int
+            Which output is yhat.
+        prior : {"jacobian", "uniform", "permuted", "none"}
+            ``"none"`` saves the backward pass.
+        seed : int
+            For ``"permuted"``.
+
+        Returns
+        -------
+        Measured
+            Detached tensors.
+
+        Raises
+        ------
+        InputError
+            If the layer is unknown, doesn't run exactly once or gives no map, if the target is no
+            output, or an output is NaN.
+        """
+        one_of("prior", prior, (self.prior, *priors.CONTROLS[1:]))
+        outputs, x, _ = _forward(model, images, self.layer)
+        check_shapes(images=(images, "B c h w"), **{f"output of {self.layer}": (x, "B n H W")})
+        yhat = outputs[:, _check_target(target, outputs)]
+        w = None
+        if prior != "none":
+            if not yhat.requires_grad:
+                raise InputError(f"layer: the score does not depend on {self.layer!r}")
+            # one backward pass serves all images, since they don't influence each other
+            (gradient,) = torch.autograd.grad(yhat.sum(), x)
+            w = priors.jacobian_from_gradient(gradient, x.detach(), self.clip, self.positions)
+            check_finite(w=w)
+            w = priors.control("measured" if prior == self.prior else prior, w, seed)
+        x = x.detach()
+        y = (x.clamp_min(0) if self.rectified else x).sum(dim=(2, 3))  # (B, n, H, W) -> (B, n)
+        return Measured(x, y, yhat.detach(), w)
+
+
+@dataclass
+class Outputs:
+    """What one pass over B images gives to explain any of a model's K outputs by the others.
+
+    Attributes
+    ----------
+    x : tensor (B, C, H, W)
+        The map that the explainer reads.
+    scores : tensor (B, K)
+        All outputs (logits).
+    products : tensor (B, K, K) or None
+        Inner products of the outputs' derivatives, see `semquant.priors.gram`.
+    """
+
+    x: Tensor
+    scores: Tensor
+    products: Tensor | None = None
+
+    def about(self, target: int, among: Sequence[int] | None = None) -> Measured:
+        """Return the measurements for one target.
+
+        Parameters
+        ----------
+        target : int
+            Which output is yhat.
+        among : sequence of int, optional
+            Which outputs are the concepts, in their order; all others by default.
+
+        Raises
+        ------
+        InputError
+            If an output doesn't exist, is there twice, or is the target itself.
+        """
+        k = self.scores.shape[1]
+        number("target", target, 0, k - 1, integer=True)
+        others = [i for i in range(k) if i != target]
+        among = others if among is None else list(among)
+        for i in among:
+            number("concepts", i, 0, k - 1, integer=True)
+            if i == target:
+                raise InputError(f"concepts: {i} is the target itself")
+        if not among or len(set(among)) < len(among):
+            raise InputError("concepts: none were given" if not among else
+                             "concepts: one of them is given twice")
+        w = None
+        if self.products is not None:
+            w = priors.taylor_from_gram(self.products, target)[:, [others.index(i) for i in among]]
+            check_finite(w=w)
+        return Measured(self.x, self.scores[:, among], self.scores[:, target], w)
+
+    def to(self, device: torch.device | str) -> Outputs:
+        """The same on another device."""
+        values = (self.x, self.scores, self.products)
+        return Outputs(*(None if value is None else value.to(device) for value in values))
+
+
+class OutputConcepts:
+    """Case 2: the other outputs of a model are the concepts that explain one of them.
+
+    Parameters
+    ----------
+    shared : str
+        Name of the layer whose output (B, d) all outputs share; the prior's derivatives are taken
+        there. The paper's is the first fully connected layer.
+    layer : str
+        Name of the layer whose map (B, C, H, W) the explainer reads.
+    outputs : list of str, optional
+        Names of all K outputs.
+
+    Notes
+    -----
+    The derivatives have a closed form where everything behind `shared` is linear layers, ReLUs and
+    dropout of one Sequential (which is checked by running them); otherwise autograd computes them.
+    """
+
+    prior = "taylor"
+    loss = "l2"
+    beta = 0.2
+
+    def __init__(self, shared: str, layer: str, outputs: list[str] | None = None) -> None:
+        self.shared, self.layer, self.outputs = shared, layer, outputs
+
+    def names(self, n: int, target: int | None = None) -> list[str]:
+        """What the concepts are called, the target left out."""
+        names = self.outputs or [f"output {k}" for k in range(n + 1)]
+        return [name for k, name in enumerate(names) if k != target][:n]
+
+    @torch.enable_grad()
+    def survey(self, model: nn.Module, images: Tensor, prior: bool = True) -> Outputs:
+        """Measure x, all outputs and, with `prior`, what the priors of all targets need."""
+        outputs, leaf, x = _forward(model, images, self.shared, self.layer)
+        check_shapes(images=(images, "B c h w"), **{f"output of {self.shared}": (leaf, "B d")},
+                     **{f"output of {self.layer}": (x, "B C H W")})
+        products = None
+        if prior:
+            products = priors.gram(self._jacobian(model, leaf, outputs))
+            check_finite(products=products)
+        return Outputs(x.detach(), outputs.detach(), products)
+
+    def _jacobian(self, model: nn.Module, leaf: Tensor, outputs: Tensor) -> Tensor:
+        """Derivatives of all outputs by the shared layer's output, (B, K, d)."""
+        parent, _, position = self.shared.rpartition(".")
+        tail = model.get_submodule(parent) if parent else model
+        if isinstance(tail, nn.Sequential) and position.isdigit():
+            tail = tail[int(position) + 1 :]
+            if priors.linear_layers(tail) and leaf.ndim == 2:
+                with torch.no_grad(), evaluation(tail):
+                    same = torch.equal(tail(leaf), outputs)
+                if same:
+                    return priors.jacobian_closed_form(tail, leaf.detach())
+        images, k = outputs.shape
+        each = torch.eye(k, device=outputs.device, dtype=outputs.dtype)[:, None, :]
+        (jacobian,) = torch.autograd.grad(
+            outputs, leaf, each.expand(k, images, k), is_grads_batched=True
+        )  # (K, B, d)
+        return jacobian.transpose(0, 1)
+
+    def measure(
+        self, model: nn.Module, images: Tensor, target: int, prior: str = "taylor", seed: int = 0
+    ) -> Measured:
+        """As `FilterConcepts.measure`; y are the other outputs' logits (B, K - 1)."""
+        one_of("prior", prior, (self.prior, *priors.CONTROLS[1:]))
+        measured = self.survey(model, images, prior != "none").about(target)
+        measured.w = priors.control("measured" if prior == self.prior else prior, measured.w, seed)
+        return measured
+
+
+def image_batches(images: Tensor | Iterable, batch_size: int = 64) -> Iterator[Tensor]:
+    """Batches of images from a tensor (N, C, H, W), or from a loader.
+
+    A loader gives batches of images, or tuples whose first item they are. Its order has to be the
+    same each time, if results are to be matched with images.
+    """
+    number("batch_size", batch_size, 1, integer=True)
+    if isinstance(images, Tensor):
+        yield from images.split(batch_size)
+        return
+    if not isinstance(images, Iterable):
+        raise InputError(f"images: {type(images).__name__} is neither a tensor nor a loader")
+    for batch in images:
+        yield batch[0] if isinstance(batch, (tuple, list)) else batch
+
+
+def measure_batches(
+    concepts: FilterConcepts | OutputConcepts,
+    model: nn.Module,
+    images: Tensor | Iterable,
+    target: int,
+    prior: str | None = None,
+    *,
+    batch_size: int = 64,
+    prepare: Callable[[Tensor], Tensor] | None = None,
+    device: torch.device | str | None = None,
+    store: torch.device | str = "cpu",
+    seed: int = 0,
+) -> Measured:
+    """Measure many images, a batch at a time.
+
+    Parameters
+    ----------
+    concepts, model, target, prior, seed
+        As in `FilterConcepts.measure`; the prior defaults to the one of these concepts.
+    images : tensor (N, C, H, W) or loader
+        See `image_batches`.
+    batch_size : int
+        For a tensor of images; a loader has its own.
+    prepare : callable, optional
+        Applied to each batch on the device, e.g. the normalisation of images stored as bytes.
+    device : device, optional
+        Where the model runs. It is moved there and back; by default it runs where it is.
+    store : device
+        Where the results are kept.
+
+    Returns
+    -------
+    Measured
+        Of all images, in their order.
+    """
+    prior = concepts.prior if prior is None else prior
+    parts = _each_batch(
+        lambda batch: concepts.measure(model, batch, target, prior, seed), concepts.layer, model,
+        images, batch_size, prepare, device, store,
+    )
+    return Measured.join(parts)
+
+
+def survey_batches(
+    concepts: OutputConcepts,
+    model: nn.Module,
+    images: Tensor | Iterable,
+    prior: bool = True,
+    *,
+    batch_size: int = 64,
+    prepare: Callable[[Tensor], Tensor] | None = None,
+    device: torch.device | str | None = None,
+    store: torch.device | str = "cpu",
+) -> Outputs:
+    """Survey many images, a batch at a time: one pass serves every target.
+
+    Parameters
+    ----------
+    concepts, model, prior
+        As in `OutputConcepts.survey`.
+    images, batch_size, prepare, device, store
+        As in `measure_batches`.
+
+    Returns
+    -------
+    Outputs
+        Of all images, in their order.
+    """
+    parts = _each_batch(
+        lambda batch: concepts.survey(model, batch, prior), concepts.layer, model,
+        images, batch_size, prepare, device, store,
+    )
+    products = torch.cat([part.products for part in parts]) if prior else None
+    return Outputs(torch.cat([part.x for part in parts]),
+                   torch.cat([part.scores for part in parts]), products)
+
+
+def _each_batch(
+    measure: Callable[[Tensor], Measured | Outputs], layer: str, model: nn.Module,
+    images: Tensor | Iterable, batch_size: int, prepare: Callable[[Tensor], Tensor] | None,
+    device: torch.device | str | None, store: torch.device | str,
+) -> list:
+    """What `measure` gives for each batch, with the model on a device for as long as it takes."""
+    _layer(model, layer, "layer")  # a wrong name is told before anything is moved
+    home = next((tensor.device for tensor in model.parameters()), torch.device("cpu"))
+    device = home if device is None else torch.device(device)
+    parts = []
+    try:
+        if device != home:
+            model.to(device)
+        for batch in image_batches(images, batch_size):
+            batch = batch.to(device)
+            batch = prepare(batch) if prepare is not None else batch
+            parts.append(measure(batch).to(store))
+    finally:
+        if device != home:
+            model.to(home)
+    if not parts:
+        raise InputError("images: none were given")
+    return parts

@@ -1,0 +1,207 @@
+"""The network g that estimates the concepts' weights alpha from a feature map (equation (2))."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
+
+from semquant.checks import InputError, number, one_of
+from semquant.tensors import check_finite, check_shapes
+
+__all__ = ["DEPTHS", "REDUCTIONS", "Explainer", "starting_scale"]
+
+#: Sizes of g; the paper's is 152.
+DEPTHS = ("small", 18, 34, 50, 101, 152)
+
+#: What is done where g's body doesn't end in a single position.
+REDUCTIONS = ("mean", "conv")
+
+_BLOCKS = {
+    18: (BasicBlock, [2, 2, 2, 2]),
+    34: (BasicBlock, [3, 4, 6, 3]),
+    50: (Bottleneck, [3, 4, 6, 3]),
+    101: (Bottleneck, [3, 4, 23, 3]),
+    152: (Bottleneck, [3, 8, 36, 3]),
+}
+
+
+def _resnet(channels: int, depth: int, stem_stride: int) -> tuple[nn.Sequential, int]:
+    """torchvision's ResNet on a map: neither its first max-pool nor its last average-pool."""
+    block, layers = _BLOCKS[depth]
+    net = ResNet(block, layers)
+    stem = nn.Conv2d(channels, 64, kernel_size=7, stride=stem_stride, padding=3, bias=False)
+    nn.init.kaiming_normal_(stem.weight, mode="fan_out", nonlinearity="relu")
+    body = nn.Sequential(stem, net.bn1, net.relu, net.layer1, net.layer2, net.layer3, net.layer4)
+    return body, 512 * block.expansion
+
+
+def _small(channels: int, stem_stride: int, width: int = 32) -> tuple[nn.Sequential, int]:
+    """Two residual blocks, cheap enough for a CPU."""
+
+    def block(inputs: int, outputs: int, stride: int) -> BasicBlock:
+        shortcut = nn.Sequential(
+            nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs)
+        )
+        return BasicBlock(inputs, outputs, stride, shortcut)
+
+    body = nn.Sequential(
+        nn.Conv2d(channels, width, 3, stem_stride, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(),
+        block(width, width, 2), block(width, 2 * width, 2),
+    )  # fmt: skip
+    for module in body.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    return body, 2 * width
+
+
+class Explainer(nn.Module):
+    r"""g and b of the additive explainer, :math:`\hat y \approx \sum_i \alpha_i y_i + b`.
+
+    A ResNet reads the performer's map x; its last layer is a convolution with n outputs.
+
+    Parameters
+    ----------
+    channels : int
+        Channels of the map x.
+    n : int
+        Number of concepts.
+    map_size : int or (int, int)
+        Height and width of x.
+    depth : {"small", 18, 34, 50, 101, 152}
+        ``"small"`` is two of torchvision's basic blocks on a 3x3 stem; the others are its ResNets
+        without the first max-pool and the last average-pool.
+    positive : bool
+        Whether alpha = softplus(output) >= 0; otherwise alpha is free.
+    scale : float
+        A fixed factor on alpha, see `starting_scale`; 1 is the paper read literally.
+    bias : float
+        Where the global learned scalar b starts, in score units.
+    reduction : {"mean", "conv"}
+        What is done where the body ends in more than one position (a 17 x 17 map ends 2 x 2): the
+        last layer's outputs are averaged, or its kernel is as large as what is left.
+    stem_stride : {1, 2}
+        Stride of the first convolution; 2 is ResNet's.
+    last_std : float, optional
+        Standard deviation of the last layer's initial weights; by default torch's own.
+    last_bias : float
+        Its initial biases: what alpha starts from is softplus of this, or this.
+
+    Raises
+    ------
+    InputError
+        If a setting is not one of those accepted.
+
+    Notes
+    -----
+    The paper gives neither the reduction, nor initialisation and batch norm of g, nor a scale.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        n: int,
+        map_size: int | tuple[int, int],
+        depth: str | int = "small",
+        positive: bool = True,
+        scale: float = 1.0,
+        bias: float = 0.0,
+        *,
+        reduction: str = "mean",
+        stem_stride: int = 2,
+        last_std: float | None = None,
+        last_bias: float = 0.0,
+    ) -> None:
+        super().__init__()
+        number("channels", channels, 1, integer=True)
+        number("n", n, 1, integer=True)
+        height, width = map_size if isinstance(map_size, (tuple, list)) else (map_size, map_size)
+        number("map_size", height, 1, integer=True)
+        number("map_size", width, 1, integer=True)
+        one_of("depth", depth, DEPTHS)
+        one_of("reduction", reduction, REDUCTIONS)
+        one_of("stem_stride", stem_stride, (1, 2))
+        number("last_bias", last_bias)
+        number("bias", bias)
+        if not number("scale", scale, 0) > 0:
+            raise InputError(f"scale: {scale!r} is not above 0")
+        #: What builds this module again: ``Explainer(**settings)``.
+        self.settings = dict(
+            channels=channels, n=n, map_size=(height, width), depth=depth, positive=positive,
+            scale=scale, bias=bias, reduction=reduction, stem_stride=stem_stride,
+            last_std=last_std, last_bias=last_bias,
+        )  # fmt: skip
+        self.positive = positive
+        if depth == "small":
+            self.body, features = _small(channels, stem_stride)
+        else:
+            self.body, features = _resnet(channels, depth, stem_stride)
+        left = (1, 1)
+        if reduction == "conv":
+            with torch.no_grad():  # the size that the body leaves of such a map
+                left = copy.deepcopy(self.body).eval()(torch.zeros(1, channels, height, width))
+                left = tuple(left.shape[2:])
+        self.last = nn.Conv2d(features, n, kernel_size=left)
+        if last_std is not None:
+            nn.init.normal_(self.last.weight, std=number("last_std", last_std, 0))
+        nn.init.constant_(self.last.bias, last_bias)
+        self.register_buffer("scale", torch.tensor(float(scale)))
+        self.bias = nn.Parameter(torch.tensor(float(bias)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """alpha (B, n) for maps x (B, channels, H, W), at least single precision."""
+        channels, (height, width) = self.settings["channels"], self.settings["map_size"]
+        if x.ndim != 4 or tuple(x.shape[1:]) != (channels, height, width):
+            raise InputError(
+                f"x: shape {tuple(x.shape)} is not (B, {channels}, {height}, {width})"
+            )
+        out = self.last(self.body(x)).mean(dim=(2, 3))  # (B, n, h, w) -> (B, n)
+        out = out.float() if out.dtype in (torch.float16, torch.bfloat16) else out
+        return self.scale * (F.softplus(out) if self.positive else out)
+
+    def explain(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """alpha (B, n) and the explained score sum_i alpha_i y_i + b, (B,)."""
+        alpha = self(x)
+        check_shapes(alpha=(alpha, "B n"), y=(y, "B n"))
+        return alpha, (alpha * y).sum(dim=1) + self.bias
+
+
+def starting_scale(explainer: Explainer, x: Tensor, y: Tensor, yhat: Tensor) -> float:
+    r"""The scale at which the sum of contributions starts as large as the scores vary.
+
+    .. math:: s = \mathrm{std}(\hat y) / \sqrt{\mathrm{mean}\,(\sum_i \alpha^0_i y_i)^2}
+
+    with :math:`\alpha^0` what the freshly initialised g gives at scale 1, on these images.
+
+    Parameters
+    ----------
+    explainer : Explainer
+        Not trained yet. Left unchanged, its running statistics included.
+    x : tensor (B, channels, H, W)
+    y : tensor (B, n)
+    yhat : tensor (B,)
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    InputError
+        If there are fewer than two images, all scores are equal, or the sums are all 0.
+    """
+    check_shapes(x=(x, "B C H W"), y=(y, "B n"), yhat=(yhat, "B"))
+    check_finite(x=x, y=y, yhat=yhat)
+    if len(yhat) < 2:
+        raise InputError(f"yhat: {len(yhat)} images, at least 2 are needed")
+    with torch.no_grad():
+        alpha = copy.deepcopy(explainer).train()(x) / explainer.scale
+        size = float((alpha * y).sum(dim=1).square().mean().sqrt())
+    spread = float(yhat.std())
+    if spread == 0 or size == 0:
+        what = "yhat: all scores are equal" if spread == 0 else "y: the contributions sum to 0"
+        raise InputError(f"{what} on these images, no scale can be chosen")
+    return spread / size

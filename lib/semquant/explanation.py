@@ -1,0 +1,205 @@
+"""An explanation of scores: what each concept contributes, and what is left unexplained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from semquant.checks import InputError, number, one_of
+from semquant.concepts import evaluation
+from semquant.tensors import check_shapes
+
+__all__ = ["UNASSIGNED", "Explanation", "Reason", "grad_cam"]
+
+#: The name of the group of concepts that belong to no group.
+UNASSIGNED = "unassigned"
+
+
+class Reason(NamedTuple):
+    """One concept's part in one image's score."""
+
+    index: int
+    name: str
+    contribution: float  # alpha_i y_i, in score units
+    share: float  # |alpha_i y_i| / sum_j |alpha_j y_j|
+
+
+@dataclass
+class Explanation:
+    r"""An additive explanation of B scores, :math:`\hat y \approx \sum_i \alpha_i y_i + b` (eq. 1).
+
+    Attributes
+    ----------
+    yhat : tensor (B,)
+        The performer's scores.
+    y, alpha : tensor (B, n)
+        Values and weights of the concepts.
+    bias : float
+        b, the same for all images.
+    names : list of str, optional
+        What the n concepts are called.
+    """
+
+    yhat: Tensor
+    y: Tensor
+    alpha: Tensor
+    bias: float
+    names: Sequence[str] | None = None
+
+    def __post_init__(self) -> None:
+        n = check_shapes(yhat=(self.yhat, "B"), y=(self.y, "B n"), alpha=(self.alpha, "B n"))["n"]
+        self.bias = float(self.bias)
+        self.names = [f"concept {i}" for i in range(n)] if self.names is None else list(self.names)
+        if len(self.names) != n:
+            raise InputError(f"names: {len(self.names)} names for {n} concepts")
+
+    def __len__(self) -> int:
+        return len(self.yhat)
+
+    def __getitem__(self, index) -> Explanation:
+        """The images of an index: a slice, or a tensor of numbers or of booleans."""
+        return Explanation(
+            self.yhat[index], self.y[index], self.alpha[index], self.bias, self.names
+        )
+
+    @property
+    def contributions(self) -> Tensor:
+        """alpha_i y_i of each concept, (B, n), in score units."""
+        return self.alpha * self.y
+
+    @property
+    def total(self) -> Tensor:
+        """The explained score, sum_i alpha_i y_i + b, (B,)."""
+        return self.contributions.sum(dim=1) + self.bias
+
+    @property
+    def residual(self) -> Tensor:
+        """What the concepts don't explain, yhat minus the explained score, (B,)."""
+        return self.yhat - self.total
+
+    @property
+    def shares(self) -> Tensor:
+        """The paper's c_i = |alpha_i y_i| / sum_j |alpha_j y_j|, (B, n); 0 where nothing is."""
+        size = self.contributions.abs()
+        return size / size.sum(dim=1, keepdim=True).clamp_min(torch.finfo(size.dtype).tiny)
+
+    def top(self, k: int | None = None, share: float | None = None) -> list[list[Reason]]:
+        """The most important reasons of each image, largest contribution in size first.
+
+        Parameters
+        ----------
+        k : int, optional
+            At most so many.
+        share : float, optional
+            Only as many as are needed to reach this part (0 to 1) of the sum of all contributions
+            in size. The paper doesn't say which bars it calls the most important reasons.
+
+        Returns
+        -------
+        list of list of Reason
+            For each image; contributions of exactly 0 are no reasons.
+        """
+        n = len(self.names)
+        k = n if k is None else number("k", k, 1, integer=True)
+        share = 1.0 if share is None else number("share", share, 0, 1)
+        values = self.contributions.detach().double().cpu()
+        shares = values.abs() / values.abs().sum(dim=1, keepdim=True).clamp_min(1e-300)
+        order = shares.argsort(dim=1, descending=True, stable=True)
+        reached = shares.gather(1, order).cumsum(dim=1)
+        found = []
+        for b in range(len(self)):
+            # all that come before the share is reached, and the one that reaches it
+            needed = n if share == 1.0 else int((reached[b] < share - 1e-9).sum()) + 1
+            found.append([
+                Reason(i, self.names[i], float(values[b, i]), float(shares[b, i]))
+                for i in order[b, : min(k, needed)].tolist()
+                if values[b, i] != 0
+            ])
+        return found
+
+    def merge(self, assignment: Tensor | Sequence[int], groups: Sequence[str]) -> Explanation:
+        r"""Sum the concepts' contributions to those of groups (section 4.1).
+
+        :math:`Contri_p = \sum_{i \in \Omega_p} \alpha_i y_i`.
+
+        Parameters
+        ----------
+        assignment : (n,) whole numbers
+            The group of each concept; -1 for none.
+        groups : sequence of P str
+            The groups' names.
+
+        Returns
+        -------
+        Explanation
+            Of P + 1 concepts, the last of them what belongs to no group. Its y are the summed
+            contributions and its alpha are 1.
+        """
+        assignment = torch.as_tensor(assignment)
+        p, n = len(groups), len(self.names)
+        if assignment.shape != (n,):
+            raise InputError(f"assignment: shape {tuple(assignment.shape)} is not ({n},)")
+        wrong = (assignment < -1) | (assignment >= p) | (assignment != assignment.round())
+        if bool(wrong.any()):
+            bad = assignment[wrong][0].item()
+            raise InputError(f"assignment: {bad} is not a whole number from -1 to {p - 1}")
+        column = torch.where(assignment < 0, p, assignment).long().to(self.y.device)
+        merged = self.y.new_zeros(len(self), p + 1).index_add(1, column, self.contributions)
+        names = [*groups, UNASSIGNED]
+        return Explanation(self.yhat, merged, torch.ones_like(merged), self.bias, names)
+
+    def reasons(self, k: int = 3, share: float | None = None) -> list[str]:
+        """Each image's explanation in a sentence, with at most `k` reasons (see `top`)."""
+        sentences = []
+        for b, top in enumerate(self.top(k, share)):
+            named = [f"{r.name} {r.contribution:+.2f} ({r.share:.0%})" for r in top]
+            rest = float(self.contributions[b].sum()) - sum(r.contribution for r in top)
+            sentences.append(
+                f"score {float(self.yhat[b]):.2f}: " + ", ".join([
+                    *named, f"other concepts {rest:+.2f}", f"bias {self.bias:+.2f}",
+                    f"not explained {float(self.residual[b]):+.2f}",
+                ])
+            )
+        return sentences
+
+
+def grad_cam(
+    model: nn.Module, layer: str, images: Tensor | Iterable, target: int, batch_size: int = 64
+) -> Tensor:
+    """Grad-CAM heat maps, computed by Captum.
+
+    Parameters
+    ----------
+    model : Module
+        images (B, C, H, W) -> logits (B, K). It is run in evaluation mode and left as it was.
+    layer : str
+        Name of the layer in ``model.named_modules()`` whose maps are weighted.
+    images : tensor (B, C, H, W)
+        Left unchanged.
+    target : int
+        Which output.
+    batch_size : int
+        How many images go through at once.
+
+    Returns
+    -------
+    tensor (B, H, W)
+        At least 0, in the images' size (bilinear), not normalised.
+    """
+    from captum.attr import LayerAttribution, LayerGradCam  # takes a second to import
+
+    one_of("layer", layer, [name for name, _ in model.named_modules()])
+    number("batch_size", batch_size, 1, integer=True)
+    check_shapes(images=(images, "B C H W"))
+    cam = LayerGradCam(model, model.get_submodule(layer))
+    maps = []
+    with evaluation(model), torch.enable_grad():
+        for batch in images.detach().split(batch_size):
+            heat = cam.attribute(batch.clone(), target=target, relu_attributions=True).detach()
+            heat = LayerAttribution.interpolate(heat, tuple(batch.shape[2:]), "bilinear")
+            maps.append(heat[:, 0])  # (B, 1, H, W) -> (B, H, W)
+    return torch.cat(maps)

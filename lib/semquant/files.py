@@ -1,0 +1,136 @@
+"""Files that are whole or absent: written beside, synced, renamed, and checked when read."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from semquant.checks import InputError
+
+__all__ = ["check_writable", "load_or_make", "read_checked", "sha256", "write_atomic", "write_checked"]
+
+T = TypeVar("T")
+
+
+def sha256(path: str | Path) -> str:
+    """Return the SHA-256 of a file's bytes, as 64 hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_atomic(path: str | Path, content: bytes | str | Callable[[Path], object]) -> Path:
+    """Write a file so that it is either whole or not there at all.
+
+    The content goes to a file beside `path`, is synced to disk and then renamed over `path`; if
+    anything fails on the way, the file beside is removed and `path` is what it was before.
+
+    Parameters
+    ----------
+    path : path
+        Where the content ends up. Missing folders are made.
+    content : bytes, str, or callable
+        The content, or a function that writes it to the path it is given.
+
+    Raises
+    ------
+    InputError
+        If the folder can't be written to, or the disk is full.
+    """
+    path = Path(path)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if callable(content):
+            content(beside)
+        else:
+            beside.write_bytes(content.encode() if isinstance(content, str) else content)
+        with open(beside, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise InputError(f"output: {path} can't be written ({reason})") from error
+    finally:
+        if beside.exists():
+            beside.unlink()
+    return path
+
+
+def _sidecar(path: Path) -> Path:
+    return path.with_name(path.name + ".sha256")
+
+
+def write_checked(path: str | Path, content: bytes | str | Callable[[Path], object]) -> Path:
+    """Write a file atomically, and its checksum in a second file, ``<name>.sha256``, after it."""
+    path = Path(path)
+    _sidecar(path).unlink(missing_ok=True)  # an old checksum must not speak for a new file
+    write_atomic(path, content)
+    write_atomic(_sidecar(path), sha256(path) + "\n")
+    return path
+
+
+def read_checked(path: str | Path, load: Callable[[Path], T]) -> T | None:
+    """Load a file written by `write_checked`, or set it aside if it is damaged.
+
+    Returns
+    -------
+    object or None
+        What `load` returned; None if the file is absent or was damaged. A damaged file is renamed
+        to ``<name>.damaged``, with a line on standard error.
+    """
+    path = Path(path)
+    if not path.exists():
+        return None
+    side = _sidecar(path)
+    if side.exists() and side.read_text().strip() == sha256(path):
+        return load(path)
+    aside = path.with_name(path.name + ".damaged")
+    os.replace(path, aside)
+    side.unlink(missing_ok=True)
+    print(f"semquant: {path} does not match its checksum: set aside as {aside.name}, made again",
+          file=sys.stderr)
+    return None
+
+
+def load_or_make(
+    path: str | Path,
+    load: Callable[[Path], T],
+    make: Callable[[], T],
+    save: Callable[[T, Path], object],
+) -> T:
+    """Load what belongs at `path`, or compute it and write it there.
+
+    Parameters
+    ----------
+    path : path
+        The one place that belongs to the settings that determine the value.
+    load : callable
+        Reads the value from a path.
+    make : callable
+        Computes the value.
+    save : callable
+        ``save(value, path)`` writes the value.
+    """
+    value = read_checked(path, load)
+    if value is None:
+        value = make()
+        write_checked(path, lambda beside: save(value, beside))
+    return value
+
+
+def check_writable(folder: str | Path) -> Path:
+    """Make a folder if need be and check that files can be written there, before long work starts.
+
+    Raises
+    ------
+    InputError
+        If no file can be written there.
+    """
+    folder = Path(folder)
+    probe = write_atomic(folder / ".writable", b"")
+    probe.unlink()
+    return folder

@@ -1,0 +1,268 @@
+"""Prior weights w: a rough relation between the score and each concept (section 3.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from semquant.checks import InputError, one_of
+from semquant.tensors import check_finite, check_shapes
+
+__all__ = [
+    "CONTROLS",
+    "POSITIONS",
+    "control",
+    "gram",
+    "jacobian_autograd",
+    "jacobian_closed_form",
+    "jacobian_from_gradient",
+    "jacobian_prior",
+    "linear_layers",
+    "permuted",
+    "taylor_from_gram",
+    "taylor_prior",
+    "uniform",
+]
+
+#: Where the sum of a Jacobian prior runs.
+POSITIONS = ("all", "active")
+
+#: What can be put in the place of a measured prior.
+CONTROLS = ("measured", "uniform", "permuted", "none")
+
+
+def jacobian_from_gradient(
+    gradient: Tensor, x: Tensor, clip: bool = True, positions: str = "all"
+) -> Tensor:
+    """Sum a gradient over the positions of each filter's map (equation (5)).
+
+    Parameters
+    ----------
+    gradient : tensor (B, n, H, W)
+        Derivative of each image's score with respect to its map x.
+    x : tensor (B, n, H, W)
+        The map itself; read only where `positions` is ``"active"``.
+    clip : bool
+        Whether negative weights become 0, as in section 4.1: max(w, 0).
+    positions : {"all", "active"}
+        Where the sum runs: over the whole map, or only where x > 0. On a map before its ReLU the
+        two agree, since the gradient is 0 wherever x <= 0; on a map after its ReLU ``"active"``
+        gives what the map before it gives.
+
+    Returns
+    -------
+    tensor (B, n)
+        w, in score units per unit of activation; not normalised, since the losses of equation (4)
+        do that.
+    """
+    one_of("positions", positions, POSITIONS)
+    if positions == "active":
+        gradient = gradient * (x > 0)
+    w = gradient.sum(dim=(2, 3))  # (B, n, H, W) -> (B, n)
+    return w.clamp_min(0) if clip else w
+
+
+def jacobian_prior(
+    head: Callable[[Tensor], Tensor], x: Tensor, clip: bool = True, positions: str = "all"
+) -> Tensor:
+    r"""Prior weights of Case 1, :math:`w_i = \sum_{h,w} \partial\hat y / \partial x_{hwi}`.
+
+    Parameters
+    ----------
+    head : callable
+        x (B, n, H, W) -> yhat (B,): everything above the layer, beginning with its ReLU. The images
+        of a batch must not influence each other (batch norm in evaluation mode).
+    x : tensor (B, n, H, W)
+        The signed map, e.g. the mask's output. Left unchanged.
+    clip, positions
+        As in `jacobian_from_gradient`.
+
+    Returns
+    -------
+    tensor (B, n)
+        w, detached.
+
+    Raises
+    ------
+    InputError
+        If the shapes don't fit, or x or the gradient holds NaN or infinity.
+
+    Notes
+    -----
+    Equation (5) has a factor 1/Z that equation (4) cancels; it is left out here as in the paper.
+    """
+    check_shapes(x=(x, "B n H W"))
+    check_finite(x=x)
+    leaf = x.detach().clone().requires_grad_(True)
+    with torch.enable_grad():
+        yhat = head(leaf * 1)  # the product: a head may start with an in-place ReLU
+        check_shapes(x=(x, "B n H W"), yhat=(yhat, "B"))
+        (gradient,) = torch.autograd.grad(yhat.sum(), leaf)
+    check_finite(gradient=gradient)
+    return jacobian_from_gradient(gradient, leaf.detach(), clip, positions)
+
+
+def gram(jacobian: Tensor) -> Tensor:
+    """Inner products of all outputs' derivatives, (B, K, d) -> (B, K, K).
+
+    All that the Taylor prior of any target needs.
+    """
+    check_shapes(jacobian=(jacobian, "B K d"))
+    return jacobian @ jacobian.transpose(1, 2)
+
+
+def taylor_from_gram(products: Tensor, target: int) -> Tensor:
+    r"""Prior weights of Case 2 from the inner products of all outputs' derivatives.
+
+    .. math:: w_i = \frac{\Delta\hat y}{\Delta y_i}
+              = \frac{\langle \partial\hat y/\partial x, \partial y_i/\partial x\rangle}
+                     {\|\partial y_i/\partial x\|_F^2}
+
+    Parameters
+    ----------
+    products : tensor (B, K, K)
+        What `gram` gives.
+    target : int
+        Which output is yhat; the others are the concepts, in their order.
+
+    Returns
+    -------
+    tensor (B, K - 1)
+        w, signed. A concept whose own derivative is 0 gets weight 0.
+    """
+    outputs = check_shapes(products=(products, "B K K"))["K"]
+    if isinstance(target, bool) or not isinstance(target, int) or not 0 <= target < outputs:
+        raise InputError(f"target: {target!r} is not a whole number from 0 to {outputs - 1}")
+    square = products.diagonal(dim1=1, dim2=2)  # (B, K)
+    w = products[:, target] / torch.where(square > 0, square, torch.ones_like(square))  # 0 / 1
+    return w[:, [k for k in range(outputs) if k != target]]
+
+
+def linear_layers(head: object) -> list[nn.Linear | nn.ReLU] | None:
+    """The layers of a head whose derivative has a closed form, or None for any other head.
+
+    These are the linear layers and ReLUs of a Sequential; dropout, which does nothing in
+    evaluation mode, is left out.
+    """
+    if not isinstance(head, nn.Sequential):
+        return None
+    layers = [m for m in head if not isinstance(m, nn.Dropout | nn.Identity)]
+    return layers if all(type(m) in (nn.Linear, nn.ReLU) for m in layers) else None
+
+
+def jacobian_closed_form(head: nn.Sequential, x: Tensor) -> Tensor:
+    r"""Derivatives of all outputs of a head of linear layers, as a product of matrices.
+
+    :math:`W_m D_{m-1} W_{m-1} \cdots D_1 W_1`, where the diagonal matrix D_l holds 1 for each unit
+    whose ReLU lets its input through.
+
+    Parameters
+    ----------
+    head : Sequential
+        Linear layers, ReLUs and dropout; read as in evaluation mode.
+    x : tensor (B, d)
+
+    Returns
+    -------
+    tensor (B, K, d)
+
+    Raises
+    ------
+    InputError
+        If the head has other layers.
+    """
+    check_shapes(x=(x, "B d"))
+    layers = linear_layers(head)
+    if layers is None:
+        raise InputError("head: not a Sequential of linear layers, ReLUs and dropout; "
+                         "accepted for any head: jacobian_autograd")
+    with torch.no_grad():
+        gates, value = [], x
+        for layer in layers:  # forwards: which units let their input through
+            gates.append(value > 0 if isinstance(layer, nn.ReLU) else None)
+            value = layer(value)
+        outputs = value.shape[1]
+        jacobian = torch.eye(outputs, dtype=x.dtype, device=x.device).expand(len(x), -1, -1)
+        for layer, gate in zip(reversed(layers), reversed(gates)):  # backwards: (B, K, units)
+            jacobian = jacobian @ layer.weight if gate is None else jacobian * gate[:, None]
+    return jacobian
+
+
+def jacobian_autograd(head: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Derivatives of all outputs of any head, by torch.func: x (B, d) -> (B, K, d).
+
+    The images of a batch must not influence each other.
+    """
+    check_shapes(x=(x, "B d"))
+    one_image = torch.func.jacrev(lambda row: head(row[None] * 1)[0])  # (d,) -> (K, d)
+    return torch.func.vmap(one_image)(x.detach()).detach()
+
+
+def taylor_prior(head: Callable[[Tensor], Tensor], x: Tensor, target: int) -> Tensor:
+    """Prior weights of Case 2 (section 3.1), see `taylor_from_gram`.
+
+    In closed form where the head is made of linear layers, else by torch.func.
+
+    Parameters
+    ----------
+    head : callable
+        x (B, d) -> scores before any sigmoid (B, K).
+    x : tensor (B, d)
+        The feature that target and concepts share.
+    target : int
+        Which output is yhat.
+
+    Returns
+    -------
+    tensor (B, K - 1)
+        w, signed, detached.
+    """
+    check_shapes(x=(x, "B d"))
+    check_finite(x=x)
+    linear = linear_layers(head) is not None
+    jacobian = jacobian_closed_form(head, x) if linear else jacobian_autograd(head, x)
+    return taylor_from_gram(gram(jacobian), target)
+
+
+def uniform(w: Tensor) -> Tensor:
+    """A prior that knows nothing: the same weight for every concept, in the shape of `w` (B, n)."""
+    return torch.ones_like(w)
+
+
+def permuted(w: Tensor, seed: int = 0) -> Tensor:
+    """A wrong prior with the right values: one permutation of the concepts for all images.
+
+    No concept keeps its own weights (for n > 1): the permutation is one random cycle.
+    """
+    n = check_shapes(w=(w, "B n"))["n"]
+    cycle = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
+    source = torch.empty_like(cycle)
+    source[cycle] = cycle.roll(1)
+    return w[:, source.to(w.device)]
+
+
+def control(name: str, w: Tensor | None, seed: int = 0) -> Tensor | None:
+    """What a fit uses in the place of the measured prior.
+
+    Parameters
+    ----------
+    name : {"measured", "uniform", "permuted", "none"}
+        ``"none"`` is the paper's baseline: the distillation loss alone.
+    w : tensor (B, n) or None
+        The measured prior.
+    seed : int
+        For ``"permuted"``.
+
+    Returns
+    -------
+    tensor (B, n) or None
+    """
+    one_of("prior", name, CONTROLS)
+    if name == "none":
+        return None
+    if w is None:
+        raise InputError(f"prior: {name!r} needs measured prior weights, there are none")
+    return {"measured": lambda: w, "uniform": lambda: uniform(w),
+            "permuted": lambda: permuted(w, seed)}[name]()

@@ -1,0 +1,177 @@
+"""The whole chain in the smoke preset: every notebook, the book, and a run that is killed."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from semquant.checks import InputError
+from semquant.files import sha256
+from semquant.notebooks import execute
+from semquant.settings import project_root
+from semquant.site import toc_pages
+
+ROOT = project_root(Path(__file__).parent)
+NOTEBOOKS = [page for page in toc_pages(ROOT) if (ROOT / f"{page}.ipynb").exists()]
+
+
+def book(build: Path, *arguments: str, root: Path = ROOT, **options):
+    """Start `semquant book` in a process group of its own."""
+    environment = os.environ | {"SEMQUANT_BUILD": str(build), "SEMQUANT_ROOT": str(root)}
+    return subprocess.Popen([sys.executable, "-m", "semquant", "book", "--preset", "smoke",
+                             *arguments], env=environment, stdout=subprocess.PIPE,
+                            stderr=subprocess.STDOUT, text=True, start_new_session=True, **options)
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory) -> Path:
+    """The smoke book, built once."""
+    build = tmp_path_factory.mktemp("build")
+    process = book(build)
+    said, _ = process.communicate()
+    assert process.returncode == 0, said
+    return build
+
+
+def results(build: Path) -> dict[str, object]:
+    """What the runs came to: checksums of weights, and metrics of records."""
+    store = build / "store"
+    found = {str(p.relative_to(store)): sha256(p) for p in store.rglob("*.safetensors")}
+    for path in store.rglob("*.json"):
+        record = json.loads(path.read_text())
+        found[str(path.relative_to(store))] = [record.get(k) for k in
+                                               ("metrics", "history", "references")]
+    return found
+
+
+def test_every_page_is_in_the_book(built):
+    for page in toc_pages(ROOT):
+        assert (built / "smoke" / "html" / f"{page}.html").exists(), page
+
+
+@pytest.mark.parametrize("page", NOTEBOOKS)
+def test_every_notebook_ran_to_its_end_without_an_error(built, page):
+    executed = nbformat.read(built / "smoke" / "notebooks" / f"{page}.ipynb", as_version=4)
+    code = [c for c in executed.cells if c.cell_type == "code" and c.source.strip()]
+    assert all(c.execution_count for c in code)
+    outputs = [o for c in code for o in c.outputs]
+    assert not [o for o in outputs if o.output_type == "error"]
+    warned = [o.text for o in outputs if o.output_type == "stream" and "Warning" in o.text]
+    assert not warned
+
+
+@pytest.mark.parametrize("page", NOTEBOOKS)
+def test_source_notebooks_carry_no_outputs_and_have_parameters(page):
+    source = nbformat.read(ROOT / f"{page}.ipynb", as_version=4)
+    code = [c for c in source.cells if c.cell_type == "code"]
+    assert not [c for c in code if c.outputs or c.execution_count]
+    assert sum("parameters" in c.metadata.get("tags", []) for c in code) == 1
+
+
+def test_a_number_on_a_page_is_the_one_in_the_record(built):
+    (record,) = (built / "store" / "performers").glob("alexnet-dog-s0-[0-9a-f]*.json")
+    about = json.loads(record.read_text())
+    page = (built / "smoke" / "html" / "book" / "experiment1" / "alexnet.html").read_text()
+    text = re.sub(r"<[^>]+>|\s+", " ", page)
+    assert f"{about['metrics']['accuracy']:.1%}" in re.sub(r"\s+", " ", text)
+    assert f"{about['parameters']:,} parameters" in re.sub(r"\s+", " ", text)
+
+
+def test_the_book_names_no_folder_of_the_machine_it_was_built_on(built):
+    for page in (built / "smoke" / "html").rglob("*.html"):
+        assert str(ROOT) not in page.read_text(), page
+
+
+def test_a_page_runs_alone_with_other_parameters(built, tmp_path, monkeypatch):
+    """Another category and seed: what is not in the store is trained on the way."""
+    monkeypatch.setenv("SEMQUANT_BUILD", str(tmp_path / "build"))
+    shutil.copytree(built / "data", tmp_path / "build" / "data")
+    out = execute(ROOT / "book" / "experiment1" / "alexnet.ipynb", tmp_path / "out.ipynb",
+                  {"preset": "smoke", "category": "cat", "seed": "1", "scale": "scaled"})
+    assert "half of them a cat" in out.read_text()
+    names = {p.name[:20] for p in (tmp_path / "build" / "store" / "performers").glob("*.json")}
+    assert len(names) == 1 and names.pop().startswith("alexnet-cat-s1")
+
+
+def test_a_value_that_is_not_accepted_stops_a_page_with_one_line(tmp_path):
+    with pytest.raises(InputError, match=r"failed in cell \d+ \(InputError: categories: 'cta' is not"):
+        execute(ROOT / "book" / "experiment1" / "alexnet.ipynb", tmp_path / "out.ipynb",
+                {"preset": "smoke", "category": "cta"})
+
+
+def test_a_page_of_an_attribute_runs_for_any_other(built, tmp_path, monkeypatch):
+    monkeypatch.setenv("SEMQUANT_BUILD", str(tmp_path / "build"))
+    shutil.copytree(built / "data", tmp_path / "build" / "data")
+    page = ROOT / "book" / "experiment2" / "male.ipynb"
+    out = execute(page, tmp_path / "out.ipynb", {"preset": "smoke", "target": "Smiling"})
+    assert "for another target than its own: Smiling" in out.read_text()
+    with pytest.raises(InputError, match="targets: 'Smilling' is not one of .*did you mean Smiling"):
+        execute(page, tmp_path / "other.ipynb", {"preset": "smoke", "target": "Smilling"})
+
+
+def test_a_second_run_has_nothing_to_do(built):
+    process = book(built)
+    said, _ = process.communicate()
+    assert process.returncode == 0 and "everything is up to date" in said
+    assert "train the performer" not in said
+
+
+def test_a_run_killed_in_the_middle_goes_on_to_the_same_numbers(built, tmp_path):
+    process = book(tmp_path, "--target", "results")
+    store = tmp_path / "store"
+    deadline = time.monotonic() + 300
+    while len(list(store.glob("performers/*.json"))) < 2:  # some are done, others under way
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    unfinished = len(list(store.rglob("*.json")))
+    process = book(tmp_path, "--target", "results")
+    said, _ = process.communicate()
+    assert process.returncode == 0, said
+    undisturbed = results(built)
+    assert unfinished < len(undisturbed)
+    assert results(tmp_path) == undisturbed
+
+
+def test_two_runs_at_a_time_are_refused(tmp_path):
+    first = book(tmp_path, "--target", "results")
+    try:
+        deadline = time.monotonic() + 60
+        while not list(tmp_path.glob("data")) and first.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        second = book(tmp_path, "--target", "results")
+        said, _ = second.communicate()
+        assert second.returncode == 1 and "another run is under way" in said
+    finally:
+        os.killpg(first.pid, signal.SIGKILL)
+        first.wait()
+
+
+def test_a_failing_notebook_stops_the_build_and_is_named(tmp_path):
+    root = tmp_path / "project"
+    for name in ("book", "lib"):
+        shutil.copytree(ROOT / name, root / name)
+    for name in ("Snakefile", "_toc.yml", "_config.yml", "pyproject.toml"):
+        shutil.copy(ROOT / name, root / name)
+    path = root / "book" / "reproduce" / "errata.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells.append(nbformat.v4.new_code_cell("1 / 0"))
+    nbformat.write(notebook, path)
+    process = book(tmp_path / "build", "--target", "notebook_book_reproduce_errata", root=root)
+    said, _ = process.communicate()
+    assert process.returncode == 1
+    cell = len(notebook.cells) + 1  # the injected parameters come on top
+    assert f"errata.ipynb failed in cell {cell} (ZeroDivisionError: division by zero)" in said
+    assert "Traceback" not in said
+    folder = tmp_path / "build" / "smoke" / "notebooks" / "book" / "reproduce"
+    assert [p.name for p in folder.iterdir()] == ["errata.failed.ipynb"]

@@ -1,0 +1,299 @@
+"""One pass over a toy network, against its pieces run one after the other."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from semquant import priors
+from semquant.checks import InputError
+from semquant.concepts import (
+    FilterConcepts,
+    Measured,
+    OutputConcepts,
+    survey_batches,
+    evaluation,
+    image_batches,
+    measure_batches,
+)
+
+
+class Toy(nn.Module):
+    """conv -> BN -> conv (the layer) -> in-place ReLU -> dropout -> linear, 3 outputs."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.below = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+        self.layer = nn.Conv2d(4, 5, 3)
+        self.relu = nn.ReLU(inplace=True)
+        self.dropout = nn.Dropout(0.5)
+        self.shared = nn.Linear(5 * 4 * 4, 6)
+        self.out = nn.Linear(6, 3)
+
+    def forward(self, images):
+        top = self.dropout(self.relu(self.layer(self.below(images))))
+        return self.out(torch.tanh(self.shared(top.flatten(1))))
+
+
+@pytest.fixture
+def model():
+    model = Toy()
+    model.train()
+    model.dropout.eval()  # a mixture of modes, to be found again
+    return model
+
+
+@pytest.fixture
+def images():
+    return torch.randn(6, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+
+
+def by_hand(model, images, target):
+    model = copy.deepcopy(model).eval()
+    with torch.no_grad():
+        x = model.layer(model.below(images))
+
+    def head(x):
+        return model.out(torch.tanh(model.shared(x.relu().flatten(1))))[:, target]
+
+    with torch.no_grad():
+        return x, head(x), priors.jacobian_prior(head, x)
+
+
+def test_filters_in_one_pass(model, images):
+    x, yhat, w = by_hand(model, images, 2)
+    measured = FilterConcepts("layer").measure(model, images, 2)
+    torch.testing.assert_close(measured.x, x)
+    torch.testing.assert_close(measured.yhat, yhat)
+    torch.testing.assert_close(measured.w, w)
+    for b in range(6):
+        for i in range(5):  # y_i is the sum over the signed map
+            expected = sum(x[b, i].flatten().tolist())
+            assert float(measured.y[b, i]) == pytest.approx(expected, abs=1e-4)
+    for value in (measured.x, measured.y, measured.yhat, measured.w):
+        assert not value.requires_grad
+    rectified = FilterConcepts("layer", rectified=True).measure(model, images, 2)
+    torch.testing.assert_close(rectified.y, x.clamp_min(0).sum((2, 3)))
+    torch.testing.assert_close(rectified.x, x)
+
+
+def test_after_the_relu(model, images):
+    """The layer after it, summed where it is active, has the prior of the layer before it."""
+    before = FilterConcepts("layer").measure(model, images, 0)
+    after = FilterConcepts("relu", positions="active").measure(model, images, 0)
+    everywhere = FilterConcepts("relu").measure(model, images, 0)
+    torch.testing.assert_close(after.w, before.w)
+    assert not torch.allclose(everywhere.w, before.w)
+
+
+def test_nothing_is_changed(model, images):
+    state, kept = copy.deepcopy(model.state_dict()), images.clone()
+    modes = [m.training for m in model.modules()]
+    model.out.weight.grad = torch.ones_like(model.out.weight)
+    hooks = [len(m._forward_hooks) for m in model.modules()]
+    for concepts in (FilterConcepts("layer"), OutputConcepts("shared", "layer")):
+        concepts.measure(model, images, 1)
+    with pytest.raises(InputError):
+        FilterConcepts("layer").measure(model, images, 7)
+    assert torch.equal(images, kept) and not images.requires_grad
+    assert all(torch.equal(a, state[name]) for name, a in model.state_dict().items())
+    assert [m.training for m in model.modules()] == modes
+    assert [len(m._forward_hooks) for m in model.modules()] == hooks
+    assert torch.equal(model.out.weight.grad, torch.ones_like(model.out.weight))
+    assert all(p.grad is None for n, p in model.named_parameters() if n != "out.weight")
+    assert all(p.requires_grad for p in model.parameters())
+
+
+def test_under_no_grad_and_with_frozen_parameters(model, images):
+    expected = FilterConcepts("layer").measure(model, images, 0)
+    model.requires_grad_(False)
+    with torch.no_grad():
+        found = FilterConcepts("layer").measure(model, images, 0)
+    torch.testing.assert_close(found.w, expected.w)
+
+
+def test_batches_and_single_images_agree(model, images):
+    concepts = FilterConcepts("layer")
+    whole = concepts.measure(model, images, 0)
+    loader = torch.utils.data.DataLoader(
+        torch.utils.data.TensorDataset(images, torch.zeros(6)), batch_size=5
+    )
+    for given, size in ((images, 4), (images, 1), (loader, 64), (list(images.split(2)), 64)):
+        found = measure_batches(concepts, model, given, 0, batch_size=size)
+        for name in ("x", "y", "yhat", "w"):
+            torch.testing.assert_close(getattr(found, name), getattr(whole, name))
+    bytes_ = (images * 10).byte()
+    prepared = measure_batches(concepts, model, bytes_, 0, prepare=lambda i: i.float() / 10)
+    torch.testing.assert_close(
+        prepared.yhat, concepts.measure(model, bytes_.float() / 10, 0).yhat
+    )
+
+
+def test_prior_names(model, images):
+    concepts = FilterConcepts("layer")
+    w = concepts.measure(model, images, 0).w
+    assert concepts.measure(model, images, 0, "none").w is None
+    assert measure_batches(concepts, model, images, 0, "none").w is None
+    assert torch.equal(concepts.measure(model, images, 0, "uniform").w, torch.ones(6, 5))
+    found = concepts.measure(model, images, 0, "permuted", seed=2).w
+    assert torch.equal(found, priors.permuted(w, 2))
+    assert (FilterConcepts("layer", clip=False).measure(model, images, 0).w < 0).any()
+
+
+def test_outputs_explained_by_outputs(model, images):
+    measured = OutputConcepts("shared", "relu").measure(model, images, 1)
+    one = copy.deepcopy(model).eval()
+    with torch.no_grad():
+        top = one.layer(one.below(images)).relu()
+        logits = one(images)
+        shared = one.shared(top.flatten(1))
+    torch.testing.assert_close(measured.x, top)
+    torch.testing.assert_close(measured.yhat, logits[:, 1])
+    torch.testing.assert_close(measured.y, logits[:, [0, 2]])
+    expected = priors.taylor_prior(lambda x: one.out(torch.tanh(x)), shared, 1)
+    torch.testing.assert_close(measured.w, expected)
+    signed = OutputConcepts("shared", "layer").measure(model, images, 1).x
+    with torch.no_grad():  # as it was before the ReLU that works in place
+        torch.testing.assert_close(signed, one.layer(one.below(images)))
+    assert OutputConcepts("s", "l", ["a", "b", "c"]).names(2, 1) == ["a", "c"]
+
+
+def test_one_output_without_an_axis(images):
+    model = nn.Sequential(nn.Conv2d(3, 2, 3), nn.ReLU(inplace=True), nn.Flatten(0, 2))
+
+    class Sum(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = model[0]
+
+        def forward(self, images):
+            return self.layer(images).relu().sum((1, 2, 3))  # (B,)
+
+    measured = FilterConcepts("layer").measure(Sum(), images, 0)
+    torch.testing.assert_close(measured.yhat, measured.x.relu().sum((1, 2, 3)))
+
+
+def test_measured_is_indexed_and_joined():
+    measured = Measured(torch.rand(4, 2, 3, 3), torch.rand(4, 2), torch.rand(4), None)
+    joined = Measured.join([measured[:1], measured[torch.tensor([1, 2, 3])]])
+    assert len(joined) == 4 and joined.w is None and torch.equal(joined.x, measured.x)
+    assert len(measured[measured.yhat > 2]) == 0
+    assert list(map(len, image_batches(torch.zeros(5, 1), 2))) == [2, 2, 1]
+
+
+def test_evaluation_restores_after_an_error(model):
+    modes = [m.training for m in model.modules()]
+    with pytest.raises(RuntimeError), evaluation(model):
+        assert not any(m.training for m in model.modules())
+        raise RuntimeError
+    assert [m.training for m in model.modules()] == modes
+
+
+class Twice(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.unused = nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1)
+        self.pair = nn.LSTM(3, 3)
+
+    def forward(self, images):
+        out = self.conv(self.conv(images))
+        return self.pair(out.mean(3).transpose(1, 2))[0].sum(1)
+
+
+def nan_images(images):
+    return torch.full_like(images, float("nan"))
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda m, i: FilterConcepts("layers").measure(m, i, 0), "^layer: 'layers' .* mean layer"),
+        (lambda m, i: FilterConcepts("layer").measure(m, i, 3), "^target: 3 is not .* from 0 to 2"),
+        (lambda m, i: FilterConcepts("layer").measure(m, i, True), "^target: True"),
+        (lambda m, i: FilterConcepts("layer").measure(m, i, 0, "taylor"), "^prior: 'taylor'"),
+        (lambda m, i: FilterConcepts("shared").measure(m, i, 0), "^output of shared: sh"),
+        (lambda m, i: FilterConcepts("layer").measure(m, nan_images(i), 0), "output: 18 of 18"),
+        (lambda m, i: FilterConcepts("conv").measure(Twice(), i, 0), "^layer: 'conv' runs more"),
+        (lambda m, i: FilterConcepts("unused").measure(Twice(), i, 0), "'unused' does not run"),
+        (lambda m, i: FilterConcepts("pair").measure(Twice(), i, 0), "'pair' gives a tuple"),
+        (lambda m, i: FilterConcepts("layer").measure(len, i, 0), "^model: builtin"),
+        (lambda m, i: OutputConcepts("relu", "layer").measure(m, i, 0), "^output of relu: shape"),
+        (lambda m, i: FilterConcepts("layer", positions="x"), "^positions: 'x'"),
+        (lambda m, i: measure_batches(FilterConcepts("layer"), m, [], 0), "^images: none"),
+        (lambda m, i: measure_batches(FilterConcepts("layer"), m, 3, 0), "^images: int is neither"),
+        (lambda m, i: measure_batches(FilterConcepts("layer"), m, i, 0, batch_size=0), "^batch_"),
+    ],
+)
+def test_bad_input(model, images, call, message):
+    with pytest.raises(InputError, match=message) as error:
+        call(model, images)
+    assert "\n" not in str(error.value)
+
+
+class Faces(torch.nn.Module):
+    """A map, and a head of linear layers in a Sequential with three outputs."""
+
+    def __init__(self, last=None):
+        super().__init__()
+        torch.manual_seed(1)
+        self.features = torch.nn.Conv2d(3, 2, 3, padding=1)
+        layers = [torch.nn.Flatten(), torch.nn.Linear(2 * 16, 6), torch.nn.ReLU(),
+                  torch.nn.Dropout(0.5), torch.nn.Linear(6, 5), torch.nn.ReLU(),
+                  torch.nn.Linear(5, 3)]
+        self.head = torch.nn.Sequential(*layers, *([last] if last else []))
+
+    def forward(self, images):
+        return self.head(self.features(images))
+
+
+@pytest.mark.parametrize("last", [None, torch.nn.Tanh()])  # a closed form, and autograd
+@pytest.mark.parametrize("shared", ["head.1", "head.2"])  # before and after the ReLU
+def test_one_survey_serves_every_target(last, shared):
+    model = Faces(last).double()
+    images = torch.randn(4, 3, 4, 4).double()
+    concepts = OutputConcepts(shared, "features", ["a", "b", "c"])
+    found = concepts.survey(model, images)
+    assert found.products.shape == (4, 3, 3)
+    tail = model.head.eval()[int(shared[-1]) + 1 :]
+    leaf = model.head[: int(shared[-1]) + 1](model.features(images)).detach()
+    for target in range(3):
+        measured = found.about(target)
+        jacobian = torch.func.vmap(torch.func.jacrev(tail))(leaf).detach()
+        for b in range(4):
+            for column, k in enumerate(i for i in range(3) if i != target):
+                top = float(jacobian[b, target] @ jacobian[b, k])
+                assert float(measured.w[b, column]) == pytest.approx(
+                    top / float(jacobian[b, k] @ jacobian[b, k]), rel=1e-5)
+        whole = model.eval()(images).detach()
+        torch.testing.assert_close(measured.yhat, whole[:, target])
+        torch.testing.assert_close(measured.y, whole[:, [k for k in range(3) if k != target]])
+
+
+def test_chosen_concepts_keep_their_weights():
+    found = OutputConcepts("head.1", "features").survey(Faces(), torch.randn(4, 3, 4, 4))
+    whole, some = found.about(1), found.about(1, among=[2])
+    assert torch.equal(some.y[:, 0], whole.y[:, 1]) and torch.equal(some.w[:, 0], whole.w[:, 1])
+
+
+@pytest.mark.parametrize("target, among, message", [
+    (0, [0, 1], "^concepts: 0 is the target itself$"),
+    (0, [3], "^concepts: 3 is not a whole number"),
+    (3, None, "^target: 3 is not a whole number"),
+    (0, [], "^concepts: none were given$"),
+    (0, [1, 1], "^concepts: one of them is given twice$"),
+])
+def test_impossible_choices_of_concepts(target, among, message):
+    found = OutputConcepts("head.1", "features").survey(Faces(), torch.randn(2, 3, 4, 4))
+    with pytest.raises(InputError, match=message):
+        found.about(target, among)
+
+
+def test_surveying_in_batches_is_surveying_at_once():
+    model, images = Faces(), torch.randn(5, 3, 4, 4)
+    concepts = OutputConcepts("head.1", "features")
+    whole, parts = concepts.survey(model, images), survey_batches(concepts, model, images, batch_size=2)
+    for name in ("x", "scores", "products"):
+        torch.testing.assert_close(getattr(whole, name), getattr(parts, name))
+    assert survey_batches(concepts, model, images, prior=False).products is None

@@ -1,0 +1,253 @@
+"""Distilling toy networks whose right explanation is known."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from semquant.checks import InputError
+from semquant.concepts import FilterConcepts, Measured, OutputConcepts, measure_batches
+from semquant.distillation import distill, distill_measured
+from semquant.explanation import Explanation
+from semquant.losses import distillation_loss, prior_cross_entropy, prior_l2
+
+
+class Linear(nn.Module):
+    """yhat = sum_i v_i sum_hw max(x_hwi, 0) + 1: alpha = v and b = 1 explain it perfectly."""
+
+    v = torch.tensor([2.0, 1.0, 0.5, 0.0])
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer, self.relu = nn.Conv2d(3, 4, 3, stride=2), nn.ReLU(inplace=True)
+
+    def forward(self, images):
+        score = (self.relu(self.layer(images)).sum((2, 3)) * self.v).sum(1) + 1
+        return torch.stack([score, -score], dim=1)
+
+
+def images(count=96):
+    return torch.randn(count, 3, 9, 9, generator=torch.Generator().manual_seed(1))
+
+
+CPU = dict(device="cpu", seed=0)
+
+
+def test_the_known_explanation_is_found():
+    """With b starting at its true value, alpha goes to v and the residual to 0.
+
+    Summed over all positions of the rectified map, the prior is exactly proportional to v here.
+    """
+    model = Linear()
+    concepts = FilterConcepts("relu")
+    before = copy.deepcopy(model.state_dict())
+    rectified = model.relu(model.layer(images(256))).detach()
+    truth = model.v * rectified.sum((2, 3))
+    error = {}
+    for prior in ("jacobian", "none"):
+        fitted = distill(
+            model, concepts, images(256), 0, prior=prior, epochs=24, bias=1.0, learning_rate=2e-2,
+            **CPU,
+        )  # fmt: skip
+        found = fitted.explain(images(256))
+        torch.testing.assert_close(truth.sum(1) + 1, found.yhat)
+        assert found.residual.std() < 0.1 * found.yhat.std()
+        error[prior] = float((found.contributions - truth).abs().mean() / truth.mean())
+    assert error["jacobian"] < 0.2 < 2 * error["jacobian"] < error["none"], error
+    assert all(torch.equal(a, before[name]) for name, a in model.state_dict().items())
+    assert found.names == ["filter 0", "filter 1", "filter 2", "filter 3"]
+
+
+def random_measured(count=40, n=3):
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(count, n, 4, 4, generator=generator)
+    w = torch.rand(count, n, generator=generator)
+    w[:5] = 0.0
+    return Measured(x, x.sum((2, 3)), torch.randn(count, generator=generator), w)
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "l2"])
+@pytest.mark.parametrize("divide", [True, False])
+def test_the_loss_of_a_step_from_its_parts(loss, divide):
+    """Without learning, each epoch's loss is L / var + beta / sqrt(t) times the prior loss."""
+    measured = random_measured()
+    fitted = distill_measured(
+        measured, loss=loss, epochs=3, batch_size=40, learning_rate=0.0, beta=5.0,
+        divide_by_variance=divide, **CPU,
+    )  # fmt: skip
+    alpha, _ = copy.deepcopy(fitted.g).train().explain(measured.x, measured.y)
+    prior = {"cross_entropy": prior_cross_entropy, "l2": prior_l2}[loss](alpha, measured.w)
+    distillation = distillation_loss(measured.yhat, alpha, measured.y, fitted.g.bias)
+    distillation = distillation / (measured.yhat.var() if divide else 1.0)
+    for t, epoch in enumerate(fitted.history, start=1):
+        expected = float((distillation + 5.0 / t**0.5 * prior).detach())
+        assert epoch["loss"] == pytest.approx(expected, rel=1e-4)
+        assert epoch["prior_weight"] == pytest.approx(5.0 / t**0.5)
+        assert epoch["prior"] == pytest.approx(float(prior.detach()), rel=1e-4)
+    assert fitted.without_prior == 5
+
+
+def test_the_baseline_sees_no_prior():
+    measured = random_measured()
+    with_w = distill_measured(measured, prior="none", epochs=2, **CPU)
+    without = distill_measured(Measured(measured.x, measured.y, measured.yhat), prior="none",
+                               epochs=2, **CPU)
+    assert with_w.history == without.history
+    assert set(with_w.history[0]) == {"loss", "distillation"}
+    assert with_w.without_prior == 0
+
+
+@pytest.mark.parametrize("settings", [{}, {"prior": "permuted"}, {"amp": True}])
+def test_same_seed_same_numbers(settings):
+    measured = random_measured()
+    state = torch.get_rng_state()
+    runs = []
+    for seed in (3, 3, 4):
+        torch.rand(5)  # what happened before must not matter
+        fitted = distill_measured(measured, epochs=2, seed=seed, device="cpu", **settings)
+        runs.append(fitted.explain_measured(measured))
+    torch.set_rng_state(state)
+    assert torch.equal(runs[0].alpha, runs[1].alpha) and runs[0].bias == runs[1].bias
+    assert not torch.equal(runs[0].alpha, runs[2].alpha)
+
+
+def test_measured_tensors_are_left_unchanged():
+    measured = random_measured()
+    kept = copy.deepcopy(measured)
+    distill_measured(measured, epochs=1, channels_last=True, **CPU)
+    for name in ("x", "y", "yhat", "w"):
+        assert torch.equal(getattr(measured, name), getattr(kept, name))
+
+
+def test_scale_and_start_of_b():
+    measured = random_measured()
+    literal = distill_measured(measured, epochs=1, scale="literal", learning_rate=0.0, **CPU)
+    scaled = distill_measured(measured, epochs=1, scale="scaled", learning_rate=0.0, **CPU)
+    given = distill_measured(measured, epochs=1, scale=0.3, learning_rate=0.0, bias="min", **CPU)
+    assert float(literal.g.scale) == 1.0 and float(given.g.scale) == pytest.approx(0.3)
+    total = (scaled.g.train()(measured.x) * measured.y).sum(1).detach()
+    spread = float(measured.yhat.std())
+    assert float(total.square().mean().sqrt()) == pytest.approx(spread, rel=0.01)
+    assert given.g.bias.item() == pytest.approx(float(measured.yhat.min()))
+    again = type(scaled.g)(**scaled.g.settings)
+    assert float(again.scale) == pytest.approx(float(scaled.g.scale))
+    fast = distill_measured(measured, epochs=1, bias_rate=100.0, **CPU)
+    slow = distill_measured(measured, epochs=1, bias_rate=0.0, **CPU)
+    assert abs(fast.g.bias.item()) > 0.01 and slow.g.bias.item() == 0.0
+
+
+def test_a_last_batch_of_one_image():
+    fitted = distill_measured(random_measured(41), epochs=1, batch_size=8, **CPU)
+    assert fitted.explain_measured(random_measured(1)).alpha.shape == (1, 3)
+
+
+def test_goes_on_from_a_checkpoint(tmp_path):
+    measured = random_measured()
+    whole = distill_measured(measured, epochs=3, **CPU)
+
+    path = tmp_path / "g.pt"
+    with pytest.raises(KeyboardInterrupt):
+        def stop(epoch, means):
+            if epoch == 2:
+                raise KeyboardInterrupt
+        distill_measured(measured, epochs=3, checkpoint=path, on_epoch=stop, **CPU)
+    resumed = distill_measured(measured, epochs=3, checkpoint=path, **CPU)
+    assert resumed.history == whole.history
+    for name, value in whole.g.state_dict().items():
+        assert torch.equal(value, resumed.g.state_dict()[name])
+
+
+@pytest.mark.parametrize("positive", [False, True])
+def test_free_weights(positive):
+    fitted = distill_measured(random_measured(), loss="l2", positive=positive, epochs=1, **CPU)
+    assert fitted.g.positive == positive
+
+
+class Attributes(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.top, self.shared = nn.Conv2d(3, 6, 3, stride=2), nn.Linear(96, 8)
+        self.out = nn.Linear(8, 5)
+
+    def forward(self, images):
+        return self.out(self.shared(self.top(images).relu().flatten(1)).relu())
+
+
+def test_outputs_explain_an_output():
+    torch.manual_seed(0)
+    concepts = OutputConcepts("shared", "top", ["a", "b", "c", "d", "e"])
+    fitted = distill(Attributes(), concepts, images(), target=1, epochs=1, **CPU)
+    found = fitted.explain(images(7))
+    assert found.contributions.shape == (7, 4) and found.names == ["a", "c", "d", "e"]
+    assert not fitted.g.positive and fitted.history[0]["prior_weight"] == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize(
+    "name, layer", [("alexnet", "features.10"), ("resnet18", "layer4.1.conv2")]
+)
+def test_torchvisions_networks(name, layer):
+    import torchvision
+
+    torch.manual_seed(0)
+    model = getattr(torchvision.models, name)(weights=None, num_classes=7).train()
+    some = torch.randn(6, 3, 64, 64)
+    loader = torch.utils.data.DataLoader(
+        torch.utils.data.TensorDataset(some, torch.zeros(6)), batch_size=3
+    )
+    fitted = distill(model, concepts=FilterConcepts(layer, rectified=True), images=loader, target=5,
+                     epochs=1, depth="small", **CPU)
+    found = fitted.explain(some[:2])
+    assert isinstance(found, Explanation) and model.training
+    assert found.contributions.shape[0] == 2 and found.contributions.isfinite().all()
+    torch.testing.assert_close(found.yhat, model.eval()(some[:2])[:, 5].detach())
+    assert fitted.explain(some[:1]).alpha.shape[0] == 1
+
+
+def broken(**values):
+    measured = random_measured()
+    for name, change in values.items():
+        setattr(measured, name, change(getattr(measured, name)))
+    return measured
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    "measured, settings, message",
+    [
+        (broken(y=lambda y: y[:-1]), {}, "^y: shape"),
+        (broken(w=lambda w: w[:, :2]), {}, "^w: shape"),
+        (broken(w=lambda w: w - 1), {}, "^w: smallest value -1"),
+        (broken(w=lambda w: w * NAN), {}, "^w: 120 of 120"),
+        (broken(x=lambda x: x * NAN), {}, "^x: "),
+        (broken(w=lambda w: None), {}, "^prior: 'measured' needs"),
+        (broken(yhat=lambda s: s * 0), {}, "^yhat: all scores are equal"),
+        (broken(yhat=lambda s: s * 0), {"scale": 1.0, "divide_by_variance": True}, "^yhat: all"),
+        (random_measured(1), {}, "^images: 1 given"),
+        (random_measured(), {"loss": "mse"}, "^loss: 'mse'"),
+        (random_measured(), {"positive": False}, "^positive: False"),
+        (random_measured(), {"scale": "auto"}, "^scale: 'auto'"),
+        (random_measured(), {"bias": "max"}, "^bias: 'max'"),
+        (random_measured(), {"epochs": 0}, "^epochs: 0"),
+        (random_measured(), {"depth": 19}, "^depth: 19"),
+        (random_measured(), {"direction": "x"}, "^direction: 'x'"),
+        (random_measured(), {"device": "tpu"}, "^device: 'tpu'"),
+    ],
+)
+def test_bad_input(measured, settings, message):
+    with pytest.raises(InputError, match=message) as error:
+        distill_measured(measured, **{"device": "cpu", "epochs": 1, **settings})
+    assert "\n" not in str(error.value)
+
+
+def test_a_wrong_layer_is_told_before_the_model_is_run():
+    with pytest.raises(InputError, match="^layer: 'features.99'"):
+        distill(Linear(), FilterConcepts("features.99"), images(4), 0, **CPU)
+    with pytest.raises(InputError, match="^prior: 'taylor'"):
+        distill(Linear(), FilterConcepts("layer"), images(4), 0, prior="taylor", **CPU)
+    measured = measure_batches(FilterConcepts("layer"), Linear(), images(4), 0)
+    with pytest.raises(InputError, match="^model: none is known"):
+        distill_measured(measured, epochs=1, **CPU).explain(images(4))

@@ -1,0 +1,153 @@
+"""Experiment 2's jobs on a handful of faces: what is measured, and the controls."""
+
+import pytest
+import torch
+
+from semquant import experiment2, metrics, performers, selection, store
+from semquant.checks import InputError
+from semquant.concepts import Outputs
+from semquant.settings import load_settings
+from semquant.words import ATTRIBUTES
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SEMQUANT_BUILD", str(tmp_path_factory.mktemp("build")))
+        yield load_settings("smoke", targets=["Male"], face_train_images=40, face_val_images=24,
+                            face_test_images=24, explainer_seeds=1, selection_sizes=[2, 39],
+                            selection_draws=2, selection_fits=1, flip_faces=2)
+
+
+def test_concepts_of_a_target():
+    male = ATTRIBUTES.index("Male")
+    assert experiment2.concepts_of("Male") == [i for i in range(40) if i != male]
+    assert experiment2.concepts_of("Male", ["Young", "Bald"]) == [
+        ATTRIBUTES.index("Bald"), ATTRIBUTES.index("Young")]
+    drawn = [experiment2.concepts_of("Male", 5, seed) for seed in (0, 0, 1)]
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert len(set(drawn[0])) == 5 and male not in drawn[0] + drawn[2]
+
+
+@pytest.mark.parametrize("target, concepts, message", [
+    ("Mail", None, "^target: 'Mail' is not one of .*did you mean Male"),
+    ("Male", ["Young", "Male"], "^concepts: Male is the target itself; accepted: the other 39$"),
+    ("Male", 40, "^concepts of Male: 40 is not a whole number .*39"),
+    ("Male", 0, "^concepts of Male: 0 is not"),
+    ("Male", ["Yung"], "^target: 'Yung' is not one of"),
+    ("Male", [], "^concepts: none"),
+    ("Male", ["Young", "Young"], "^concepts: Young, Young"),
+])
+def test_impossible_concepts_are_one_line(target, concepts, message):
+    with pytest.raises(InputError, match=message) as caught:
+        experiment2.concepts_of(target, concepts)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_checkpoint_of_another_architecture_is_one_line(settings):
+    experiment2.performer(settings)
+    path = store.face_performer_path(settings, 0)
+    other = performers.build("alexnet", size=64, width=0.0625, outputs=40)
+    from safetensors.torch import load_file
+
+    with pytest.raises(InputError, match=r"^weights: .* is of another architecture \(features\.0"):
+        performers.load_weights(other, load_file(path), path.name)
+
+
+@pytest.fixture
+def outputs():
+    torch.manual_seed(0)
+    j = torch.randn(30, 40, 6)
+    return Outputs(torch.randn(30, 3, 2, 2), torch.randn(30, 40), j @ j.transpose(1, 2))
+
+
+def test_controls_spoil_what_they_say_and_nothing_else(outputs):
+    as_is = experiment2.change(outputs, "Male")
+    shuffled = experiment2.change(outputs, "Male", "shuffled")
+    assert not torch.equal(shuffled.y, as_is.y)
+    assert torch.equal(shuffled.y.sort(dim=0).values, as_is.y.sort(dim=0).values)
+    assert torch.equal(shuffled.w, as_is.w) and torch.equal(shuffled.yhat, as_is.yhat)
+    constant = experiment2.change(outputs, "Male", "constant")
+    assert torch.equal(constant.y, torch.ones(30, 1)) and constant.w is None
+    permuted = experiment2.change(outputs, "Male", "permuted")
+    assert torch.equal(permuted.y, as_is.y)
+    assert not torch.isclose(permuted.w, as_is.w).all(dim=0).any()
+    assert torch.equal(permuted.w.sort(dim=1).values, as_is.w.sort(dim=1).values)
+    centred = experiment2.change(outputs, "Male", "centred")
+    torch.testing.assert_close(centred.y, as_is.y - as_is.y.mean(dim=0))
+    with pytest.raises(InputError, match="^control: 'noise' is not one of"):
+        experiment2.change(outputs, "Male", "noise")
+
+
+def test_a_permuted_prior_is_the_same_permutation_on_every_split(outputs):
+    first = experiment2.change(outputs, "Male", "permuted", seed=3).w
+    again = experiment2.change(
+        Outputs(outputs.x[:7], outputs.scores[:7], outputs.products[:7]), "Male", "permuted", seed=3)
+    assert torch.equal(again.w, first[:7])
+
+
+def test_linear_weights_are_least_squares():
+    torch.manual_seed(1)
+    y = torch.randn(50, 3).double()
+    yhat = y @ torch.tensor([1.0, -2.0, 0.5]).double() + 4 + 0.1 * torch.randn(50).double()
+    scores = torch.cat([yhat[:, None], torch.randn(50, 2).double(), y], dim=1)
+    v = selection.linear_weights(selection.moments(scores), 0, [3, 4, 5])
+    columns = torch.cat([y, torch.ones(50, 1).double()], dim=1)
+    torch.testing.assert_close(v, torch.linalg.lstsq(columns, yhat[:, None]).solution[:, 0])
+
+
+def test_the_whole_chain(settings):
+    experiment2.make_data(settings)
+    assert "balanced accuracy" in experiment2.make_performer(settings)
+    experiment2.make_surveys(settings)
+    survey = experiment2.survey(settings, "test")
+    net, test = experiment2.performer(settings), experiment2.data(settings, "test")
+    scores = experiment2.scores(net, test.images, settings)
+    torch.testing.assert_close(survey.scores, scores)
+    # the priors come from the first FC layer, before its ReLU, by a closed form
+    maps = net.maps((test.images[:3] / 255 - 0.5) / 0.25)[1]
+    leaf = net.head[:4](maps).detach()
+    from semquant import priors
+
+    own = experiment2.target_index("Male")
+    w = priors.taylor_from_gram(priors.gram(priors.jacobian_autograd(net.head[4:], leaf)), own)
+    measured = experiment2.measured(settings, "Male", "test")
+    torch.testing.assert_close(measured.w[:3], w, rtol=1e-3, atol=1e-4)
+
+    flipped = experiment2.flips(settings)
+    assert flipped.shape == (2, 40, 40)
+    drops = experiment2.change_of_score(settings, "Male")
+    young = experiment2.concepts_of("Male").index(ATTRIBUTES.index("Young"))
+    assert float(drops[1, young]) == pytest.approx(
+        float(scores[1, own] - flipped[1, ATTRIBUTES.index("Young"), own]), abs=1e-5)
+
+    experiment2.make_explainers(settings, "Male")
+    records = {run: experiment2.explainer_record(settings, "Male", 0, *run)["metrics"]
+               for run in store.attribute_runs(settings)}
+    assert {run[0] for run in records} == {"ours", "baseline", "relative", *store.CONTROLS}
+    for run, found in records.items():
+        explained = experiment2.explain(settings, "Male", 0, *run)
+        assert found["deviation"] == pytest.approx(
+            float(metrics.relative_deviation(explained.yhat, explained.total).mean()), rel=1e-4)
+        assert ("agreement" in found) == (run[0] != "constant")
+    from semquant import reports
+
+    beside = reports.yardstick_frame(settings).set_index("method")
+    ours = experiment2.explain(settings, "Male")
+    expected = {"prior": measured.w * measured.y, "mean_alpha": ours.alpha.mean(dim=0) * ours.y,
+                "another_face": ours.contributions[[len(ours) - 1, *range(len(ours) - 1)]]}
+    for method, values in expected.items():
+        assert beside.entropy[method] == pytest.approx(
+            float(metrics.contribution_entropy(values).mean()), rel=1e-4)
+        assert beside.agreement[method] == pytest.approx(
+            float(metrics.rank_agreement(values[:2], drops).mean()), abs=1e-6)
+    selection.make_selection(settings, "Male")
+    points = selection.selection_record(settings, "Male")["points"]
+    assert sorted((p["size"], p["draw"], p["weights"]) for p in points) == [
+        (2, 0, "learned"), (2, 0, "linear"), (2, 1, "linear"), (39, 0, "learned"), (39, 0, "linear")]
+
+
+def test_another_start_of_the_last_layer_is_another_explainer(settings):
+    near, default = (experiment2.explainer_settings(settings, "ours", last)["last_std"]
+                     for last in ("near_zero", "default"))
+    assert near == 1e-3 and default is None

@@ -1,0 +1,46 @@
+"""The page that lists the presets' keys: complete, and with the default preset's values."""
+
+import re
+from dataclasses import fields
+from pathlib import Path
+from typing import get_type_hints
+
+import yaml
+
+from semquant.settings import Settings
+
+BOOK = Path(__file__).parents[1] / "book"
+TYPES = {
+    str: "text",
+    int: "whole number",
+    float: "number",
+    bool: "true or false",
+    tuple[str, ...]: "list of text",
+    tuple[float, ...]: "list of numbers",
+    tuple[int, ...]: "list of whole numbers",
+}
+
+
+def _rows() -> dict[str, list[str]]:
+    text = (BOOK / "reproduce" / "parameters.md").read_text()
+    presets = text[text.index("## Of the presets") :]
+    lines = [line for line in presets.splitlines() if line.startswith("| `")]
+    rows = [line.strip("| ").split(" | ") for line in lines]
+    return {row[0].strip("`"): row for row in rows}
+
+
+def test_lists_every_key_and_its_type():
+    hints = {name: hint for name, hint in get_type_hints(Settings).items() if name != "preset"}
+    assert set(hints) == {field.name for field in fields(Settings)} - {"preset"}
+    assert {name: row[1] for name, row in _rows().items()} == {
+        name: TYPES[hint] for name, hint in hints.items()
+    }
+
+
+def test_shows_the_default_presets_values():
+    values = yaml.safe_load((BOOK / "presets" / "quick.yml").read_text())
+    for name, row in _rows().items():
+        shown = re.findall("`([^`]*)`", row[3])
+        shown = [yaml.safe_load(value) for value in shown]
+        expected = values[name] if isinstance(values[name], list) else [values[name]]
+        assert shown == expected, name

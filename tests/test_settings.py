@@ -1,0 +1,142 @@
+"""Presets: checked on load, and what belongs to them has a path of its own."""
+
+from dataclasses import fields
+
+import pytest
+import yaml
+
+from semquant import settings as s
+from semquant import store
+from semquant.checks import InputError
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A project with one preset that can be spoilt."""
+    folder = tmp_path / "book" / "presets"
+    folder.mkdir(parents=True)
+    values = yaml.safe_load((s.project_root() / "book" / "presets" / "smoke.yml").read_text())
+    monkeypatch.setenv("SEMQUANT_ROOT", str(tmp_path))
+
+    def write(**changes):
+        content = {k: v for k, v in (values | changes).items() if v != "drop"}
+        (folder / "mine.yml").write_text(yaml.safe_dump(content))
+
+    write()
+    return write
+
+
+def test_every_preset_loads_and_has_every_key():
+    assert {"smoke", "quick", "cpu"} <= set(s.preset_names())
+    for name in s.preset_names():
+        assert s.load_settings(name).preset == name
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"betta": 3}, r"^key in preset mine: 'betta' is not one of .*did you mean beta"),
+        ({"beta": "high"}, r"^beta: 'high' is not a number$"),
+        ({"beta": -1}, r"^beta: -1.0 is not a number of at least 0$"),
+        ({"targets": []}, r"^targets: \[\] is empty or names something twice; accepted: one or more"),
+        ({"targets": ["Male", "Male"]}, r"^targets: \['Male', 'Male'\] is empty or names something"),
+        ({"targets": ["Mail"]}, r"^targets: 'Mail' is not one of .*did you mean Male"),
+        ({"selection_sizes": [40]}, r"^selection_sizes: 40 is not a whole number .*39"),
+        ({"flip_faces": 65}, r"^flip_faces: 65 is more than the 64 test faces"),
+        ({"shared": "beside"}, r"^shared: 'beside' is not one of before, after"),
+        ({"batch_norm": 1}, r"^batch_norm: 1 is not true or false$"),
+        ({"categories": ["dog", "unicorn"]}, r"^categories: 'unicorn' is not one of bird, cat"),
+        ({"categories": "dog"}, r"^categories: 'dog' is not a list of text$"),
+        ({"architectures": ["resnet"]}, r"^architectures: 'resnet' is not one of alexnet"),
+        ({"train_images": 31}, r"^train_images: 31 is odd"),
+        ({"train_images": 3.5}, r"^train_images: 3.5 is not a whole number$"),
+        ({"performer_epochs": 0}, r"^performer_epochs: 0 is not a whole number of at least 1$"),
+        ({"explainer": "huge"}, r"^explainer: 'huge' is not one of small, 18"),
+        ({"threads": "drop"}, r"^preset: mine.yml lacks threads$"),
+    ],
+)
+def test_a_wrong_key_or_value_is_one_line(project, changes, message):
+    project(**changes)
+    with pytest.raises(InputError, match=message) as error:
+        s.load_settings("mine")
+    assert "\n" not in str(error.value)
+
+
+def test_an_unknown_preset_names_the_known_ones(project):
+    with pytest.raises(InputError, match=r"^preset: 'quik' is not one of mine$"):
+        s.load_settings("quik")
+
+
+def test_changes_are_checked_like_a_preset():
+    assert s.load_settings("smoke", beta=3, device=None).beta == 3.0
+    with pytest.raises(InputError, match="^categories: 'dgo' is not one of"):
+        s.load_settings("smoke", categories=["dgo"])
+
+
+def test_what_changes_a_result_changes_its_path(tmp_path, monkeypatch):
+    """Every field either says how many results there are, or is part of a result's path."""
+    monkeypatch.setenv("SEMQUANT_DATA", str(tmp_path))
+
+    def path(settings):
+        return store.explainer_path(settings, "alexnet", "dog", 0, "ours", "literal", 0)
+
+    def face_paths(settings):
+        return (store.attribute_path(settings, "Male", 0, "ours", "near_zero", 0),
+                store.selection_path(settings, "Male", 0))
+
+    base = s.load_settings("smoke")
+    other = {"size": 72, "width": 0.5, "batch_norm": False, "amp": True, "channels_last": False,
+             "explainer": "18", "weight_decay": 0.5, "dropout": 0.5, "face_size": 40,
+             "face_width": 0.5, "shared": "after", "selection_sizes": [2],
+             "last_layers": ["default"], "images": "pascal_part", "faces": "celeba"}
+    elsewhere = {"preset", "categories", "architectures", "performer_seeds", "explainer_seeds",
+                 "scales", "control_without_filter_loss", "method_beta", "device", "threads",
+                 "targets"}
+    both = {"data_seed", "batch_norm", "dropout", "weight_decay", "explainer", "amp",
+            "channels_last"}
+    first = [f.name for f in fields(s.Settings)]
+    faces = set(first[first.index("targets"):first.index("device")])
+    for field in set(first) - elsewhere:
+        value = other[field] if field in other else getattr(base, field) * 2 + 2
+        if field == "flip_faces":
+            value = base.flip_faces - 1
+        changed = s.load_settings("smoke", **{field: value})
+        assert (path(changed) != path(base)) == (field not in faces), field
+        assert (face_paths(changed) != face_paths(base)) == (field in faces | both), field
+    for paths in ([store.explainer_path(s.load_settings("smoke", beta=b), "alexnet", "dog", 0,
+                                        "baseline", "literal", 0) for b in (1, 10)],
+                  [store.attribute_path(s.load_settings("smoke", attribute_beta=b), "Male", 0,
+                                        "baseline", "default", 0) for b in (1, 10)]):
+        assert paths[0] == paths[1]  # without the prior loss beta decides nothing
+
+
+def test_photographs_of_another_folder_have_results_of_their_own(tmp_path, monkeypatch):
+    settings = s.load_settings("smoke", faces="celeba", images="pascal_part")
+    paths = set()
+    for name in ("one", "two"):
+        for folder in ("celeba", "VOC2010"):
+            (tmp_path / name / folder).mkdir(parents=True)
+            (tmp_path / name / folder / f"{name}.jpg").write_text("x")
+        monkeypatch.setenv("SEMQUANT_DATA", str(tmp_path / name))
+        paths |= {store.face_performer_path(settings, 0),
+                  store.performer_path(settings, "alexnet", "dog", 0)}
+    assert len(paths) == 4
+    monkeypatch.delenv("SEMQUANT_DATA")
+    with pytest.raises(InputError, match="^data: no folder of real photographs is given"):
+        store.face_performer_path(settings, 0)
+
+
+def test_a_record_that_is_absent_or_broken_is_one_line(tmp_path):
+    with pytest.raises(InputError, match="^record: .*no.json is not there$"):
+        store.read_record(tmp_path / "no.json")
+    (tmp_path / "half.json").write_text('{"a": ')
+    with pytest.raises(InputError, match="^record: .*half.json is not JSON"):
+        store.read_record(tmp_path / "half.json")
+
+
+def test_a_record_says_what_was_run_and_what_it_took(tmp_path):
+    with store.record(s.load_settings("smoke"), seed=3) as content:
+        content["metrics"]["accuracy"] = 0.5
+    back = store.read_record(store.write_record(tmp_path / "r.json", content))
+    assert back["seed"] == 3 and back["settings"]["preset"] == "smoke"
+    assert back["versions"]["torch"] and back["seconds"] >= 0 and back["peak_memory_mb"] > 10
