@@ -4,11 +4,12 @@ import copy
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from semquant.checks import InputError
 from semquant.concepts import FilterConcepts, Measured, OutputConcepts, measure_batches
-from semquant.distillation import distill, distill_measured
+from semquant.distillation import FittedExplainer, distill, distill_measured
 from semquant.explanation import Explanation
 from semquant.losses import distillation_loss, prior_cross_entropy, prior_l2
 
@@ -251,3 +252,24 @@ def test_a_wrong_layer_is_told_before_the_model_is_run():
     measured = measure_batches(FilterConcepts("layer"), Linear(), images(4), 0)
     with pytest.raises(InputError, match="^model: none is known"):
         distill_measured(measured, epochs=1, **CPU).explain(images(4))
+
+
+def test_a_saved_explainer_is_the_same_and_so_are_its_bytes(tmp_path):
+    model, concepts = Linear(), FilterConcepts("relu")
+    fitted = distill(model, concepts, images(16), 0, epochs=1, **CPU)
+    written = set()
+    for i in range(8):  # entries of a hash map would come in another order now and then
+        fitted.save(tmp_path / f"{i}.safetensors")
+        written.add((tmp_path / f"{i}.safetensors").read_bytes())
+    assert len(written) == 1
+    read = FittedExplainer.load(tmp_path / "0.safetensors")
+    assert read.names == fitted.names == ["filter 0", "filter 1", "filter 2", "filter 3"]
+    measured = measure_batches(concepts, model, images(16), 0, "none")
+    torch.testing.assert_close(read.explain_measured(measured).contributions,
+                               fitted.explain_measured(measured).contributions, rtol=0, atol=0)
+
+
+def test_a_file_of_something_else_is_no_explainer(tmp_path):
+    save_file({"a": torch.zeros(2)}, tmp_path / "other.safetensors")
+    with pytest.raises(InputError, match="other.safetensors holds no explainer"):
+        FittedExplainer.load(tmp_path / "other.safetensors")

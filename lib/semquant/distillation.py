@@ -84,8 +84,9 @@ class FittedExplainer:
     def save(self, path: str | Path) -> None:
         """Write g as a safetensors file, with its settings and the concepts' names."""
         state = {name: tensor.cpu().contiguous() for name, tensor in self.g.state_dict().items()}
-        about = {"g": json.dumps(self.g.settings), "names": json.dumps(self.names)}
-        save_file(state, path, metadata=about)
+        about = {"settings": self.g.settings, "names": self.names}
+        # one entry: safetensors writes several in an order that changes from run to run
+        save_file(state, path, metadata={"explainer": json.dumps(about)})
 
     @classmethod
     def load(cls, path: str | Path) -> FittedExplainer:
@@ -97,12 +98,13 @@ class FittedExplainer:
             If the file holds no explainer.
         """
         with safe_open(path, framework="pt") as file:
-            about = file.metadata() or {}
-            if "g" not in about:
+            metadata = file.metadata() or {}
+            if "explainer" not in metadata:
                 raise InputError(f"explainer: {path} holds no explainer")
-            g = Explainer(**json.loads(about["g"]))
+            about = json.loads(metadata["explainer"])
+            g = Explainer(**about["settings"])
             g.load_state_dict({name: file.get_tensor(name) for name in file.keys()})
-        return cls(g.eval(), names=json.loads(about.get("names", "null")))
+        return cls(g.eval(), names=about["names"])
 
 
 def distill_measured(
