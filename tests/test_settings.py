@@ -84,23 +84,27 @@ def test_what_changes_a_result_changes_its_path(tmp_path, monkeypatch):
         return (store.attribute_path(settings, "Male", 0, "ours", "near_zero", 0),
                 store.selection_path(settings, "Male", 0))
 
-    base = s.load_settings("smoke")
+    published = {"size": 224, "face_size": 224, "width": 1, "face_width": 1, "batch_norm": False,
+                 "face_fc": 4096}
     other = {"size": 72, "width": 0.5, "batch_norm": False, "amp": True, "channels_last": False,
              "explainer": "18", "weight_decay": 0.5, "dropout": 0.5, "face_size": 40,
              "face_width": 0.5, "shared": "after", "selection_sizes": [2],
-             "last_layers": ["default"], "images": "pascal_part", "faces": "celeba"}
+             "last_layers": ["default"], "images": "pascal_part", "faces": "celeba",
+             "photo_shares": [0.8, 0.1, 0.1], "weights": "imagenet", "recipe": "predecessor"}
     elsewhere = {"preset", "categories", "architectures", "performer_seeds", "explainer_seeds",
                  "scales", "control_without_filter_loss", "method_beta", "device", "threads",
-                 "targets"}
+                 "targets", "workers", "cache"}
     both = {"data_seed", "batch_norm", "dropout", "weight_decay", "explainer", "amp",
-            "channels_last"}
+            "channels_last", "weights", "recipe"}
     first = [f.name for f in fields(s.Settings)]
     faces = set(first[first.index("targets"):first.index("device")])
     for field in set(first) - elsewhere:
+        beside = published if field == "weights" else {}  # which needs the published networks
+        base = s.load_settings("smoke", **beside)
         value = other[field] if field in other else getattr(base, field) * 2 + 2
         if field == "flip_faces":
             value = base.flip_faces - 1
-        changed = s.load_settings("smoke", **{field: value})
+        changed = s.load_settings("smoke", **beside, **{field: value})
         assert (path(changed) != path(base)) == (field not in faces), field
         assert (face_paths(changed) != face_paths(base)) == (field in faces | both), field
     for paths in ([store.explainer_path(s.load_settings("smoke", beta=b), "alexnet", "dog", 0,
@@ -108,6 +112,28 @@ def test_what_changes_a_result_changes_its_path(tmp_path, monkeypatch):
                   [store.attribute_path(s.load_settings("smoke", attribute_beta=b), "Male", 0,
                                         "baseline", "default", 0) for b in (1, 10)]):
         assert paths[0] == paths[1]  # without the prior loss beta decides nothing
+
+
+@pytest.mark.parametrize(("changes", "message"), [
+    ({"photo_shares": [0.5, 0.5]}, r"^photo_shares: \[0.5, 0.5\] is not accepted; three numbers"),
+    ({"photo_shares": [0.5, 0.6, -0.1]}, "^photo_shares: .* above 0 that add up to 1"),
+    ({"weights": "imagenet"}, "^size: 64 does not go with weights: imagenet; accepted there: 224"),
+    ({"weights": "imagnet"}, "^weights: 'imagnet' is not one of fresh, imagenet"),
+    ({"recipe": "sgd"}, "^recipe: 'sgd' is not one of one_cycle, predecessor"),
+    ({"cache": "tape"}, "^cache: 'tape' is not one of auto, memory, disk, recompute"),
+    ({"workers": -1}, "^workers: -1 is not a whole number of at least 0"),
+])
+def test_values_that_cannot_be_used_are_named(changes, message):
+    with pytest.raises(InputError, match=message):
+        s.load_settings("quick", **changes)
+
+
+def test_the_paper_preset_has_the_papers_settings():
+    paper = s.load_settings("paper")
+    assert (paper.width, paper.explainer, paper.beta, paper.attribute_beta) == (1, "152", 10, 0.2)
+    assert [paper.pixels(a) for a in s.ARCHITECTURES] == [227, 224, 224, 224]
+    assert s.load_settings("quick").pixels("alexnet") == 64
+    assert (paper.images, paper.faces, paper.weights) == ("pascal_part", "celeba", "imagenet")
 
 
 def test_photographs_of_another_folder_have_results_of_their_own(tmp_path, monkeypatch):

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from semquant import priors
 from semquant.checks import InputError, number, one_of
+from semquant.rows import Computed, Mapped, Rows
 from semquant.tensors import check_finite, check_shapes
 
 __all__ = [
@@ -31,7 +33,7 @@ class Measured:
 
     Attributes
     ----------
-    x : tensor (B, C, H, W)
+    x : tensor or Rows (B, C, H, W)
         The map that the explainer reads.
     y : tensor (B, n)
         Values of the concepts.
@@ -41,7 +43,7 @@ class Measured:
         Prior weights; None where none were asked for.
     """
 
-    x: Tensor
+    x: Tensor | Rows
     y: Tensor
     yhat: Tensor
     w: Tensor | None = None
@@ -239,7 +241,7 @@ class Outputs:
 
     Attributes
     ----------
-    x : tensor (B, C, H, W)
+    x : tensor or Rows (B, C, H, W)
         The map that the explainer reads.
     scores : tensor (B, K)
         All outputs (logits).
@@ -247,7 +249,7 @@ class Outputs:
         Inner products of the outputs' derivatives, see `semquant.priors.gram`.
     """
 
-    x: Tensor
+    x: Tensor | Rows
     scores: Tensor
     products: Tensor | None = None
 
@@ -360,14 +362,14 @@ class OutputConcepts:
         return measured
 
 
-def image_batches(images: Tensor | Iterable, batch_size: int = 64) -> Iterator[Tensor]:
-    """Batches of images from a tensor (N, C, H, W), or from a loader.
+def image_batches(images: Tensor | Rows | Iterable, batch_size: int = 64) -> Iterator[Tensor]:
+    """Batches of images from a tensor or rows (N, C, H, W), or from a loader.
 
     A loader gives batches of images, or tuples whose first item they are. Its order has to be the
     same each time, if results are to be matched with images.
     """
     number("batch_size", batch_size, 1, integer=True)
-    if isinstance(images, Tensor):
+    if isinstance(images, Tensor | Rows):
         yield from images.split(batch_size)
         return
     if not isinstance(images, Iterable):
@@ -379,7 +381,7 @@ def image_batches(images: Tensor | Iterable, batch_size: int = 64) -> Iterator[T
 def measure_batches(
     concepts: FilterConcepts | OutputConcepts,
     model: nn.Module,
-    images: Tensor | Iterable,
+    images: Tensor | Rows | Iterable,
     target: int,
     prior: str | None = None,
     *,
@@ -387,6 +389,7 @@ def measure_batches(
     prepare: Callable[[Tensor], Tensor] | None = None,
     device: torch.device | str | None = None,
     store: torch.device | str = "cpu",
+    x_to: str | Path = "memory",
     seed: int = 0,
 ) -> Measured:
     """Measure many images, a batch at a time.
@@ -395,7 +398,7 @@ def measure_batches(
     ----------
     concepts, model, target, prior, seed
         As in `FilterConcepts.measure`; the prior defaults to the one of these concepts.
-    images : tensor (N, C, H, W) or loader
+    images : tensor or Rows (N, C, H, W), or loader
         See `image_batches`.
     batch_size : int
         For a tensor of images; a loader has its own.
@@ -405,6 +408,10 @@ def measure_batches(
         Where the model runs. It is moved there and back; by default it runs where it is.
     store : device
         Where the results are kept.
+    x_to : {"memory", "recompute"} or Path
+        Where x goes: with the rest; nowhere, so that it is computed from the images whenever rows
+        of it are asked for (the model must then stay as it is and where it is); or to a new file.
+        The last two need a tensor or rows of images.
 
     Returns
     -------
@@ -412,23 +419,31 @@ def measure_batches(
         Of all images, in their order.
     """
     prior = concepts.prior if prior is None else prior
+
+    def again(batch: Tensor) -> Tensor:
+        return concepts.measure(model, prepare(batch) if prepare else batch, target, "none").x
+
+    keep = _Keep(x_to, images, again, model)
     parts = _each_batch(
         lambda batch: concepts.measure(model, batch, target, prior, seed), concepts.layer, model,
-        images, batch_size, prepare, device, store,
+        images, batch_size, prepare, device, store, keep,
     )
-    return Measured.join(parts)
+    measured = Measured.join(parts)
+    measured.x = keep.x(measured.x)
+    return measured
 
 
 def survey_batches(
     concepts: OutputConcepts,
     model: nn.Module,
-    images: Tensor | Iterable,
+    images: Tensor | Rows | Iterable,
     prior: bool = True,
     *,
     batch_size: int = 64,
     prepare: Callable[[Tensor], Tensor] | None = None,
     device: torch.device | str | None = None,
     store: torch.device | str = "cpu",
+    x_to: str | Path = "memory",
 ) -> Outputs:
     """Survey many images, a batch at a time: one pass serves every target.
 
@@ -436,7 +451,7 @@ def survey_batches(
     ----------
     concepts, model, prior
         As in `OutputConcepts.survey`.
-    images, batch_size, prepare, device, store
+    images, batch_size, prepare, device, store, x_to
         As in `measure_batches`.
 
     Returns
@@ -444,23 +459,64 @@ def survey_batches(
     Outputs
         Of all images, in their order.
     """
+
+    def again(batch: Tensor) -> Tensor:
+        return concepts.survey(model, prepare(batch) if prepare else batch, prior=False).x
+
+    keep = _Keep(x_to, images, again, model)
     parts = _each_batch(
         lambda batch: concepts.survey(model, batch, prior), concepts.layer, model,
-        images, batch_size, prepare, device, store,
+        images, batch_size, prepare, device, store, keep,
     )
     products = torch.cat([part.products for part in parts]) if prior else None
-    return Outputs(torch.cat([part.x for part in parts]),
-                   torch.cat([part.scores for part in parts]), products)
+    x = torch.cat([part.x for part in parts]) if x_to == "memory" else None
+    return Outputs(keep.x(x), torch.cat([part.scores for part in parts]), products)
+
+
+class _Keep:
+    """Takes x of each batch away, to a file or for good, unless it stays in memory."""
+
+    def __init__(self, x_to: str | Path, images: object, again: Callable[[Tensor], Tensor],
+                 model: nn.Module) -> None:
+        if not isinstance(x_to, Path):
+            one_of("x_to", x_to, ("memory", "recompute"))
+        if x_to != "memory" and not isinstance(images, Tensor | Rows):
+            raise InputError(f"x_to: {x_to} needs images whose number is known, a tensor or rows")
+        self.x_to, self.images, self.again, self.model = x_to, images, again, model
+        self.shape: tuple[int, ...] = ()
+        self.file: Mapped | None = None
+
+    def __call__(self, part: Measured | Outputs) -> None:
+        if self.x_to == "memory":
+            return
+        check_finite(x=part.x)  # nobody looks at all of it later
+        self.shape = (len(self.images), *part.x.shape[1:])
+        if isinstance(self.x_to, Path):
+            self.file = Mapped(self.x_to, self.shape) if self.file is None else self.file
+            self.file.append(part.x)
+        part.x = None
+
+    def x(self, found: Tensor | None) -> Tensor | Rows:
+        """x of all images, in whatever way it is kept."""
+        if self.x_to == "memory":
+            return found
+        if self.file is not None:
+            return self.file
+        return Computed(self.images, self.again, self.shape, _home(self.model))
+
+
+def _home(model: nn.Module) -> torch.device:
+    return next((tensor.device for tensor in model.parameters()), torch.device("cpu"))
 
 
 def _each_batch(
     measure: Callable[[Tensor], Measured | Outputs], layer: str, model: nn.Module,
-    images: Tensor | Iterable, batch_size: int, prepare: Callable[[Tensor], Tensor] | None,
-    device: torch.device | str | None, store: torch.device | str,
+    images: Tensor | Rows | Iterable, batch_size: int, prepare: Callable[[Tensor], Tensor] | None,
+    device: torch.device | str | None, store: torch.device | str, keep: _Keep,
 ) -> list:
     """What `measure` gives for each batch, with the model on a device for as long as it takes."""
     _layer(model, layer, "layer")  # a wrong name is told before anything is moved
-    home = next((tensor.device for tensor in model.parameters()), torch.device("cpu"))
+    home = _home(model)
     device = home if device is None else torch.device(device)
     parts = []
     try:
@@ -469,7 +525,9 @@ def _each_batch(
         for batch in image_batches(images, batch_size):
             batch = batch.to(device)
             batch = prepare(batch) if prepare is not None else batch
-            parts.append(measure(batch).to(store))
+            part = measure(batch).to(store)
+            keep(part)
+            parts.append(part)
     finally:
         if device != home:
             model.to(home)

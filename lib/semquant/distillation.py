@@ -80,7 +80,6 @@ class FittedExplainer:
         bias = float(self.g.bias.detach())
         return Explanation(measured.yhat, measured.y, alpha, bias, self.names)
 
-
     def save(self, path: str | Path) -> None:
         """Write g as a safetensors file, with its settings and the concepts' names."""
         state = {name: tensor.cpu().contiguous() for name, tensor in self.g.state_dict().items()}
@@ -131,6 +130,7 @@ def distill_measured(
     key: str = "",
     amp: bool = False,
     channels_last: bool = False,
+    workers: int = 0,
     progress: str | None = None,
     on_epoch: Callable[[int, dict], object] | None = None,
     **g_settings,
@@ -143,7 +143,7 @@ def distill_measured(
     Parameters
     ----------
     measured : Measured
-        Of all training images. Left unchanged.
+        Of all training images; x may be any `semquant.rows.Rows`. Left unchanged.
     prior : {"measured", "uniform", "permuted", "none"}
         Which w the fit sees; ``"none"`` is the paper's baseline.
     loss : {"cross_entropy", "l2"}
@@ -181,6 +181,8 @@ def distill_measured(
         As in `semquant.training.fit`.
     channels_last : bool
         Memory layout of g and of its input.
+    workers : int
+        Processes that fetch x where it is not in memory, see `semquant.training.TensorBatches`.
     **g_settings
         Further settings of `Explainer`: reduction, stem_stride, last_std, last_bias.
 
@@ -199,7 +201,9 @@ def distill_measured(
     """
     x, y, yhat = measured.x, measured.y, measured.yhat
     check_shapes(x=(x, "B C H W"), y=(y, "B n"), yhat=(yhat, "B"))
-    check_finite(x=x, y=y, yhat=yhat)
+    check_finite(y=y, yhat=yhat)
+    if isinstance(x, Tensor):  # other rows were checked when they were measured
+        check_finite(x=x)
     one_of("loss", loss, LOSSES)
     number("epochs", epochs, 1, integer=True)
     number("beta", beta, 0)
@@ -251,7 +255,7 @@ def distill_measured(
         }
 
     tensors = (x, y, yhat) if w is None else (x, y, yhat, w)
-    batches = TensorBatches(*tensors, batch_size=batch_size, device=device)
+    batches = TensorBatches(*tensors, batch_size=batch_size, device=device, workers=workers)
     steps = max(1, epochs * len(batches))
     optimizer = torch.optim.AdamW(
         [
@@ -290,7 +294,7 @@ def _fresh(measured: Measured, *, scale: str | float, seed: int, **settings) -> 
         fixed = scale if not isinstance(scale, str) else 1.0
         g = Explainer(channels, n, tuple(size), scale=fixed, **settings)
         if scale == "scaled":
-            some = torch.randperm(len(measured))[:SCALE_IMAGES].to(measured.x.device)
+            some = torch.randperm(len(measured))[:SCALE_IMAGES].to(measured.y.device)
             part = measured[some].to("cpu")
             scale = starting_scale(g, part.x, part.y, part.yhat)
             g.scale.fill_(scale)

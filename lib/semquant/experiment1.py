@@ -12,14 +12,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from semquant import metrics, parts, performers, store
+from semquant import metrics, parts, performers, store, weights
 from semquant.concepts import FilterConcepts, Measured, measure_batches
 from semquant.datasets import Images, animals, pascal_part
 from semquant.distillation import FittedExplainer, distill_measured
 from semquant.evaluation import evaluate, part_errors
 from semquant.explanation import Explanation
 from semquant.files import load_or_make, write_checked
-from semquant.jobs import kept_performer
+from semquant.jobs import imagenet, kept_maps, kept_performer, recipe_of
 from semquant.performers import Performer
 from semquant.settings import SPLITS, Settings, build_root, data_root, hardware
 from semquant.store import read_record, record, record_of, tensor_digest, write_record
@@ -42,6 +42,7 @@ __all__ = [
     "performer",
     "performer_record",
     "reference_record",
+    "start",
 ]
 
 CODE = ("datasets/animals", "datasets/anatomy", "datasets/bodies", "datasets/drawing",
@@ -52,24 +53,30 @@ CONCEPTS = FilterConcepts("mask")  # x is the mask's output
 # --- data ---------------------------------------------------------------------------------------
 
 
-def data(settings: Settings, category: str, split: str) -> Images:
-    """Return a split of the drawn animals, half of it positive, or of the photographs."""
+def data(settings: Settings, category: str, split: str, architecture: str = "") -> Images:
+    """Return a split of the drawn animals, half of it positive, or of the photographs.
+
+    At the paper's sizes a network has its own, see `Settings.pixels`.
+    """
+    size = settings.pixels(architecture)
     if settings.images == "pascal_part":
-        return _photographs(data_root(), category, split, settings.size, settings.data_seed)
+        return _photographs(data_root(), category, split, size, settings.data_seed,
+                            settings.photo_shares)
     return animals.load(
         category,
         split,
         getattr(settings, f"{split}_images"),
-        size=settings.size,
+        size=size,
         seed=settings.data_seed,
         root=build_root() / "data" / "animals",
     )
 
 
 @lru_cache(maxsize=len(SPLITS))
-def _photographs(root: Path, category: str, split: str, size: int, seed: int) -> Images:
+def _photographs(root: Path, category: str, split: str, size: int, seed: int,
+                 shares: tuple[float, ...]) -> Images:
     """Box crops of a category and photos without it; see `pascal_part.load`."""
-    return pascal_part.load(_scanned(root, category), split, size=size, seed=seed)
+    return pascal_part.load(_scanned(root, category), split, size=size, seed=seed, shares=shares)
 
 
 @lru_cache(maxsize=1)
@@ -77,13 +84,20 @@ def _scanned(root: Path, category: str) -> pascal_part.Index:
     return pascal_part.scan(root, category)
 
 
-def _balanced(images: Images) -> Images:
-    """Repeat the rarer class until both are about equally frequent, as photographs need."""
+def _balanced(images: Images, recipe: str) -> Images:
+    """Repeat photographs of one class, as unequal classes need.
+
+    The rarer, until both are about equally frequent; with the predecessor's recipe the positives,
+    until there are about three to a negative.
+    """
     positive = images.positive
-    rare = positive if 2 * int(positive.sum()) < len(positive) else ~positive
-    copies = max(1, round(int((~rare).sum()) / max(1, int(rare.sum()))))
+    if recipe == "predecessor":
+        few, wanted = positive, 3.0
+    else:
+        few, wanted = positive if 2 * int(positive.sum()) < len(positive) else ~positive, 1.0
+    copies = max(1, round(wanted * int((~few).sum()) / max(1, int(few.sum()))))
     order = torch.arange(len(positive))
-    return images.subset(torch.cat([order[~rare], order[rare].repeat(copies)]))
+    return images.subset(torch.cat([order[~few], order[few].repeat(copies)]))
 
 
 def make_data(settings: Settings, category: str) -> str:
@@ -127,33 +141,42 @@ def performer(
     """
     cpu_threads(settings.threads)
     seed_everything("performer", architecture, category, seed)
-    net = performers.build(
-        architecture, size=settings.size, width=settings.width, batch_norm=settings.batch_norm,
-        dropout=settings.dropout,
-    )
+    net = start(settings, architecture)
+    batch, rate = recipe_of(settings, architecture, settings.performer_batch, settings.performer_lr)
 
     def train(**kept) -> list[dict[str, float]]:
-        images = data(settings, category, "train")
-        images = images if settings.images == "drawn" else _balanced(images)
+        images = data(settings, category, "train", architecture)
+        images = images if settings.images == "drawn" else _balanced(images, settings.recipe)
         return train_performer(
             net, images.images, images.positive, epochs=settings.performer_epochs,
-            batch_size=settings.performer_batch, learning_rate=settings.performer_lr,
-            weight_decay=settings.weight_decay,
+            batch_size=batch, learning_rate=rate, weight_decay=settings.weight_decay,
+            recipe=settings.recipe,
             filter_weight=settings.filter_loss if filter_loss else 0.0,
             seed=seed, **kept, **hardware(settings),
         )
 
     return kept_performer(
         net, store.performer_path(settings, architecture, category, seed, filter_loss), settings,
-        train, lambda: _judge_performer(net, settings, category), CODE, architecture=architecture,
-        category=category, seed=seed, filter_loss=filter_loss)
+        train, lambda: _judge_performer(net, settings, architecture, category), CODE,
+        architecture=architecture, category=category, seed=seed, filter_loss=filter_loss)
+
+
+def start(settings: Settings, architecture: str) -> Performer:
+    """Return an untrained performer: fresh, or with ImageNet weights below the inserted layer."""
+    net = performers.build(
+        architecture, size=settings.pixels(architecture), width=settings.width,
+        batch_norm=settings.batch_norm, dropout=settings.dropout,
+    )
+    if settings.weights == "imagenet":
+        weights.into(net, imagenet(architecture))
+    return net
 
 
 @torch.inference_mode()
-def _judge_performer(net: Performer, settings: Settings, category: str) -> dict:
+def _judge_performer(net: Performer, settings: Settings, architecture: str, category: str) -> dict:
     """Accuracy on the test images, and how specific the filters are to parts."""
-    device, prepare = choose_device(settings.device), preparation(settings.channels_last)
-    test = data(settings, category, "test")
+    device, prepare = choose_device(settings.device), preparation(net, settings.channels_last)
+    test = data(settings, category, "test", architecture)
     scores = torch.cat([net(prepare(batch.to(device))).cpu()[:, 0]
                         for batch in test.images.split(256)])
     positives = test.subset(test.positive)
@@ -187,10 +210,13 @@ def make_performer(settings: Settings, architecture: str, category: str, seed: i
 # --- explainers ---------------------------------------------------------------------------------
 
 
-def measure(net: Performer, images: Images, settings: Settings, prior: str = "none") -> Measured:
-    """Measure x, y, yhat and, with ``prior="jacobian"``, w of images; kept in main memory."""
+def measure(net: Performer, images: Images, settings: Settings, prior: str = "none",
+            x_to: str | Path = "memory") -> Measured:
+    """Measure x, y, yhat and, with ``prior="jacobian"``, w of images; for `x_to` see
+    `semquant.concepts.measure_batches`."""
     return measure_batches(CONCEPTS, net, images.images, 0, prior, batch_size=128,
-                           prepare=preparation(settings.channels_last), device=choose_device(settings.device))
+                           prepare=preparation(net, settings.channels_last),
+                           device=choose_device(settings.device), x_to=x_to)
 
 
 def assign_filters(net: Performer, images: Images, settings: Settings) -> Tensor:
@@ -219,6 +245,7 @@ def explainer_settings(settings: Settings, method: str, scale: str) -> dict:
         scale=scale,
         bias=0.0 if scale == "literal" else "min",  # b starts low, so that parts add up from there
         bias_rate=30.0,  # b is one number in score units: at g's rate it would never get there
+        workers=settings.workers,
         **hardware(settings),
     )
 
@@ -264,7 +291,7 @@ def explainer_record(settings: Settings, architecture: str, category: str,
 
 def _refit(settings, architecture, category, performer_seed, method, scale, seed):
     net = performer(settings, architecture, category, performer_seed)
-    train = measure(net, data(settings, category, "train"), settings, "jacobian")
+    train = measure(net, data(settings, category, "train", architecture), settings, "jacobian")
     return distill_measured(train, seed=seed, **explainer_settings(settings, method, scale))
 
 
@@ -275,14 +302,23 @@ def make_explainers(settings: Settings, architecture: str, category: str,
     One job fits them all, since they share what costs most: the performer's maps of all images.
     """
     net = performer(settings, architecture, category, performer_seed)
-    train = measure(net, data(settings, category, "train"), settings, "jacobian")
-    val_images = data(settings, category, "val")
-    val, test_images = measure(net, val_images, settings), data(settings, category, "test")
-    test = measure(net, test_images, settings)
-    assignment = assign_filters(net, val_images, settings)
-    groups = test_images.groups
-    drops = drops_of(net, test[test_images.positive], assignment, len(groups), settings)
-    make_references(settings, net, test_images, drops, assignment, architecture, category,
+    images = {split: data(settings, category, split, architecture) for split in SPLITS}
+    size = 4 * net.n * net.map_size**2 * sum(len(some) for some in images.values())
+    with kept_maps(settings, f"{architecture} {category}: x of all images", size) as x_to:
+        measured = {split: measure(net, images[split], settings,
+                                   "jacobian" if split == "train" else "none", x_to(split))
+                    for split in SPLITS}
+        return _fit_all(settings, net, images, measured, architecture, category, performer_seed)
+
+
+def _fit_all(settings: Settings, net: Performer, images: dict[str, Images],
+             measured: dict[str, Measured], architecture: str, category: str,
+             performer_seed: int) -> str:
+    train, val, test = (measured[split] for split in SPLITS)
+    assignment = assign_filters(net, images["val"], settings)
+    groups = images["test"].groups
+    drops = drops_of(net, test[images["test"].positive], assignment, len(groups), settings)
+    make_references(settings, net, images["test"], drops, assignment, architecture, category,
                     performer_seed)
     seconds = 0.0
     for method, scale, seed in store.explainer_runs(settings):
@@ -295,8 +331,8 @@ def make_explainers(settings: Settings, architecture: str, category: str,
                                       **explainer_settings(settings, method, scale))
             content["history"] = fitted.history
             content["metrics"] = evaluate(
-                fitted.explain_measured(test), test_images.positive,
-                fitted.explain_measured(val), val_images.positive, drops, assignment, groups)
+                fitted.explain_measured(test), images["test"].positive,
+                fitted.explain_measured(val), images["val"].positive, drops, assignment, groups)
             content["metrics"]["without_prior"] = fitted.without_prior
             content["g"] = {**fitted.g.settings, "parameters": sum(
                 p.numel() for p in fitted.g.parameters())}

@@ -7,7 +7,9 @@ out.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -16,7 +18,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from semquant import metrics, performers, priors, store
+from semquant import metrics, performers, priors, rows, store, weights
 from semquant.checks import InputError, number, one_of
 from semquant.concepts import Measured, OutputConcepts, Outputs, survey_batches
 from semquant.datasets import celeba, faces
@@ -24,8 +26,8 @@ from semquant.datasets.faces import Faces
 from semquant.distillation import FittedExplainer, distill_measured
 from semquant.evaluation import evaluate_attribute
 from semquant.explanation import Explanation
-from semquant.files import load_or_make
-from semquant.jobs import kept_performer
+from semquant.files import load_or_make, read_checked, write_checked
+from semquant.jobs import imagenet, kept_performer, recipe_of
 from semquant.performers import Performer
 from semquant.settings import SPLITS, Settings, build_root, data_root, hardware
 from semquant.store import read_record, record, record_of, tensor_digest, write_record
@@ -56,6 +58,7 @@ __all__ = [
     "photographs",
     "portraits",
     "scores",
+    "start",
     "survey",
     "target_index",
 ]
@@ -63,8 +66,9 @@ __all__ = [
 CODE = ("datasets/attributes", "datasets/celeba", "datasets/drawing", "datasets/faces",
         "datasets/garments", "datasets/hairstyles", "datasets/looks", "datasets/portraits",
         "datasets/shading", "performers", "training")
-#: The layer whose output x has d numbers: the first FC layer, before or after its ReLU.
-SHARED = {"before": "head.3", "after": "head.4"}
+#: The shared feature x has d numbers: the first FC layer's output, before or after its ReLU.
+CONCEPTS = {side: OutputConcepts(layer, "mask", list(ATTRIBUTES))
+            for side, layer in (("before", "head.3"), ("after", "head.4"))}
 #: Standard deviation of the initial weights of g's last layer.
 LAST_STD = {"near_zero": 1e-3, "default": None}
 
@@ -128,7 +132,8 @@ def data(settings: Settings, split: str) -> Faces:
     """Return a split of the faces: drawn ones, or CelebA's official one."""
     count = getattr(settings, f"face_{split}_images")
     if settings.faces == "celeba":
-        return _photographs(data_root(), split, settings.face_size, count, settings.data_seed)
+        return _photographs(data_root(), split, settings.face_size, count, settings.data_seed,
+                            settings.cache)
     return faces.load(split, count, size=settings.face_size, seed=settings.data_seed,
                       root=build_root() / "data" / "faces")
 
@@ -144,12 +149,19 @@ def celeba_folders(root: Path) -> list[Path]:
 
 
 @lru_cache(maxsize=len(SPLITS))
-def _photographs(root: Path, split: str, size: int, count: int, seed: int) -> Faces:
-    """A split of all CelebA folders together, at most `count` faces; an image is taken once."""
-    cache, found = build_root() / "data" / "celeba", []
-    for folder in celeba_folders(root):
-        if celeba.scan(folder).files[split]:
-            found.append(celeba.load(folder, split, size=size, cache=cache))
+def _photographs(root: Path, split: str, size: int, count: int, seed: int, cache: str) -> Faces:
+    """A split of all CelebA folders together, at most `count` faces; an image is taken once.
+
+    They are decoded once, if all splits' images take no more memory than the rule for x allows, or
+    each time they are needed.
+    """
+    indices = [_scanned(folder) for folder in celeba_folders(root)]
+    images = sum(sum(index.present.values()) for index in indices)
+    folder, found = build_root() / "data" / "celeba", []
+    decode = rows.choose(cache, 3 * size**2 * images, folder) == "memory"
+    for index in indices:
+        if index.files[split]:
+            found.append(celeba.load(index, split, size=size, cache=folder, decode=decode))
     if not found:
         raise InputError(f"data: {root} has no CelebA image of the split {split}")
     whole = celeba.join(*found)
@@ -157,6 +169,11 @@ def _photographs(root: Path, split: str, size: int, count: int, seed: int) -> Fa
         return whole
     order = torch.randperm(len(whole), generator=torch.Generator().manual_seed(seed))
     return whole.subset(order[:count].sort().values)
+
+
+@lru_cache(maxsize=4)
+def _scanned(folder: Path) -> celeba.Index:
+    return celeba.scan(folder)
 
 
 def portraits(settings: Settings, chosen: Sequence[int], size: int = 192) -> np.ndarray:
@@ -188,7 +205,8 @@ def make_data(settings: Settings) -> str:
             about["metrics"][split] = {
                 "images": len(drawn),
                 "rates": dict(zip(ATTRIBUTES, drawn.attributes.float().mean(dim=0).tolist())),
-                "sha256": tensor_digest(drawn.images),
+                "sha256": (celeba.digest if isinstance(drawn.images, rows.Decoded)
+                           else tensor_digest)(drawn.images),
             }
     write_record(store.faces_record(settings), about)
     return f"faces: {sum(m['images'] for m in about['metrics'].values())} images " \
@@ -209,18 +227,15 @@ def performer(settings: Settings, seed: int = 0) -> Performer:
     """
     cpu_threads(settings.threads)
     seed_everything("performer", "faces", seed)
-    net = performers.build(
-        "vgg16", size=settings.face_size, width=settings.face_width, outputs=len(ATTRIBUTES),
-        batch_norm=settings.batch_norm, dropout=settings.dropout, interpretable=False,
-        fc=settings.face_fc,
-    )
+    net = start(settings)
+    batch, rate = recipe_of(settings, "vgg16", settings.face_batch, settings.face_lr)
 
     def train(**kept) -> list[dict[str, float]]:
         shown = data(settings, "train")
         return train_performer(
-            net, shown.images, shown.attributes, epochs=settings.face_epochs,
-            batch_size=settings.face_batch, learning_rate=settings.face_lr,
-            weight_decay=settings.weight_decay, seed=seed, **kept, **hardware(settings),
+            net, shown.images, shown.attributes, epochs=settings.face_epochs, batch_size=batch,
+            learning_rate=rate, weight_decay=settings.weight_decay, recipe=settings.recipe,
+            workers=settings.workers, seed=seed, **kept, **hardware(settings),
         )
 
     return kept_performer(net, store.face_performer_path(settings, seed), settings, train,
@@ -228,10 +243,22 @@ def performer(settings: Settings, seed: int = 0) -> Performer:
                           seed=seed)
 
 
+def start(settings: Settings) -> Performer:
+    """Return the untrained performer: fresh, or with ImageNet weights but for its last layer."""
+    net = performers.build(
+        "vgg16", size=settings.face_size, width=settings.face_width, outputs=len(ATTRIBUTES),
+        batch_norm=settings.batch_norm, dropout=settings.dropout, interpretable=False,
+        fc=settings.face_fc,
+    )
+    if settings.weights == "imagenet":
+        weights.into(net, imagenet("vgg16"), fc=True)
+    return net
+
+
 @torch.inference_mode()
-def scores(net: Performer, images: Tensor, settings: Settings) -> Tensor:
+def scores(net: Performer, images: Tensor | rows.Rows, settings: Settings) -> Tensor:
     """Return the 40 logits of images (B, 3, S, S) uint8: (B, 40), on the CPU."""
-    device, prepare = choose_device(settings.device), preparation(settings.channels_last)
+    device, prepare = choose_device(settings.device), preparation(net, settings.channels_last)
     return torch.cat([net(prepare(batch.to(device))).cpu() for batch in images.split(256)])
 
 
@@ -276,15 +303,61 @@ def survey(settings: Settings, split: str, seed: int = 0) -> Outputs:
 
 @lru_cache(maxsize=len(SPLITS))
 def _survey(path: Path, settings: Settings, split: str, seed: int) -> Outputs:
-    def make() -> dict[str, Tensor]:
-        net = performer(settings, seed)
-        concepts = OutputConcepts(SHARED[settings.shared], "mask", list(ATTRIBUTES))
-        found = survey_batches(
-            concepts, net, data(settings, split).images, batch_size=128,
-            prepare=preparation(settings.channels_last), device=choose_device(settings.device))
-        return {"x": found.x.contiguous(), "scores": found.scores, "products": found.products}
+    """The scores and products are in one file; x is there as well, or beside, or nowhere."""
+    maps = path.with_suffix(".x")
 
-    return Outputs(**load_or_make(path, load_file, make, save_file))
+    def take(x_to: str | Path) -> Outputs:
+        net = performer(settings, seed)
+        return survey_batches(
+            CONCEPTS[settings.shared], net, data(settings, split).images, batch_size=128,
+            prepare=preparation(net, settings.channels_last),
+            device=choose_device(settings.device), x_to=x_to)
+
+    def make() -> dict[str, Tensor]:
+        where = _place_of_maps(settings, seed)
+        if where == "disk":
+            taken: list[Outputs] = []
+            write_checked(maps, lambda beside: taken.append(take(beside)))
+            found = taken[0]
+        else:
+            found = take(where)
+        kept = {"scores": found.scores, "products": found.products}
+        if where == "memory":
+            return kept | {"x": found.x.contiguous()}
+        return kept | {"shape": torch.tensor(found.x.shape), "on_disk": torch.tensor(where == "disk")}
+
+    kept = load_or_make(path, load_file, make, save_file)
+    if "x" in kept:
+        return Outputs(kept["x"], kept["scores"], kept["products"])
+    shape = kept["shape"].tolist()
+    if not kept["on_disk"]:
+        net = performer(settings, seed)
+        prepare = preparation(net, settings.channels_last)
+        x = rows.Computed(data(settings, split).images, lambda batch: net.maps(prepare(batch))[1],
+                          shape, choose_device(settings.device))
+        return Outputs(x, kept["scores"], kept["products"])
+    x = read_checked(maps, lambda file: rows.Mapped(file, shape))
+    if x is None:  # it was damaged
+        path.unlink()
+        return _survey.__wrapped__(path, settings, split, seed)
+    return Outputs(x, kept["scores"], kept["products"])
+
+
+def _place_of_maps(settings: Settings, seed: int) -> str:
+    """Decide where x of all faces goes, the same for all splits, and say so."""
+    net = start(replace(settings, weights="fresh"))
+    count = sum(len(data(settings, split)) for split in SPLITS)
+    size = 4 * count * (net.n * net.map_size**2 + len(ATTRIBUTES) * (1 + len(ATTRIBUTES)))
+    folder = store.survey_path(settings, seed, "train").parent
+    where = _chosen(settings.cache, size, folder)
+    what = f"x, scores and products of {count:,} faces"
+    print(f"semquant: {rows.describe(what, size, where, folder)}", file=sys.stderr, flush=True)
+    return where
+
+
+@lru_cache
+def _chosen(cache: str, size: int, folder: Path) -> str:
+    return rows.choose(cache, size, folder)  # once: what is free changes as files are written
 
 
 def make_surveys(settings: Settings, seed: int = 0) -> str:
@@ -349,6 +422,7 @@ def explainer_settings(settings: Settings, method: str, last_layer: str) -> dict
         bias_rate=1.0,
         last_std=LAST_STD[last_layer],
         divide_by_variance=method == "relative",
+        workers=settings.workers,
         **hardware(settings),
     )
 

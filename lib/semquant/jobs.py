@@ -1,22 +1,87 @@
-"""What the jobs of both experiments share: a performer that is loaded, or trained and kept."""
+"""What the jobs of both experiments share: performers that are kept, where x goes, where to begin."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from semquant import performers
-from semquant.files import load_or_make
+from semquant import performers, rows, weights
+from semquant.checks import InputError
+from semquant.files import check_writable, load_or_make
 from semquant.performers import Performer
-from semquant.settings import Settings, build_root
+from semquant.settings import Settings, build_root, data_root
 from semquant.store import record, record_of, source_digest, write_record
 from semquant.training import choose_device
 
-__all__ = ["kept_performer"]
+__all__ = ["PREDECESSOR", "imagenet", "kept_maps", "kept_performer", "recipe_of"]
+
+#: Batch size, and factor on the learning rates, of each network in Zhang et al. (2018), their code.
+PREDECESSOR = {"alexnet": (512, 30.0), "vgg_m": (196, 30.0), "vgg_s": (128, 10.0),
+               "vgg16": (32, 1.0)}
+#: MatConvNet's names of the networks that the original experiments began with.
+IMAGENET = {"alexnet": "imagenet-caffe-alex", "vgg_m": "imagenet-vgg-m", "vgg_s": "imagenet-vgg-s",
+            "vgg16": "imagenet-vgg-verydeep-16"}
+
+
+def recipe_of(settings: Settings, architecture: str, batch: int,
+              rate: float) -> tuple[int, float]:
+    """Return the batch size and largest learning rate that the settings' recipe means for a network."""
+    if settings.recipe == "one_cycle":
+        return batch, rate
+    own, factor = PREDECESSOR[architecture]
+    return min(own, batch), factor * rate
+
+
+def imagenet(architecture: str) -> weights.Public:
+    """Read the ImageNet weights of a network from the folder of real data.
+
+    Raises
+    ------
+    InputError
+        If they are not there, or are of another network.
+    """
+    name = f"{IMAGENET[architecture]}.mat"
+    root = data_root()
+    found = [path for path in (root / "imagenet" / name, root / name) if path.is_file()]
+    if not found:
+        raise InputError(f"weights: {name} is neither in {root / 'imagenet'} nor in {root}; "
+                         f"semquant data --fetch {IMAGENET[architecture]} --to {root} fetches it")
+    status = found[0].stat()
+    return _imagenet(found[0], architecture, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=1)
+def _imagenet(path: Path, architecture: str, changed: int) -> weights.Public:
+    return weights.matconvnet(path, architecture)
+
+
+@contextmanager
+def kept_maps(settings: Settings, what: str, size: int) -> Iterator[Callable[[str], str | Path]]:
+    """Decide where maps of some size go while a job lasts, and say so.
+
+    Yields a function that turns a name into what `semquant.concepts.measure_batches` takes as `x_to`. Files
+    are removed at the end.
+    """
+    folder = build_root() / "scratch"
+    where = rows.choose(settings.cache, size, folder)
+    print(f"semquant: {rows.describe(what, size, where, folder)}", file=sys.stderr, flush=True)
+    if where != "disk":
+        yield lambda name: where
+        return
+    own = check_writable(folder / f"{what.partition(':')[0].replace(' ', '-')}-{os.getpid()}")
+    try:
+        yield lambda name: own / f"{name}.x"
+    finally:
+        shutil.rmtree(own)
 
 
 def kept_performer(

@@ -149,6 +149,13 @@ class Performer(nn.Module):
         super().__init__()
         self.features, self.mask, self.head = features, mask, head
         self.n, self.map_size, self.input_size = n, map_size, input_size
+        #: What turns pixels (B, 3, S, S) uint8 into the network's input; weights trained by others
+        #: bring their own, see `semquant.weights.into`.
+        self.preparation = normalise
+
+    def prepare(self, images: Tensor) -> Tensor:
+        """Turn pixels (B, 3, S, S), uint8, into the network's input, float32."""
+        return self.preparation(images)
 
     def maps(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return z and x, the maps before and after the mask; both (B, n, H, W), both signed."""

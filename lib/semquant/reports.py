@@ -14,7 +14,7 @@ from semquant import experiment1, experiment2, figures, metrics, parts, store
 from semquant.concepts import Measured
 from semquant.datasets import Images
 from semquant.explanation import UNASSIGNED, Explanation, grad_cam
-from semquant.performers import Performer, normalise
+from semquant.performers import Performer
 from semquant.selection import linear_weights, moments, selection_record
 from semquant.settings import Settings, project_root
 
@@ -303,7 +303,7 @@ class Case:
     def heatmaps(self, chosen: Sequence[int]) -> Tensor:
         """Return Grad-CAM maps (k, S, S) of chosen images, for the mask's output."""
         device = next(self.net.parameters()).device
-        images = normalise(self.images.images[list(chosen)]).to(device)
+        images = self.net.prepare(self.images.images[list(chosen)].to(device))
         return grad_cam(self.net, "mask", images, 0).cpu()
 
 
@@ -322,10 +322,10 @@ def case(settings: Settings, architecture: str, category: str, performer_seed: i
         Seed of the explainers.
     """
     net = experiment1.performer(settings, architecture, category, performer_seed)
-    test = experiment1.data(settings, category, "test")
+    test = experiment1.data(settings, category, "test", architecture)
     images = test.subset(test.positive)
     measured = experiment1.measure(net, images, settings)
-    val = experiment1.data(settings, category, "val")
+    val = experiment1.data(settings, category, "val", architecture)
     named = val.subset(val.positive)
     assignment, scores = parts.name_filters(experiment1.measure(net, named, settings).x,
                                             named.group_masks(net.map_size))

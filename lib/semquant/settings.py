@@ -26,6 +26,9 @@ IMAGES = ("drawn", "pascal_part")
 FACES = ("drawn", "celeba")
 SIDES = ("before", "after")
 LAST_LAYERS = ("near_zero", "default")
+WEIGHTS = ("fresh", "imagenet")
+RECIPES = ("one_cycle", "predecessor")
+CACHES = ("auto", "memory", "disk", "recompute")
 
 
 @dataclass(frozen=True)
@@ -37,11 +40,12 @@ class Settings:
     # data
     categories: tuple[str, ...]  # target categories; each has performers of its own
     images: str  # drawn, or pascal_part: photographs in the folder of real data
-    size: int  # pixels a side
+    size: int  # pixels a side; 224 means the paper's sizes, AlexNet then takes 227
     train_images: int  # half of them positive, as in every split
     val_images: int  # thresholds and names of filters are chosen on these
     test_images: int  # every reported number is measured on these
     data_seed: int  # seed of the drawn images
+    photo_shares: tuple[float, ...]  # shares of photographs: training, validation, test
 
     # performers
     architectures: tuple[str, ...]
@@ -49,9 +53,11 @@ class Settings:
     batch_norm: bool  # training from scratch needs it
     dropout: float  # in the fully-connected layers
     filter_loss: float  # weight of the filter loss in epoch 1
+    weights: str  # what training starts from: fresh, or imagenet (in the folder of real data)
+    recipe: str  # one_cycle (AdamW) or predecessor (SGD, its batch and rate for each network)
     performer_epochs: int
-    performer_batch: int
-    performer_lr: float  # peak of the one-cycle schedule, AdamW
+    performer_batch: int  # with the predecessor's recipe at most so many
+    performer_lr: float  # the largest; the predecessor's recipe multiplies it for each network
     weight_decay: float
     performer_seeds: int
     control_without_filter_loss: tuple[str, ...]  # architectures also trained without that loss
@@ -77,7 +83,7 @@ class Settings:
     face_fc: int  # units of the two hidden fully-connected layers
     face_epochs: int
     face_batch: int
-    face_lr: float  # peak of the one-cycle schedule, AdamW
+    face_lr: float  # the largest
 
     # explainers of Experiment 2
     shared: str  # side of the first FC layer's ReLU on which x is taken: before, after
@@ -96,6 +102,8 @@ class Settings:
     amp: bool  # automatic mixed precision
     channels_last: bool  # memory format of images and maps
     threads: int  # CPU threads a job; fixed, so that numbers repeat
+    workers: int  # processes that fetch what is not in memory
+    cache: str  # where x goes: memory, disk, recompute; auto chooses by what is free
 
     def __post_init__(self):
         _check_types(self)
@@ -137,11 +145,34 @@ class Settings:
         one_of("shared", self.shared, SIDES)
         one_of("faces", self.faces, FACES)
         one_of("images", self.images, IMAGES)
+        one_of("weights", self.weights, WEIGHTS)
+        one_of("recipe", self.recipe, RECIPES)
+        one_of("cache", self.cache, CACHES)
+        number("workers", self.workers, 0, integer=True)
+        shares = self.photo_shares
+        if len(shares) != 3 or min(shares) <= 0 or abs(sum(shares) - 1) > 1e-6:
+            raise InputError(f"photo_shares: {list(shares)} is not accepted; three numbers above 0 "
+                             "that add up to 1 are, for training, validation and test")
+        self._check_public_weights()
         for size in self.selection_sizes:
             number("selection_sizes", size, 1, len(ATTRIBUTES) - 1, integer=True)
         if self.flip_faces > self.face_test_images:
             raise InputError(f"flip_faces: {self.flip_faces} is more than the "
                              f"{self.face_test_images} test faces (face_test_images)")
+
+    def _check_public_weights(self) -> None:
+        """Weights from ImageNet fit the published networks only."""
+        if self.weights == "fresh":
+            return
+        for name, wanted in (("size", 224), ("face_size", 224), ("width", 1), ("face_width", 1),
+                             ("batch_norm", False), ("face_fc", 4096)):
+            if getattr(self, name) != wanted:
+                raise InputError(f"{name}: {getattr(self, name)} does not go with weights: imagenet; "
+                                 f"accepted there: {wanted}")
+
+    def pixels(self, architecture: str) -> int:
+        """Return the side of a network's input: AlexNet has 227 where the others have 224."""
+        return 227 if architecture == "alexnet" and self.size == 224 else self.size
 
     def digest(self, *names: str, **extra: object) -> str:
         """Return 10 digits that stand for the values of the named fields and of `extra`."""

@@ -53,17 +53,19 @@ __all__ = [
     "write_record",
 ]
 
-DATA_FIELDS = ("images", "size", "train_images", "val_images", "test_images", "data_seed")
-PERFORMER_FIELDS = (*DATA_FIELDS, "width", "batch_norm", "dropout", "performer_epochs",
-                    "performer_batch", "performer_lr", "weight_decay", "amp", "channels_last")
+DATA_FIELDS = ("images", "size", "train_images", "val_images", "test_images", "data_seed",
+               "photo_shares")
+PERFORMER_FIELDS = (*DATA_FIELDS, "width", "batch_norm", "dropout", "weights", "recipe",
+                    "performer_epochs", "performer_batch", "performer_lr", "weight_decay", "amp",
+                    "channels_last")
 EXPLAINER_FIELDS = (*PERFORMER_FIELDS, "filter_loss", "explainer", "explainer_epochs",
                     "explainer_batch", "explainer_lr")
 
-
-FACE_FIELDS = ("faces", "face_size", "face_train_images", "face_val_images", "face_test_images", "data_seed")
-FACE_PERFORMER_FIELDS = (*FACE_FIELDS, "face_width", "face_fc", "face_epochs", "face_batch",
-                         "face_lr", "batch_norm", "dropout", "weight_decay", "amp",
-                         "channels_last")
+FACE_FIELDS = ("faces", "face_size", "face_train_images", "face_val_images", "face_test_images",
+               "data_seed")
+FACE_PERFORMER_FIELDS = (*FACE_FIELDS, "face_width", "face_fc", "weights", "recipe",
+                         "face_epochs", "face_batch", "face_lr", "batch_norm", "dropout",
+                         "weight_decay", "amp", "channels_last")
 SURVEY_FIELDS = (*FACE_PERFORMER_FIELDS, "shared")
 ATTRIBUTE_FIELDS = (*SURVEY_FIELDS, "explainer", "attribute_epochs", "attribute_batch",
                     "attribute_lr", "flip_faces")

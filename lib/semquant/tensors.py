@@ -5,11 +5,12 @@ from __future__ import annotations
 import torch
 
 from semquant.checks import InputError
+from semquant.rows import Rows
 
 __all__ = ["check_finite", "check_not_negative", "check_shapes"]
 
 
-def check_shapes(**tensors: tuple[torch.Tensor, str]) -> dict[str, int]:
+def check_shapes(**tensors: tuple[torch.Tensor | Rows, str]) -> dict[str, int]:
     """Check that tensors have the axes they should, with axes of one name equally long.
 
     Parameters
@@ -32,7 +33,7 @@ def check_shapes(**tensors: tuple[torch.Tensor, str]) -> dict[str, int]:
     for field, (tensor, axes) in tensors.items():
         names = axes.split()
         accepted = f"({', '.join(names)})"
-        if not isinstance(tensor, torch.Tensor):
+        if not isinstance(tensor, torch.Tensor | Rows):
             kind = type(tensor).__name__
             raise InputError(f"{field}: {kind} is not a tensor of shape {accepted}")
         shape = tuple(tensor.shape)

@@ -11,11 +11,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, Sampler
 from tqdm.auto import tqdm
 
 from semquant.checks import InputError, number, one_of
 from semquant.files import read_checked, write_checked
-from semquant.performers import Performer, normalise, performer_loss
+from semquant.performers import Performer, performer_loss
+from semquant.rows import Computed, Rows
+from semquant.settings import RECIPES
 
 __all__ = ["TensorBatches", "choose_device", "cpu_threads", "fit", "preparation",
            "seed_everything", "train_performer"]
@@ -64,54 +67,109 @@ def seed_everything(*numbers: int | str) -> int:
 
 
 class TensorBatches:
-    """Shuffled batches of tensors that already stand in memory.
+    """Shuffled batches of tensors in memory, or of rows that are fetched for each batch.
 
     Called with an epoch, it yields tuples of tensors on `device`. The order is drawn from torch's
-    generator, which `fit` seeds before each epoch.
+    generator, which `fit` seeds before each epoch; it doesn't depend on where the rows are, nor on
+    the number of workers.
 
     Parameters
     ----------
-    *tensors : Tensor (N, ...)
-        Tensors of equal length; the first is the one that `flip` turns.
+    *tensors : Tensor or Rows, (N, ...)
+        Of equal length; the first is the one that `flip` turns.
     batch_size : int
         Images a step. The last, smaller batch of an epoch is kept unless it has a single image,
         for which batch norm is undefined.
     device : torch.device
-        Where batches go. Moving is asynchronous from pinned memory on CUDA.
+        Where batches go. Moving is asynchronous from pinned memory on CUDA: tensors are pinned as a
+        whole, what workers fetch a batch at a time.
     flip : bool
         Mirror each first tensor left to right with probability 1/2.
+    workers : int
+        Processes that fetch batches ahead, where not everything is in memory; 0 fetches them here.
     """
 
     def __init__(
         self,
-        *tensors: Tensor,
+        *tensors: Tensor | Rows,
         batch_size: int,
         device: torch.device | str = "cpu",
         flip: bool = False,
+        workers: int = 0,
     ):
         if len({len(t) for t in tensors}) != 1:
             raise InputError(f"tensors: lengths {[len(t) for t in tensors]} are not equal")
         number("batch_size", batch_size, 1, integer=True)
+        number("workers", workers, 0, integer=True)
         self.device = torch.device(device)
-        pin = self.device.type == "cuda" and torch.cuda.is_available()
-        self.tensors = tuple(t.pin_memory() if pin and not t.is_cuda else t for t in tensors)
+        self.pin = self.device.type == "cuda" and torch.cuda.is_available()
+        in_memory = all(isinstance(t, Tensor) for t in tensors)
+        self.workers = 0 if in_memory else workers
+        # a worker can't compute on a GPU: it fetches images, and the rows are computed here
+        self.compute = [t.compute if isinstance(t, Computed) else None for t in tensors]
+        sources = [t.images if isinstance(t, Computed) else t for t in tensors]
+        self.sources = tuple(t.pin_memory() if self.pin and self.workers == 0
+                             and isinstance(t, Tensor) and not t.is_cuda else t for t in sources)
         self.batch_size = batch_size
         self.flip = flip
+        self._order: list[Tensor] = []
+        self._loader = None
 
     def __len__(self) -> int:
-        full, rest = divmod(len(self.tensors[0]), self.batch_size)
+        full, rest = divmod(len(self.sources[0]), self.batch_size)
         return full + (rest > 1 or (full == 0 and rest == 1))
 
     def __call__(self, epoch: int) -> Iterator[tuple[Tensor, ...]]:
-        order = torch.randperm(len(self.tensors[0]))
-        for start in range(0, len(self) * self.batch_size, self.batch_size):
-            chosen = order[start : start + self.batch_size]
-            batch = [t[chosen.to(t.device)].to(self.device, non_blocking=True) for t in self.tensors]
+        order = torch.randperm(len(self.sources[0]))
+        self._order = [order[start : start + self.batch_size]
+                       for start in range(0, len(self) * self.batch_size, self.batch_size)]
+        for fetched in self._fetched():
+            batch = [t.to(self.device, non_blocking=True) for t in fetched]
             if self.flip:
-                turned = torch.rand(len(chosen)) < 0.5
+                turned = torch.rand(len(batch[0])) < 0.5
                 turned = turned.to(self.device).view(-1, *[1] * (batch[0].dim() - 1))
                 batch[0] = torch.where(turned, batch[0].flip(-1), batch[0])
-            yield tuple(batch)
+            yield tuple(compute(t) if compute else t for compute, t in zip(self.compute, batch))
+
+    def _fetched(self) -> Iterator[tuple[Tensor, ...]]:
+        if self.workers == 0:
+            for chosen in self._order:
+                yield tuple(t[chosen.to(t.device)] if isinstance(t, Tensor) else t[chosen]
+                            for t in self.sources)
+            return
+        if self._loader is None:
+            self._loader = DataLoader(
+                _Fetch(self.sources), batch_size=None, sampler=_Order(self),
+                num_workers=self.workers, pin_memory=self.pin, persistent_workers=True,
+                generator=torch.Generator())  # of its own: torch's stays what `fit` seeded
+        try:
+            yield from self._loader
+        except InputError as error:  # a worker's error comes with its traceback
+            line = str(error).strip().splitlines()[-1]
+            raise InputError(line.partition("InputError: ")[2] or line) from None
+
+
+class _Order(Sampler):
+    """The batches of the epoch at hand, each as the numbers of its images."""
+
+    def __init__(self, batches: TensorBatches):
+        self.batches = batches
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return iter(self.batches._order)
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+
+class _Fetch(Dataset):
+    """What a worker does: one item is a whole batch."""
+
+    def __init__(self, sources: tuple[Tensor | Rows, ...]):
+        self.sources = sources
+
+    def __getitem__(self, chosen: Tensor) -> tuple[Tensor, ...]:
+        return tuple(t[chosen] for t in self.sources)
 
 
 def fit(
@@ -257,11 +315,11 @@ def cpu_threads(count: int) -> None:
     torch.set_num_threads(count)
 
 
-def preparation(channels_last: bool) -> Callable[[Tensor], Tensor]:
+def preparation(net: Performer, channels_last: bool) -> Callable[[Tensor], Tensor]:
     """Return what turns uint8 images on a device into a performer's input, in that layout."""
 
     def prepare(images: Tensor) -> Tensor:
-        images = normalise(images)
+        images = net.prepare(images)
         return images.contiguous(memory_format=torch.channels_last) if channels_last else images
 
     return prepare
@@ -276,27 +334,33 @@ def train_performer(
     batch_size: int,
     learning_rate: float,
     weight_decay: float = 1e-4,
+    recipe: str = "one_cycle",
     filter_weight: float = 0.0,
     flip: bool = True,
     prepare: Callable[[Tensor], Tensor] | None = None,
     device: str = "auto",
     channels_last: bool = True,
+    workers: int = 0,
     seed: int = 0,
     **fit_settings,
 ) -> list[dict[str, float]]:
-    """Train a performer: AdamW, a one-cycle schedule, mirrored images; returns what `fit` returns.
+    """Train a performer on mirrored images; returns what `fit` returns.
 
     Parameters
     ----------
     net : Performer
         Moved to the device, and trained in place.
-    images : Tensor (N, ...)
+    images : Tensor or Rows, (N, ...)
         What `prepare` takes: by default (N, 3, S, S) uint8.
     labels : Tensor (N,) or (N, K), bool
     epochs, batch_size : int
     learning_rate : float
-        The peak of the schedule.
+        The largest.
     weight_decay : float
+    recipe : {"one_cycle", "predecessor"}
+        ``"one_cycle"``: AdamW, the learning rate rising and falling once. ``"predecessor"``: SGD
+        with momentum 0.9, the learning rate falling tenfold, in equal ratios from epoch to epoch,
+        over the first fifth of the epochs, and staying there (Zhang et al., 2018, their code).
     filter_weight : float
         Weight of the filter loss in the first epoch, see `performers.performer_loss`.
     flip : bool
@@ -306,23 +370,42 @@ def train_performer(
     device : str
     channels_last : bool
         Memory layout of the network and its input.
+    workers : int
+        See `TensorBatches`.
     seed : int
     **fit_settings
         Further settings of `fit`: checkpoint, key, amp, progress.
     """
     device = choose_device(device)
-    prepare = preparation(channels_last) if prepare is None else prepare
+    prepare = preparation(net, channels_last) if prepare is None else prepare
     net.to(device)
     if channels_last:
         net.to(memory_format=torch.channels_last)
-    batches = TensorBatches(images, labels, batch_size=batch_size, device=device, flip=flip)
-    optimizer = torch.optim.AdamW(net.parameters(), lr=learning_rate, weight_decay=weight_decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, learning_rate, total_steps=epochs * len(batches)
-    )
+    batches = TensorBatches(images, labels, batch_size=batch_size, device=device, flip=flip,
+                            workers=workers)
+    if one_of("recipe", recipe, RECIPES) == "one_cycle":
+        optimizer = torch.optim.AdamW(net.parameters(), lr=learning_rate, weight_decay=weight_decay)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, learning_rate, total_steps=epochs * len(batches)
+        )
+    else:
+        optimizer = torch.optim.SGD(net.parameters(), lr=learning_rate, momentum=0.9,
+                                    weight_decay=weight_decay)
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda t: predecessor_rate(1 + t // len(batches), epochs)
+        )
 
     def step(batch: tuple, epoch: int) -> dict[str, Tensor]:
         return performer_loss(net, prepare(batch[0]), batch[1], epoch, filter_weight)
 
     return fit(net, step, batches, epochs=epochs, optimizer=optimizer, scheduler=schedule,
                seed=seed, device=device, **fit_settings)
+
+
+def predecessor_rate(epoch: int, epochs: int) -> float:
+    """Return the share of the largest learning rate in an epoch, from 1, of the predecessor's recipe.
+
+    For 50 epochs that of Zhang et al. (2018): ``logspace(-4, -5, 10)``, then 1e-5.
+    """
+    falling = max(2, round(epochs / 5))
+    return 10.0 ** -min(1.0, (epoch - 1) / (falling - 1))

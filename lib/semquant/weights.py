@@ -3,7 +3,7 @@
     public = matconvnet("imagenet-vgg-m.mat", "vgg_m")
     net = performers.build("vgg_m", size=224, width=1, batch_norm=False)
     into(net, public)                     # the conv layers; the inserted one and the FC stay fresh
-    logits = net(preparation(public)(images))
+    logits = net(net.prepare(images))     # pixels minus the public network's mean image
 
 MatConvNet publishes all four networks: imagenet-caffe-alex, imagenet-vgg-m, imagenet-vgg-s and
 imagenet-vgg-verydeep-16. torchvision has VGG-16 and another AlexNet, which fits no table of the
@@ -89,8 +89,7 @@ class Put(NamedTuple):
     fresh: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Preparation:
+class Preparation(nn.Module):
     """Turns pixels into the input of a public network.
 
     Call it with images (B, 3, H, W), uint8, RGB; returns (B, 3, H, W), float32. A mean image of
@@ -98,10 +97,12 @@ class Preparation:
     InputError for images of another shape or type.
     """
 
-    mean: Tensor
-    std: Tensor
+    def __init__(self, mean: Tensor, std: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("mean", mean, persistent=False)  # no weights: kept out of state dicts
+        self.register_buffer("std", std, persistent=False)
 
-    def __call__(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Tensor:
         if images.dtype != torch.uint8 or images.dim() != 4 or images.shape[1] != 3:
             raise InputError(f"images: {images.dtype} of shape {tuple(images.shape)} is not uint8 "
                              "of shape (B, 3, H, W), RGB")
@@ -255,7 +256,7 @@ def torchvision_alexnet(
 
 
 def into(performer: Performer, public: Public, *, fc: bool = False) -> Put:
-    """Put public weights into a performer, in place.
+    """Put public weights into a performer, in place, and what images have to go through for them.
 
     The inserted conv layer and the last FC layer stay as they are, as in the predecessor.
 
@@ -300,6 +301,7 @@ def into(performer: Performer, public: Public, *, fc: bool = False) -> Put:
     with torch.no_grad():
         for key in set_:
             own[key].copy_(public.state[key])
+    performer.preparation = preparation(public)
     return Put(tuple(set_), tuple(key for key in own if key not in set_))
 
 

@@ -26,9 +26,11 @@ from semquant.checks import InputError, number, one_of
 from semquant.datasets.faces import LARGEST, SPLITS, Faces
 from semquant.datasets.parallel import available_cores, in_chunks
 from semquant.files import check_writable, load_or_make
+from semquant.rows import Decoded
+from semquant.rows import join as joined
 from semquant.words import ATTRIBUTES
 
-__all__ = ["HEIGHT", "SPLITS", "WIDTH", "Index", "join", "load", "repeated", "scan", "square"]
+__all__ = ["HEIGHT", "SPLITS", "WIDTH", "Index", "digest", "join", "load", "repeated", "scan", "square"]
 
 IMAGES = "img_align_celeba"
 ATTRIBUTE_LIST, PARTITION_LIST = "list_attr_celeba.txt", "list_eval_partition.txt"
@@ -141,8 +143,9 @@ def load(
     seed: int = 0,
     cache: str | Path | None = None,
     workers: int | None = None,
+    decode: bool = True,
 ) -> Faces:
-    """Decode the images of one split.
+    """Decode the images of one split, or say which they are.
 
     Parameters
     ----------
@@ -162,11 +165,15 @@ def load(
         bytes and times. The attributes are read from the lists each time.
     workers : int, optional
         Processes that decode; all available cores if not given. The result does not depend on it.
+    decode : bool
+        False leaves the images in their files: each is decoded when it is asked for, and nothing is
+        kept or checked before, see `digest`. For more of them than fit into memory.
 
     Returns
     -------
     Faces
-        ``images`` (N, 3, S, S) uint8, ``attributes`` (N, 40) bool, ``ids`` the file names, sorted.
+        ``images`` (N, 3, S, S) uint8, a tensor or `semquant.rows.Decoded`, ``attributes`` (N, 40)
+        bool, ``ids`` the file names, sorted.
 
     Raises
     ------
@@ -183,6 +190,10 @@ def load(
     index = root if isinstance(root, Index) else scan(root)
     chosen = _drawn(index, split, count, seed)
     paths = [index.root / IMAGES / index.files[split][i] for i in chosen]
+
+    if not decode:
+        return Faces(Decoded(paths, size, square), index.attributes[split][chosen],
+                     [p.name for p in paths])
 
     def make() -> dict[str, torch.Tensor]:
         if cache is not None:
@@ -223,7 +234,7 @@ def join(*faces: Faces) -> Faces:
                 differing.append(name)
         kept.append(one.subset(fresh))
     _report(differing, "images have other attributes in another data set")
-    return Faces(torch.cat([f.images for f in kept]), torch.cat([f.attributes for f in kept]),
+    return Faces(joined([f.images for f in kept]), torch.cat([f.attributes for f in kept]),
                  [name for f in kept for name in f.ids], faces[0].names)
 
 
@@ -403,14 +414,34 @@ def _decode_some(task: tuple[list[Path], int]) -> tuple[np.ndarray, list[str]]:
     return images.transpose(0, 3, 1, 2), problems
 
 
-def _decode(paths: list[Path], size: int, workers: int) -> torch.Tensor:
-    """Return (N, 3, size, size) uint8; all images are tried before the bad ones are reported."""
-    images = torch.empty(len(paths), 3, size, size, dtype=torch.uint8)
-    problems, done, block = [], 0, max(50, _BLOCK // (3 * size * size))
+def _blocks(paths: list[Path], size: int, workers: int) -> Iterator[np.ndarray]:
+    """Yield (n, 3, size, size) uint8; all images are tried before the bad ones are reported."""
+    problems, block = [], max(50, _BLOCK // (3 * size * size))
     for start in range(0, len(paths), block):
         for some, bad in in_chunks(_decode_some, paths[start : start + block], size, workers):
-            images[done : done + len(some)] = torch.from_numpy(some)
+            yield some
             problems += bad
-            done += len(some)
     _report(problems, f"images can't be used (accepted: {WIDTH} x {HEIGHT} px or its proportions)")
+
+
+def _decode(paths: list[Path], size: int, workers: int) -> torch.Tensor:
+    """Return (N, 3, size, size) uint8."""
+    images, done = torch.empty(len(paths), 3, size, size, dtype=torch.uint8), 0
+    for some in _blocks(paths, size, workers):
+        images[done : done + len(some)] = torch.from_numpy(some)
+        done += len(some)
     return images
+
+
+def digest(images: Decoded, workers: int | None = None) -> str:
+    """Decode all images once, keeping none, and return the SHA-256 of their pixels.
+
+    Raises
+    ------
+    InputError
+        If images can't be decoded or are of another size, counted and with the first names.
+    """
+    found = hashlib.sha256()
+    for some in _blocks(images.paths, images.size, workers or available_cores()):
+        found.update(np.ascontiguousarray(some).tobytes())
+    return found.hexdigest()

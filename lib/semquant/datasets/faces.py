@@ -25,6 +25,7 @@ from semquant.datasets.parallel import available_cores, in_chunks
 from semquant.datasets.portraits import portrait
 from semquant.datasets.shading import apply, blurred
 from semquant.files import check_writable, load_or_make
+from semquant.rows import Decoded, subset
 
 __all__ = ["ATTRIBUTES", "SPLITS", "VERSION", "Faces", "attributes_of", "load", "make_id",
            "parse_id", "render"]
@@ -41,7 +42,7 @@ class Faces:
 
     Attributes
     ----------
-    images : torch.Tensor
+    images : torch.Tensor or Decoded
         (N, 3, S, S) uint8.
     attributes : torch.Tensor
         (N, 40) bool.
@@ -51,7 +52,7 @@ class Faces:
         What the columns of `attributes` are.
     """
 
-    images: torch.Tensor
+    images: torch.Tensor | Decoded
     attributes: torch.Tensor
     ids: list[str]
     names: tuple[str, ...] = ATTRIBUTES
@@ -71,7 +72,7 @@ class Faces:
         """Return the faces at `indices` (whole numbers, or a (N,) bool tensor), in that order."""
         chosen = torch.as_tensor(indices)
         chosen = chosen.nonzero()[:, 0] if chosen.dtype == torch.bool else chosen.long()
-        return Faces(self.images[chosen], self.attributes[chosen],
+        return Faces(subset(self.images, chosen), self.attributes[chosen],
                      [self.ids[i] for i in chosen.tolist()], self.names)
 
 

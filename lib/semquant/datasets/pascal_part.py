@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -58,7 +59,8 @@ PARTS = {
     "horse": tuple((_HOOFED + "lfho rfho lbho rbho").split()),
     "sheep": tuple((_HOOFED + "lhorn rhorn").split()),
 }
-SPLITS = {"train": 0.6, "val": 0.15, "test": 0.25}
+SPLITS = ("train", "val", "test")
+SHARES = (0.6, 0.15, 0.25)  # of the photos
 _PHOTOS = (".jpg", ".jpeg", ".png")
 
 
@@ -111,17 +113,17 @@ class Index:
         )
 
 
-def split_of(image_id: str, seed: int = 0) -> str:
-    """Return the split a picture belongs to: "train" (60 %), "val" (15 %) or "test" (25 %).
+def split_of(image_id: str, seed: int = 0, shares: Sequence[float] = SHARES) -> str:
+    """Return the split a picture belongs to, "train", "val" or "test", in these shares of the photos.
 
     A hash of the seed and the photo's name (what stands before a ``#``) decides, so the split
     depends neither on the other photos nor on the machine, and all crops of a photo fall together.
     """
     digest = hashlib.sha256(f"{seed}/{image_id.partition('#')[0]}".encode()).digest()
     draw = int.from_bytes(digest[:8], "big") / 2**64
-    if draw < SPLITS["train"]:
+    if draw < shares[0]:
         return "train"
-    return "val" if draw < SPLITS["train"] + SPLITS["val"] else "test"
+    return "val" if draw < shares[0] + shares[1] else "test"
 
 
 def scan(
@@ -230,7 +232,8 @@ def scan(
 
 
 def load(
-    index: Index, split: str | None = None, *, size: int = 224, seed: int = 0
+    index: Index, split: str | None = None, *, size: int = 224, seed: int = 0,
+    shares: Sequence[float] = SHARES,
 ) -> Images:
     """Decode the pictures of an index.
 
@@ -245,6 +248,8 @@ def load(
         proportions, masks to the nearest pixel.
     seed : int
         Seed of the split.
+    shares : sequence of three float
+        Shares of training, validation and test photos.
 
     Returns
     -------
@@ -266,8 +271,8 @@ def load(
     """
     number("size", size, 1, integer=True)
     if split is not None:
-        one_of("split", split, tuple(SPLITS))
-    crops = [c for c in index.crops if split is None or split_of(c.id, seed) == split]
+        one_of("split", split, SPLITS)
+    crops = [c for c in index.crops if split is None or split_of(c.id, seed, shares) == split]
     if len({c.positive for c in crops}) < 2:
         raise InputError(
             f"split: {split or 'the whole'} has {sum(c.positive for c in crops)} positives and "
