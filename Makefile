@@ -10,11 +10,11 @@ STAMP  := $(VENV)/.installed
 export SEMQUANT_BUILD := $(BUILD)
 export SEMQUANT_DATA  := $(DATA)
 
-.PHONY: book test lab clean help install
+.PHONY: book test lab clean help install paper-check
 
 help: ## list the targets
 	@echo "make <target> [PRESET=quick] [DATA=folder of real photographs] [CORES=all]"; \
-	sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 12
+	sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 14
 
 install: $(STAMP) ## make the virtual environment .venv that the other targets use (about 6 GB)
 
@@ -32,6 +32,9 @@ book: $(STAMP) ## run the experiments and build the book (PRESET=quick: about 19
 
 test: $(STAMP) ## run every test, the whole chain in the smoke preset included
 	@OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n auto --dist loadfile
+
+paper-check: $(STAMP) ## one training step of every full-size network, on the CPU, and what PRESET=paper takes
+	@$(VENV)/bin/semquant check --preset paper --data "$(DATA)"
 
 lab: $(STAMP) ## open JupyterLab on the notebooks
 	@$(VENV)/bin/jupyter lab book

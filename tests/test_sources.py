@@ -319,6 +319,11 @@ OUTSIDE = [
     Member("/photos/out.jpg"),
     Member("photos/link.jpg", type=tarfile.SYMTYPE, target="../../../out.jpg"),
     Member("photos/link.jpg", type=tarfile.SYMTYPE, target="/etc/passwd"),
+    Member("photos/within/../../../out.jpg"),
+    Member("..\\out.jpg"),  # as Windows writes paths
+    Member("\\photos\\out.jpg"),
+    Member("photos/folder", type=tarfile.SYMTYPE, target="../.."),
+    Member("photos/folder", type=tarfile.SYMTYPE, target="/tmp"),
 ]
 
 
@@ -332,12 +337,40 @@ def test_archives_that_climb_out_are_refused(catalogue, tmp_path, pack, outside)
     assert not list(data.rglob("*.jpg")) and not list(tmp_path.glob("*.jpg"))
 
 
-def test_hard_links_and_devices_are_refused(catalogue, tmp_path):
-    for bad in (Member("a.jpg", type=tarfile.LNKTYPE, target="../b.jpg"),
-                Member("photos/a.jpg", type=tarfile.CHRTYPE)):
-        catalogue(tar(*PHOTOS, bad))
-        shutil.rmtree(tmp_path / "data", ignore_errors=True)
-        assert "is refused" in error("--fetch", "photos", "--to", tmp_path / "data")
+@pytest.mark.parametrize("bad", [
+    Member("a.jpg", type=tarfile.LNKTYPE, target="../b.jpg"),
+    Member("photos/a.jpg", type=tarfile.LNKTYPE, target="/etc/passwd"),
+    Member("photos/a.jpg", type=tarfile.CHRTYPE),
+    Member("photos/a.jpg", type=tarfile.FIFOTYPE),
+], ids=["link", "absolute link", "device", "pipe"])
+def test_hard_links_and_devices_are_refused(catalogue, tmp_path, bad):
+    catalogue(tar(*PHOTOS, bad))
+    said = error("--fetch", "photos", "--to", tmp_path / "data")
+    assert f"photos.tar is refused: its member {bad.name!r} leads out" in said
+    assert not list((tmp_path / "data").rglob("*.jpg"))
+
+
+@pytest.mark.parametrize("pack", [tar, zipped])
+def test_an_archive_put_there_by_hand_is_looked_at_too(catalogue, tmp_path, pack):
+    bad = pack(Member("/photos/000.jpg"), *PHOTOS)
+    catalogue(bad, fetch="by hand", reason="its owner asks", how="Ask the owner.")
+    (tmp_path / "photos.tar").write_bytes(bad)
+    said = error("--fetch", "photos", "--to", tmp_path)
+    assert said == (f"fetch: {tmp_path / 'photos.tar'} is refused: its member '/photos/000.jpg' "
+                    "leads out of the folder or is a device")
+    assert not list(tmp_path.rglob("*.jpg"))
+
+
+@pytest.mark.parametrize("pack", [tar, zipped])
+def test_a_link_that_is_there_already_is_not_written_through(catalogue, tmp_path, pack):
+    catalogue(pack(*PHOTOS))
+    outside, there = tmp_path / "mine.jpg", tmp_path / "data/VOC/photos/001.jpg"
+    outside.write_bytes(b"")  # empty files don't count, so it is unpacked
+    there.parent.mkdir(parents=True)
+    there.symlink_to(outside)
+    semquant("--fetch", "photos", "--to", tmp_path / "data")
+    assert outside.read_bytes() == b"" and not there.is_symlink()
+    assert there.read_bytes() == PHOTOS[0].content
 
 
 def test_links_inside_are_passed_over(catalogue, tmp_path):

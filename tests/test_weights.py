@@ -15,7 +15,12 @@ from torch import nn
 
 from semquant import weights
 from semquant.checks import InputError
+from semquant.files import write_checked
+from semquant.jobs import kept_performer
 from semquant.performers import ARCHITECTURES, PAPER_SIZE, build
+from semquant.settings import load_settings
+from semquant.training import TensorBatches, fit
+from semquant.trunks import efficientnet_lite0
 from semquant.weights import (
     into,
     matconvnet,
@@ -504,7 +509,8 @@ def test_a_pickle_is_not_run(tmp_path):
     ],
 )
 def test_another_architecture(there, here, text, tmp_path):
-    assert text in refused(write(tmp_path / "net.mat", there), here)
+    message = refused(write(tmp_path / "net.mat", there), here)
+    assert message.startswith(f"weights: FILE is of another network ({text}"), message
 
 
 def swapped(layers, a, b):
@@ -736,4 +742,70 @@ def test_code_in_a_torch_file_is_not_run(zipped, suffix, tmp_path):
         path.write_bytes(pickle.dumps(content))
     message = refused(path, "vgg16", torchvision_weights)
     assert message.endswith("holds something beside weights (no code in it was run)")
+    assert not made.exists()
+
+
+# the other files of weights: the trunk's, and those that the experiments keep
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@pytest.mark.parametrize("zipped", [True, False])
+def test_code_in_a_file_for_the_trunk_is_not_run(zipped, tmp_path):
+    pytest.importorskip("efficientnet_lite_pytorch")
+    path, made = tmp_path / "net.pth", tmp_path / "made"
+    content = {"_conv_stem.weight": Malicious(made)}
+    if zipped:
+        torch.save(content, path)
+    else:
+        path.write_bytes(pickle.dumps(content))
+    with pytest.raises(InputError, match=rf"^weights: {path} ") as error:
+        efficientnet_lite0(path)
+    assert "\n" not in str(error.value) and not made.exists()
+
+
+@pytest.fixture
+def kept(tmp_path, monkeypatch):
+    """What both experiments load a performer with; returns it and how often it was trained."""
+    monkeypatch.setenv("SEMQUANT_BUILD", str(tmp_path / "build"))
+    settings, trained = load_settings("smoke", device="cpu"), []
+
+    def run(architecture="vgg_m"):
+        def train(**kept):
+            trained.append(architecture)
+            return []
+
+        net = build(architecture, size=64, width=NARROW)
+        kept_performer(net, tmp_path / "kept.safetensors", settings, train, dict, ("performers",))
+        return net, trained
+
+    return run
+
+
+def test_a_pickle_in_place_of_kept_weights_is_set_aside_and_not_run(kept, tmp_path, capsys):
+    path, made = tmp_path / "kept.safetensors", tmp_path / "made"
+    path.write_bytes(pickle.dumps({"head.9.weight": Malicious(made)}))
+    net, trained = kept()
+    assert trained == ["vgg_m"] and not made.exists()
+    assert "does not match its checksum: set aside as kept.safetensors.damaged" in (
+        capsys.readouterr().err)
+    again, trained = kept()
+    assert trained == ["vgg_m"]  # read, not trained once more
+    assert all(torch.equal(v, net.state_dict()[k]) for k, v in again.state_dict().items())
+
+
+def test_kept_weights_of_another_network_are_one_line(kept):
+    kept("vgg_m")
+    with pytest.raises(InputError) as error:
+        kept("vgg_s")
+    assert str(error.value).startswith("weights: kept.safetensors is of another architecture (")
+    assert str(error.value).count("there and") == 1 and "\n" not in str(error.value)
+
+
+def test_code_in_a_checkpoint_is_not_run(tmp_path):
+    path, made, net = tmp_path / "c.pt", tmp_path / "made", nn.Linear(1, 1)
+    write_checked(path, lambda beside: torch.save({"key": "", "module": Malicious(made)}, beside))
+    with pytest.raises((InputError, pickle.UnpicklingError)):
+        fit(net, lambda batch, epoch: {"loss": net(batch[0]).sum()},
+            TensorBatches(torch.ones(4, 1), batch_size=2), epochs=1,
+            optimizer=torch.optim.SGD(net.parameters(), 0.1), checkpoint=path)
     assert not made.exists()

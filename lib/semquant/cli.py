@@ -43,6 +43,12 @@ def _parser() -> argparse.ArgumentParser:
     notebook.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"),
                           dest="parameters", help="a parameter; may be given again")
 
+    check = commands.add_parser("check", help="a dry run: one training step of every network")
+    check.add_argument("--preset", default="paper", help="a file in book/presets (default paper)")
+    check.add_argument("--data", default="", help="folder of real photographs; else drawn specimens")
+    check.add_argument("--tflops", type=float, default=40.0,
+                       help="10^12 operations a second that a GPU is assumed to sustain (default 40)")
+
     from semquant.sources import add_parser
 
     add_parser(commands)
@@ -70,6 +76,17 @@ def _run(arguments: argparse.Namespace) -> str:
         from semquant.sources import run
 
         return run(arguments)
+    if arguments.command == "check":
+        from semquant import rehearsal
+        from semquant.checks import number
+        from semquant.settings import load_settings
+
+        number("tflops", arguments.tflops, 0.001)
+        settings = load_settings(arguments.preset)
+        content = rehearsal.rehearse(settings, arguments.data, say=lambda line: print(
+            f"semquant: {line}", file=sys.stderr, flush=True))
+        print(rehearsal.report(content, settings, arguments.tflops))
+        return f"wrote {rehearsal.save(content)}"
     if arguments.command == "site":
         from semquant import site
 

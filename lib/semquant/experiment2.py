@@ -60,6 +60,7 @@ __all__ = [
     "scores",
     "start",
     "survey",
+    "survey_of",
     "target_index",
 ]
 
@@ -301,17 +302,22 @@ def survey(settings: Settings, split: str, seed: int = 0) -> Outputs:
     return _survey(store.survey_path(settings, seed, split), settings, split, seed)
 
 
+def survey_of(net: Performer, images: Tensor | rows.Rows, settings: Settings,
+              x_to: str | Path = "memory") -> Outputs:
+    """Survey images (N, 3, S, S) uint8; for `x_to` see `semquant.concepts.measure_batches`."""
+    return survey_batches(
+        CONCEPTS[settings.shared], net, images, batch_size=128,
+        prepare=preparation(net, settings.channels_last), device=choose_device(settings.device),
+        x_to=x_to)
+
+
 @lru_cache(maxsize=len(SPLITS))
 def _survey(path: Path, settings: Settings, split: str, seed: int) -> Outputs:
     """The scores and products are in one file; x is there as well, or beside, or nowhere."""
     maps = path.with_suffix(".x")
 
     def take(x_to: str | Path) -> Outputs:
-        net = performer(settings, seed)
-        return survey_batches(
-            CONCEPTS[settings.shared], net, data(settings, split).images, batch_size=128,
-            prepare=preparation(net, settings.channels_last),
-            device=choose_device(settings.device), x_to=x_to)
+        return survey_of(performer(settings, seed), data(settings, split).images, settings, x_to)
 
     def make() -> dict[str, Tensor]:
         where = _place_of_maps(settings, seed)
@@ -324,7 +330,8 @@ def _survey(path: Path, settings: Settings, split: str, seed: int) -> Outputs:
         kept = {"scores": found.scores, "products": found.products}
         if where == "memory":
             return kept | {"x": found.x.contiguous()}
-        return kept | {"shape": torch.tensor(found.x.shape), "on_disk": torch.tensor(where == "disk")}
+        return kept | {"shape": torch.tensor(found.x.shape),
+                       "on_disk": torch.tensor(where == "disk")}
 
     kept = load_or_make(path, load_file, make, save_file)
     if "x" in kept:
@@ -349,15 +356,14 @@ def _place_of_maps(settings: Settings, seed: int) -> str:
     count = sum(len(data(settings, split)) for split in SPLITS)
     size = 4 * count * (net.n * net.map_size**2 + len(ATTRIBUTES) * (1 + len(ATTRIBUTES)))
     folder = store.survey_path(settings, seed, "train").parent
-    where = _chosen(settings.cache, size, folder)
-    what = f"x, scores and products of {count:,} faces"
+    return _chosen(settings.cache, f"x, scores and products of {count:,} faces", size, folder)
+
+
+@lru_cache  # decided and told once for all splits: what is free changes as files are written
+def _chosen(cache: str, what: str, size: int, folder: Path) -> str:
+    where = rows.choose(cache, size, folder)
     print(f"semquant: {rows.describe(what, size, where, folder)}", file=sys.stderr, flush=True)
     return where
-
-
-@lru_cache
-def _chosen(cache: str, size: int, folder: Path) -> str:
-    return rows.choose(cache, size, folder)  # once: what is free changes as files are written
 
 
 def make_surveys(settings: Settings, seed: int = 0) -> str:

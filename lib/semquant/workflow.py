@@ -63,6 +63,8 @@ def make_book(preset: str, *, cores: str = "all", data: str = "", target: str = 
         path = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")])
         environment = os.environ | {"PATH": path, "SEMQUANT_BUILD": str(build),
                                     "SEMQUANT_ROOT": str(project_root())}
+        if data:
+            environment["SEMQUANT_DATA"] = os.path.abspath(data)
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                                    text=True, env=environment, pass_fds=(lock.fileno(),))
         said = _follow(process, started)

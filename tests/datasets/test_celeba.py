@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+from semquant import cli
 from semquant.checks import InputError
 from semquant.datasets import celeba
 from semquant.datasets.faces import Faces
@@ -403,6 +404,16 @@ def test_unknown_value(folder, value):
     fails(f"{LIST}, line 7: '{value}' is not 1 or -1", celeba.scan, folder)
 
 
+def test_windows_line_ends_are_no_part_of_what_is_quoted(folder):
+    change(folder / LIST, 7, "000005.jpg " + " ".join(["-1"] * 39 + ["x"]))
+    change(folder / PARTS, 9, "000009.jpg 3")
+    for name in (LIST, PARTS):
+        (folder / name).write_bytes((folder / name).read_bytes().replace(b"\n", b"\r\n"))
+    fails(f"{LIST}, line 7: 'x' is not 1 or -1$", celeba.scan, folder)
+    change(folder / LIST, 7, "000005.jpg " + " ".join(["-1"] * 40))
+    fails(f"{PARTS}, line 9: '3' is not 0, 1 or 2$", celeba.scan, folder)
+
+
 def test_duplicate_row(folder):
     lines = (folder / LIST).read_text().splitlines()
     change(folder / LIST, 9, lines[4])
@@ -467,6 +478,15 @@ def test_images_that_can_not_be_decoded_are_counted_and_named(folder):
     assert len(load(folder, "test")) == 4  # other splits are not concerned
 
 
+def test_images_that_are_gone_since_the_folder_was_read(folder):
+    index = celeba.scan(folder)
+    for name in (*NAMES[14:18], NAMES[0]):
+        (folder / IMAGES / name).unlink()
+    gone = r"\.jpg \(not readable: No such file or directory\)"
+    fails(rf"4 images can't be used .*: 000015{gone}, 000016{gone}, 000017{gone}, \.\.\.$",
+          load, index)
+
+
 def test_bad_images_of_all_blocks_are_counted(tmp_path, monkeypatch):
     monkeypatch.setattr(celeba, "_BLOCK", 1)
     names = [f"{i:06d}.jpg" for i in range(1, 61)]
@@ -493,6 +513,23 @@ def test_sizes_of_those_proportions(folder, size):
 
 def test_cache_that_can_not_be_written(folder):
     fails("output: .*can't be written", load, folder, cache=folder / PARTS / "cache")
+
+
+def test_the_command_says_it_in_one_line(folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("SEMQUANT_DATA", str(folder))
+    monkeypatch.setenv("SEMQUANT_BUILD", str(tmp_path / "build"))
+    draw = ["faces", "draw", "--preset", "celeba"]
+    change(folder / LIST, 1, "25")
+    assert cli.main(draw) == 1
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("semquant: data: ") and line.endswith("the rows that follow are 24")
+    change(folder / LIST, 1, "24")
+    (folder / IMAGES / NAMES[3]).write_text("no image")
+    (folder / IMAGES / NAMES[5]).write_bytes(b"")
+    assert cli.main(draw) == 1
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("semquant: data: 2 images can't be used ") and "000004.jpg (not" in line
+    assert not list((tmp_path / "build").rglob("*.json"))
 
 
 # The real folder.

@@ -4,6 +4,7 @@ The real folder is named by the environment variable SEMQUANT_DATA.
 """
 
 import os
+import pickle
 import shutil
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import scipy.io
 import torch
 from PIL import Image
 
+from semquant import cli
 from semquant.checks import InputError
 from semquant.datasets import pascal_part
 
@@ -78,6 +80,19 @@ def test_reads_every_object_and_counts_what_it_leaves_out(folder):
     assert [c.positive for c in index.crops] == [True] * 12 + [False] * 10
     assert index.crops[0].id == "2010_000000#1" and index.crops[0].box == (20, 30, 100, 130)
     assert "12 objects" in str(index) and "1 dog objects" in str(index)
+
+
+def test_objects_without_parts_are_kept_and_counted(folder):
+    assert "kept although no part is marked: 1;" in str(pascal_part.scan(folder, "dog"))
+    for i in (4, 9):
+        write_annotation(folder / f"VOC2010/Annotations_Part/2010_{i:06d}.mat", [("dog", DOG, [])])
+    index = pascal_part.scan(folder, "dog")
+    assert index.counts["partless"] == 3 and index.counts["objects"] == 12
+    assert "kept although no part is marked: 3;" in str(index)
+    images = pascal_part.load(index, size=16)
+    marked = images.group_masks().flatten(1).any(1)
+    assert images.positive[:12].all()
+    assert marked[:12].tolist() == [i not in (1, 4, 9) for i in range(12)]
 
 
 def test_counts_masks_that_are_boxes(folder):
@@ -217,6 +232,14 @@ def test_missing_photos_are_counted_and_named(folder):
           pascal_part.scan, folder, "dog")
 
 
+def test_missing_photos_of_negatives_are_counted_with_the_others(folder):
+    shutil.rmtree(folder / "neg")  # negatives are then the photos 12 to 17
+    for i in (3, 14, 16, 17):
+        (folder / f"VOC2010/JPEGImages/2010_{i:06d}.jpg").unlink()
+    fails(r"4 photos are missing from .*JPEGImages: 2010_000003.jpg, 2010_000014.jpg, "
+          r"2010_000016.jpg, \.\.\.$", pascal_part.scan, folder, "dog")
+
+
 def test_photo_of_another_category_may_be_missing(folder):
     (folder / "VOC2010/JPEGImages/2010_000015.jpg").unlink()
     assert pascal_part.scan(folder, "dog").counts["photos"] == 12
@@ -231,11 +254,29 @@ def test_truncated_photo_and_file_that_is_no_photo(folder):
           pascal_part.load, index)
 
 
-@pytest.mark.parametrize("content", ["text", "other variable", "other fields", "cell of numbers"])
+def test_all_photos_are_tried_before_the_bad_ones_are_reported(folder):
+    marks = folder / "VOC2010/Annotations_Part/2010_000002.mat"
+    write_annotation(marks, [("dog", DOG, DOG_PARTS), ("dog", DOG, [])])
+    index = pascal_part.scan(folder, "dog")
+    for i in (2, 3, 5):  # the first of them has two dogs, and is one photo
+        (folder / f"VOC2010/JPEGImages/2010_{i:06d}.jpg").write_bytes(b"")
+    (folder / "neg/00009.JPEG").write_bytes(b"GIF89a")
+    (folder / "neg/00001.JPEG").unlink()  # after the folder was read
+    fails(r"data: 5 photos can't be used: 00001.JPEG \(not readable: .*No such file.*\), 00009.JPEG "
+          r"\(not readable: not an image\), 2010_000002.jpg \(not readable: not an image\), \.\.\.$",
+          pascal_part.load, index)
+
+
+@pytest.mark.parametrize("content", ["text", "nothing", "format 7.3", "other variable",
+                                     "other fields", "cell of numbers"])
 def test_file_that_is_not_pascal_part(folder, content):
     path = folder / "VOC2010/Annotations_Part/2010_000005.mat"
     if content == "text":
         path.write_text("this is no .mat file at all, whatever its name says")
+    elif content == "nothing":
+        path.write_bytes(b"")
+    elif content == "format 7.3":  # what MATLAB writes with -v7.3
+        path.write_bytes(b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM" + bytes(400))
     else:
         value = {"other variable": {"x": 1}, "other fields": {"anno": {"objects": {"kind": "dog"}}},
                  "cell of numbers": {"anno": np.array([[1, 2], [3, 4]])}}[content]
@@ -244,10 +285,44 @@ def test_file_that_is_not_pascal_part(folder, content):
           pascal_part.scan, folder, "dog")
 
 
-def test_truncated_annotation(folder):
+@pytest.mark.parametrize("left", [1, 127, 130, 300, -1])
+def test_truncated_annotation(folder, left):
     path = folder / "VOC2010/Annotations_Part/2010_000005.mat"
-    path.write_bytes(path.read_bytes()[:300])
-    fails("2010_000005.mat .*not a Pascal-Part file", pascal_part.scan, folder, "dog")
+    path.write_bytes(path.read_bytes()[:left])
+    fails("1 annotations can't be used: 2010_000005.mat .not a Pascal-Part file: .+",
+          pascal_part.scan, folder, "dog")
+
+
+class Code:
+    """Unpickled, it makes a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def test_code_in_an_annotation_is_not_run(folder, tmp_path):
+    path, made = folder / "VOC2010/Annotations_Part/2010_000005.mat", tmp_path / "made"
+    path.write_bytes(pickle.dumps({"anno": Code(made)}))
+    fails("1 annotations can't be used: 2010_000005.mat .not a Pascal-Part file",
+          pascal_part.scan, folder, "dog")
+    assert not made.exists()
+    pickle.loads(path.read_bytes())  # it would have
+    assert made.exists()
+
+
+def test_all_annotations_are_read_before_the_bad_ones_are_reported(folder):
+    marks = [folder / f"VOC2010/Annotations_Part/2010_{i:06d}.mat" for i in range(18)]
+    marks[2].write_text("no .mat file")
+    write_annotation(marks[4], [("dog", DOG, [("antler", DOG)])])
+    write_annotation(marks[6], [("dog", DOG, [("head", DOG[:50])])])
+    write_annotation(marks[8], [("dog", np.zeros_like(DOG), [])])
+    marks[14].write_bytes(marks[14].read_bytes()[:200])  # a cat's: its category can't be known
+    fails(r"data: 5 annotations can't be used: 2010_000002.mat \(not a Pascal-Part file: .*\), "
+          r"2010_000004.mat \(unknown part antler\), 2010_000006.mat \(masks of sizes \(50, 160\) and "
+          r"\(120, 160\)\), \.\.\.$", pascal_part.scan, folder, "dog")
 
 
 def test_unknown_part_names(folder):
@@ -270,6 +345,16 @@ def test_mask_and_photo_of_different_size(folder):
           pascal_part.load, pascal_part.scan(folder, "dog"))
 
 
+def test_photos_of_another_size_than_their_masks_are_counted_and_named(folder):
+    write_annotation(folder / "VOC2010/Annotations_Part/2010_000003.mat",
+                     [("dog", DOG, DOG_PARTS), ("dog", DOG, [])])  # two dogs: still one photo
+    for i in (3, 5, 8, 11):
+        write_photo(folder / f"VOC2010/JPEGImages/2010_{i:06d}.jpg", i, (HEIGHT, WIDTH))  # turned
+    fails(r"data: 4 photos can't be used: 2010_000003.jpg \(120 x 160 px, its mask 160 x 120\), "
+          r"2010_000005.jpg .*, 2010_000008.jpg .*, \.\.\.$",
+          pascal_part.load, pascal_part.scan(folder, "dog"))
+
+
 def test_masks_of_different_sizes_and_empty_ones(folder):
     path = folder / "VOC2010/Annotations_Part/2010_000002.mat"
     write_annotation(path, [("dog", DOG, [("head", rectangle(0, 0, 9, 9, (50, 50)))])])
@@ -282,6 +367,18 @@ def test_split_without_positives(folder):
     index = pascal_part.scan(folder, "dog")
     index.crops[:] = [c for c in index.crops if not c.positive]
     fails("0 positives and 10 negatives", pascal_part.load, index)
+
+
+def test_the_command_says_it_in_one_line(folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("SEMQUANT_DATA", str(folder))
+    monkeypatch.setenv("SEMQUANT_BUILD", str(tmp_path / "build"))
+    draw = ["draw", "--preset", "photographs", "--category", "dog"]
+    for i in (4, 7):
+        (folder / f"VOC2010/Annotations_Part/2010_{i:06d}.mat").write_bytes(b"")
+    assert cli.main(draw) == 1
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("semquant: data: 2 annotations can't be used: 2010_000004.mat (not a ")
+    assert not list((tmp_path / "build").rglob("*.json"))
 
 
 # The real folder.
