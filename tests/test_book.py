@@ -12,8 +12,10 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import yaml
 
 from semquant.checks import InputError
+from semquant.datasets import specimens
 from semquant.files import sha256
 from semquant.notebooks import execute
 from semquant.settings import project_root
@@ -175,3 +177,34 @@ def test_a_failing_notebook_stops_the_build_and_is_named(tmp_path):
     assert "Traceback" not in said
     folder = tmp_path / "build" / "smoke" / "notebooks" / "book" / "reproduce"
     assert [p.name for p in folder.iterdir()] == ["errata.failed.ipynb"]
+
+
+def test_a_preset_of_photographs_goes_through_both_experiments(tmp_path):
+    """The paper preset, made small, on files in the real formats; x in files, a worker fetching."""
+    root = tmp_path / "project"
+    for name in ("Snakefile", "_config.yml", "_toc.yml"):
+        root.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, root / name)
+    shutil.copytree(ROOT / "book", root / "book")
+    (root / "lib").symlink_to(ROOT / "lib")
+    values = yaml.safe_load((ROOT / "book" / "presets" / "paper.yml").read_text())
+    smoke = yaml.safe_load((ROOT / "book" / "presets" / "smoke.yml").read_text())
+    values |= {key: smoke[key] for key in smoke if key.endswith(("size", "width", "epochs", "_fc"))}
+    values |= {"categories": ["dog"], "architectures": ["alexnet"], "targets": ["Male"],
+               "photo_shares": [0.6, 0.15, 0.25], "weights": "fresh", "explainer": "small",
+               "batch_norm": True, "explainer_seeds": 1, "scales": ["literal"], "threads": 1,
+               "last_layers": ["near_zero"], "selection_sizes": [3], "selection_draws": 1,
+               "amp": False, "cache": "disk", "workers": 1}
+    (root / "book" / "presets" / "smoke.yml").write_text(yaml.safe_dump(values))
+    specimens.write_pascal_part(tmp_path / "data", "dog", photos=12, negatives=10)
+    specimens.write_celeba(tmp_path / "data")
+    process = book(tmp_path / "build", "--data", str(tmp_path / "data"), "--target", "results",
+                   root=root)
+    said, _ = process.communicate()
+    assert process.returncode == 0, said
+    assert "left out: 0 dog objects" in said and "kept in files in" in said
+    built = tmp_path / "build" / "store"
+    assert len(list(built.glob("explainers/alexnet-dog-*.safetensors"))) == 2
+    assert len(list(built.glob("explainers/faces-Male-*.safetensors"))) == 7
+    assert len(list(built.glob("surveys/*.x"))) == 3
+    assert not list((tmp_path / "build" / "scratch").iterdir())  # Experiment 1's maps are gone

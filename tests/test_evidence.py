@@ -142,9 +142,10 @@ def test_the_rarer_class_is_repeated_in_training(build):
     images = experiment1.data(load_settings("smoke", images="pascal_part"), "dog", "train")
     few = images.subset(torch.cat([torch.nonzero(images.positive)[:3, 0],
                                    torch.nonzero(~images.positive)[:12, 0]]))
-    balanced = experiment1._balanced(few)
-    assert int(balanced.positive.sum()) == 12 and len(balanced) == 24
-    assert len({i for i, yes in zip(balanced.ids, balanced.positive.tolist()) if yes}) == 3
+    for recipe, positives in (("one_cycle", 12), ("predecessor", 36)):  # there, three to one
+        balanced = experiment1._balanced(few, recipe)
+        assert int(balanced.positive.sum()) == positives and len(balanced) == positives + 12
+        assert len({i for i, yes in zip(balanced.ids, balanced.positive.tolist()) if yes}) == 3
 
 
 def test_an_unknown_record_is_one_line():

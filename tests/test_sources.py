@@ -373,6 +373,23 @@ def test_a_link_that_is_there_already_is_not_written_through(catalogue, tmp_path
     assert there.read_bytes() == PHOTOS[0].content
 
 
+@pytest.mark.parametrize("outside", [
+    zipped(*PHOTOS, Member("photos/a.jpg", type=tarfile.SYMTYPE, target="a\0b")),
+    tar(*PHOTOS),
+], ids=["zip", "tar"])
+def test_names_with_a_nul_byte_are_refused(catalogue, tmp_path, outside, request):
+    if request.node.callspec.id == "tar":
+        packed = io.BytesIO(outside)
+        with tarfile.open(fileobj=packed, mode="a", format=tarfile.PAX_FORMAT) as archive:
+            info = tarfile.TarInfo("photos/a.jpg")
+            info.pax_headers = {"path": "photos/a\0b.jpg"}
+            archive.addfile(info)
+        outside = packed.getvalue()
+    catalogue(outside)
+    assert "photos.tar is refused: its member 'photos/a" in error("--fetch", "photos", "--to",
+                                                                 tmp_path)
+
+
 def test_links_inside_are_passed_over(catalogue, tmp_path):
     catalogue(tar(*PHOTOS, Member("top/photos/004.jpg", type=tarfile.SYMTYPE, target="001.jpg")))
     semquant("--fetch", "photos", "--to", tmp_path)

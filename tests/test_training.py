@@ -5,7 +5,12 @@ import torch
 from torch import nn
 
 from semquant.checks import InputError
-from semquant.training import TensorBatches, choose_device, fit, seed_everything
+from semquant.jobs import recipe_of
+from semquant.performers import build
+from semquant.settings import load_settings
+from semquant.training import (
+    TensorBatches, choose_device, fit, predecessor_rate, seed_everything, train_performer,
+)
 
 
 def run(epochs, checkpoint=None, key="", seed=0, stop_after=None, amp=False, lr=1e-2):
@@ -95,3 +100,40 @@ def test_devices_are_checked():
     for name in ("gpu", "cuda:99", "cpu:x"):
         with pytest.raises(InputError, match="^device: "):
             choose_device(name)
+
+
+def test_the_predecessors_rates_are_those_of_its_code():
+    """logspace(-4, -5, 10), then 1e-5, to 50 epochs, times 30, 30, 10 and 1."""
+    rates = [1e-4 * predecessor_rate(epoch, 50) for epoch in range(1, 51)]
+    expected = [*torch.logspace(-4, -5, 10, dtype=torch.float64).tolist(), *[1e-5] * 40]
+    assert rates == pytest.approx(expected)
+    assert predecessor_rate(1, 1) == 1.0
+    paper, quick = load_settings("paper"), load_settings("quick")
+    found = {a: recipe_of(paper, a, paper.performer_batch, paper.performer_lr)
+             for a in paper.architectures}
+    assert found == {"alexnet": (512, pytest.approx(3e-3)), "vgg_m": (196, pytest.approx(3e-3)),
+                     "vgg_s": (128, pytest.approx(1e-3)), "vgg16": (32, pytest.approx(1e-4))}
+    assert recipe_of(paper, "alexnet", 64, 1e-4)[0] == 64  # a smaller GPU
+    assert recipe_of(quick, "alexnet", 64, 2e-3) == (64, 2e-3)
+
+
+def test_the_predecessors_step_is_momentum_sgd():
+    """Two steps on one batch, against the recursion v = 0.9 v + gradient + 5e-4 weight."""
+    images = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
+    labels = torch.tensor([True, False, True, False])
+    net = build("alexnet", size=32, width=0.0625, batch_norm=False, dropout=0.0)
+    other = build("alexnet", size=32, width=0.0625, batch_norm=False, dropout=0.0)
+    other.load_state_dict(net.state_dict())
+    train_performer(net, images, labels, epochs=2, batch_size=4, learning_rate=1e-2,
+                    weight_decay=5e-4, recipe="predecessor", flip=False, device="cpu")
+    velocity = [torch.zeros_like(p) for p in other.parameters()]
+    for rate in (1e-2, 1e-3):  # of two epochs the second has a tenth
+        logits = other(other.prepare(images))[:, 0]
+        loss = nn.functional.softplus(-logits * (2.0 * labels - 1)).mean()
+        gradients = torch.autograd.grad(loss, list(other.parameters()))
+        with torch.no_grad():
+            for p, v, gradient in zip(other.parameters(), velocity, gradients):
+                v.mul_(0.9).add_(gradient + 5e-4 * p)
+                p.sub_(rate * v)
+    for p, q in zip(net.parameters(), other.parameters()):
+        torch.testing.assert_close(p, q, rtol=1e-4, atol=1e-6)

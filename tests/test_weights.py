@@ -1,5 +1,6 @@
 """Public ImageNet weights: read, refused, and the same numbers as by MatConvNet's definitions."""
 
+import json
 import pickle
 from functools import cache
 from pathlib import Path
@@ -15,6 +16,8 @@ from torch import nn
 
 from semquant import weights
 from semquant.checks import InputError
+from semquant.distillation import FittedExplainer
+from semquant.explainers import Explainer
 from semquant.files import write_checked
 from semquant.jobs import kept_performer
 from semquant.performers import ARCHITECTURES, PAPER_SIZE, build
@@ -809,3 +812,44 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path):
             TensorBatches(torch.ones(4, 1), batch_size=2), epochs=1,
             optimizer=torch.optim.SGD(net.parameters(), 0.1), checkpoint=path)
     assert not made.exists()
+
+
+@pytest.mark.parametrize("content", [
+    b"\x80\x02X\x05\x00\x00\x00\xff\xfe\xfd\xfc\xfb.", b"\x80\x02.", b"\x80\x02\x8a\x0al\xfc\x9c",
+], ids=["text", "empty", "cut"])
+def test_damaged_files_for_the_trunk(content, tmp_path):
+    pytest.importorskip("efficientnet_lite_pytorch")
+    path = tmp_path / "net.pth"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=rf"^weights: {path} .*no code in the file was run") as error:
+        efficientnet_lite0(path)
+    assert "\n" not in str(error.value)
+
+
+def test_tensors_that_are_no_plain_numbers_are_refused(tmp_path):
+    path, state = tmp_path / "net.pth", torchvisions("vgg16").state_dict()
+    key = "features.0.weight"
+    for change in ({5: torch.zeros(1)}, {key: state[key].to_sparse()}, {key: state[key].to("meta")}):
+        torch.save({**state, **change}, path)
+        assert "holds no state dict" in refused(path, "vgg16", torchvision_weights)
+
+
+@pytest.mark.parametrize("content", ["pickle", "cut", "other tensors", "other settings", "none"])
+def test_files_that_are_no_explainer_are_one_line(content, tmp_path):
+    path, made = tmp_path / "g.safetensors", tmp_path / "made"
+    fitted = FittedExplainer(Explainer(4, 3, 5))
+    fitted.save(path)
+    if content == "pickle":
+        path.write_bytes(pickle.dumps(Malicious(made)))
+    elif content == "cut":
+        path.write_bytes(path.read_bytes()[:-100])
+    elif content == "other tensors":
+        about = json.dumps({"settings": fitted.g.settings, "names": None})
+        save_file({"last.bias": torch.zeros(3)}, path, metadata={"explainer": about})
+    elif content == "other settings":
+        save_file({"last.bias": torch.zeros(3)}, path, metadata={"explainer": "{}"})
+    else:
+        path.unlink()
+    with pytest.raises(InputError, match=str(path)) as error:
+        FittedExplainer.load(path)
+    assert "\n" not in str(error.value) and not made.exists()

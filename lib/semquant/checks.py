@@ -11,6 +11,10 @@ __all__ = ["InputError", "number", "one_of"]
 class InputError(ValueError):
     """Input that cannot be used. Its message is one line, written for the person who typed it."""
 
+    def __str__(self) -> str:
+        """The message on one line, whatever a file's content or name brought into it."""
+        return " ".join(super().__str__().splitlines())
+
     def _render_traceback_(self) -> list[str]:
         """Show the one line, not the traceback, in a notebook (IPython asks for this)."""
         return [f"InputError: {self}"]

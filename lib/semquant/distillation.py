@@ -19,6 +19,7 @@ from semquant.concepts import FilterConcepts, Measured, OutputConcepts, measure_
 from semquant.explainers import Explainer, starting_scale
 from semquant.explanation import Explanation
 from semquant.losses import distillation_loss, prior_cross_entropy, prior_l2, prior_weight
+from semquant.performers import load_weights
 from semquant.tensors import check_finite, check_shapes
 from semquant.training import TensorBatches, choose_device, fit
 
@@ -96,14 +97,18 @@ class FittedExplainer:
         InputError
             If the file holds no explainer.
         """
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            if "explainer" not in metadata:
-                raise InputError(f"explainer: {path} holds no explainer")
-            about = json.loads(metadata["explainer"])
-            g = Explainer(**about["settings"])
-            g.load_state_dict({name: file.get_tensor(name) for name in file.keys()})
-        return cls(g.eval(), names=about["names"])
+        try:
+            with safe_open(path, framework="pt") as file:
+                about = json.loads((file.metadata() or {})["explainer"])
+                g = Explainer(**about["settings"])
+                load_weights(g, {name: file.get_tensor(name) for name in file.keys()}, str(path))
+            return cls(g.eval(), names=about["names"])
+        except InputError:
+            raise
+        except OSError as error:
+            raise InputError(f"explainer: {path} can't be read ({error.strerror or error})") from error
+        except Exception as error:  # no such entry, no such setting, no safetensors file
+            raise InputError(f"explainer: {path} holds no explainer") from error
 
 
 def distill_measured(

@@ -244,7 +244,7 @@ def _refuse(path: Path, member: tarfile.TarInfo, place: Path) -> None:
     problem = name.is_absolute() or ".." in name.parts
     try:
         tarfile.data_filter(member, str(place))
-    except tarfile.FilterError:
+    except (tarfile.FilterError, ValueError):  # a NUL byte in a name
         problem = True
     if problem:
         raise InputError(f"fetch: {path} is refused: its member {member.name!r} leads out of the "

@@ -111,9 +111,11 @@ def make_data(settings: Settings, category: str) -> str:
                 "kinds": {kind: images.kinds.count(kind) for kind in sorted(set(images.kinds))},
                 "sha256": tensor_digest(images.images),
             }
+        if settings.images == "pascal_part":  # and what was left out
+            about["found"] = str(_scanned(data_root(), category))
     write_record(store.data_record(settings, category), about)
     return f"{category}: {sum(m['images'] for m in about['metrics'].values())} images " \
-           f"in {about['seconds']:.0f} s"
+           f"in {about['seconds']:.0f} s" + (f": {about['found']}" if "found" in about else "")
 
 
 # --- performers ---------------------------------------------------------------------------------

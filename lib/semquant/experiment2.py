@@ -195,7 +195,16 @@ def photographs(ids: Sequence[str], size: int = 192) -> np.ndarray:
     if missing:
         raise InputError(f"data: {len(missing)} of {len(ids)} photographs are not in {data_root()}: "
                          f"{', '.join(missing[:3])}")
-    return np.stack([celeba.square(path, size) for path in found])
+    shown, problems = [], []
+    for path in found:
+        try:
+            shown.append(celeba.square(path, size))
+        except InputError as error:
+            problems.append(f"{path} ({error})")
+    if problems:
+        raise InputError(f"data: {len(problems)} photographs can't be used: "
+                         f"{', '.join(problems[:3])}{', ...' if len(problems) > 3 else ''}")
+    return np.stack(shown)
 
 
 def make_data(settings: Settings) -> str:
@@ -209,9 +218,13 @@ def make_data(settings: Settings) -> str:
                 "sha256": (celeba.digest if isinstance(drawn.images, rows.Decoded)
                            else tensor_digest)(drawn.images),
             }
+        if settings.faces == "celeba":  # and what was left out
+            about["found"] = {folder.name: str(_scanned(folder))
+                              for folder in celeba_folders(data_root())}
     write_record(store.faces_record(settings), about)
-    return f"faces: {sum(m['images'] for m in about['metrics'].values())} images " \
+    said = f"faces: {sum(m['images'] for m in about['metrics'].values())} images " \
            f"in {about['seconds']:.0f} s"
+    return "; ".join([said, *(f"{k}: {v}" for k, v in about.get("found", {}).items())])
 
 
 # --- performer ----------------------------------------------------------------------------------

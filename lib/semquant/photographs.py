@@ -79,6 +79,7 @@ class Recipe:
     amp: bool = False
     channels_last: bool = True
     threads: int = 1
+    workers: int = 0
 
 
 def recipe(preset: str = "quick", category: str = "dog", seed: int = 0, **changes) -> Recipe:

@@ -123,7 +123,8 @@ def explainer_runs(settings: Settings) -> list[tuple[str, str, int]]:
 
 def _digest(settings: Settings, *names: str, **extra: object) -> str:
     """As `Settings.digest`; for photographs, the folder's content is part of it."""
-    for kind, folders in (("images", ("VOC2010", "neg")), ("faces", ("celeba*",))):
+    for kind, folders in (("images", ("VOC2010", "neg")),
+                          ("faces", ("celeba*", "img_align_celeba", "list_*.txt"))):
         if kind in names and getattr(settings, kind) != "drawn":
             extra[f"{kind}_found"] = folder_digest(data_root(), folders)
     return settings.digest(*names, **extra)
@@ -131,18 +132,19 @@ def _digest(settings: Settings, *names: str, **extra: object) -> str:
 
 @lru_cache
 def folder_digest(root: Path, patterns: tuple[str, ...]) -> str:
-    """Return 10 digits that stand for the names and sizes of all files in some folders.
+    """Return 10 digits that stand for the names and sizes of some files, and of all in some folders.
 
     Parameters
     ----------
     root : Path
     patterns : tuple of str
-        Of the folders' names within it.
+        Of the files' and folders' names within it.
     """
     digest = hashlib.sha256()
-    found = {path for pattern in patterns for path in root.glob(pattern) if path.is_dir()}
-    for folder in sorted(found):
-        for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+    found = {path for pattern in patterns for path in root.glob(pattern)}
+    for place in sorted(found):
+        inside = sorted(path for path in place.rglob("*") if path.is_file())
+        for file in inside or [place]:
             digest.update(f"{file.relative_to(root)} {file.stat().st_size}\n".encode())
     return digest.hexdigest()[:10]
 

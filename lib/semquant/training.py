@@ -145,8 +145,8 @@ class TensorBatches:
         try:
             yield from self._loader
         except InputError as error:  # a worker's error comes with its traceback
-            line = str(error).strip().splitlines()[-1]
-            raise InputError(line.partition("InputError: ")[2] or line) from None
+            line = error.args[0].strip().splitlines()[-1]
+            raise InputError(line.rpartition("InputError: ")[2]) from None
 
 
 class _Order(Sampler):

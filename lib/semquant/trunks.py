@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
-
 import torch
 from torch import Tensor, nn
 
@@ -89,8 +87,9 @@ def efficientnet_lite0(weights: str | None = None) -> EfficientNetLite0:
     net = EfficientNet.from_name("efficientnet-lite0")
     try:
         net.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
-    except OSError as error:
-        raise InputError(f"weights: {weights} can't be read ({error.strerror})") from error
-    except (RuntimeError, pickle.UnpicklingError, TypeError, EOFError, AttributeError) as error:
-        raise InputError(f"weights: {weights} are not those of EfficientNet-Lite0") from error
+    except Exception as error:  # a damaged file may fail anywhere in the reader
+        if getattr(error, "strerror", None):
+            raise InputError(f"weights: {weights} can't be read ({error.strerror})") from error
+        raise InputError(f"weights: {weights} are not those of EfficientNet-Lite0 (no code in the "
+                         "file was run)") from error
     return EfficientNetLite0(net.to(memory_format=torch.channels_last))

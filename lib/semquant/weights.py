@@ -340,7 +340,9 @@ def _tensors(path: str | Path) -> Mapping[str, Tensor]:
     except Exception as error:  # a damaged file may fail anywhere in the readers
         raise _unreadable(path, error, "is damaged or holds something beside weights (no code in "
                           "it was run)") from error
-    if not isinstance(found, Mapping) or not all(isinstance(t, Tensor) for t in found.values()):
+    if not isinstance(found, Mapping) or not all(
+            isinstance(name, str) and isinstance(t, Tensor) and t.layout == torch.strided
+            and t.device.type == "cpu" and not t.is_quantized for name, t in found.items()):
         raise InputError(f"weights: {path} holds no state dict (names and their tensors)")
     return found
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from semquant import cli
+from semquant import cli, experiment2
 from semquant.checks import InputError
 from semquant.datasets import celeba
 from semquant.datasets.faces import Faces
@@ -434,7 +434,7 @@ def test_partition_other_than_0_1_2(folder, value):
 
 def test_partition_row_of_an_unknown_image(folder):
     change(folder / PARTS, 9, ["000009.jpg 0", "000077.jpg 1"])
-    fails(f"{PARTS}, line 10: 000077.jpg has no row in {LIST}", celeba.scan, folder)
+    fails(f"{PARTS}, line 10: 1 images have no row in {LIST}: 000077.jpg", celeba.scan, folder)
 
 
 def test_images_without_a_partition(folder):
@@ -485,6 +485,16 @@ def test_images_that_are_gone_since_the_folder_was_read(folder):
     gone = r"\.jpg \(not readable: No such file or directory\)"
     fails(rf"4 images can't be used .*: 000015{gone}, 000016{gone}, 000017{gone}, \.\.\.$",
           load, index)
+    fails(rf"4 images of .*{IMAGES} can't be used: 000015{gone}, 000016{gone}, 000017{gone}, \.\.\.$",
+          load, index, cache=folder / "cache")
+
+
+def test_photographs_shown_by_name_that_can_not_be_decoded(folder, monkeypatch):
+    monkeypatch.setenv("SEMQUANT_DATA", str(folder))
+    for name in NAMES[:2]:
+        (folder / IMAGES / name).write_text("no image")
+    fails("data: 2 photographs can't be used: .*000001.jpg .not readable: not an image., .*000002",
+          experiment2.photographs, NAMES[:3])
 
 
 def test_bad_images_of_all_blocks_are_counted(tmp_path, monkeypatch):

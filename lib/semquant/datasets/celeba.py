@@ -353,16 +353,19 @@ def _columns(path: Path, line: int, header: str) -> list[int]:
 
 def _read_partition(path: Path, rows: dict[str, int]) -> dict[str, str]:
     """Return the split of each image, in the order of the file."""
-    splits, parts = dict(zip("012", SPLITS, strict=True)), {}
+    splits, parts, unknown = dict(zip("012", SPLITS, strict=True)), {}, []
     for line, text in _lines(path):
         name, *values = text.split()
         if len(values) != 1 or values[0] not in splits:
             raise _bad(path, line, f"{' '.join(values)[:40]!r} is not 0, 1 or 2")
         if name not in rows:
-            raise _bad(path, line, f"{name} has no row in {ATTRIBUTE_LIST}; accepted: its images")
+            unknown.append((line, name))
         if name in parts:
             raise _bad(path, line, f"{name} once more; accepted: one row for each image")
         parts[name] = splits[values[0]]
+    if unknown:
+        raise _bad(path, unknown[0][0], f"{len(unknown)} images have no row in {ATTRIBUTE_LIST}: "
+                   f"{_first([name for _, name in unknown])}; accepted: its images")
     _report([name for name in rows if name not in parts],
             f"images of {ATTRIBUTE_LIST} have no row in {path}")
     return parts
@@ -392,13 +395,15 @@ def _drawn(index: Index, split: str, count: int | None, seed: int) -> list[int]:
 
 
 def _digest(paths: list[Path]) -> str:
-    digest = hashlib.sha256()
+    digest, problems = hashlib.sha256(), []
     for path in paths:
         try:
             status = path.stat()
         except OSError as error:
-            raise InputError(f"data: {path} can't be read ({error.strerror})") from error
+            problems.append(f"{path.name} (not readable: {error.strerror})")
+            continue
         digest.update(f"{path.name}/{status.st_size}/{status.st_mtime_ns}\n".encode())
+    _report(problems, f"images of {paths[0].parent} can't be used" if paths else "")
     return digest.hexdigest()[:16]
 
 

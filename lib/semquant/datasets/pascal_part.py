@@ -110,6 +110,7 @@ class Index:
             f"objects of a box below the least area; kept although no part is marked: "
             f"{c['partless']}; with a mask that fills its box (a box stands for the outline): "
             f"{c['filled']}"
+            + (f"; files in neg/ that are no photos, left out: {c['strays']}" if c["strays"] else "")
         )
 
 
@@ -170,7 +171,8 @@ def scan(
     Negatives come from ``neg/``; without that folder from the photos whose annotation has no
     object of the category. The 1000 negatives that Zhang et al. published are not clean: about one
     in ten shows some animal, and nothing here looks for the category in them. Each annotation is
-    read whole, 100 files a second or so.
+    read whole, 100 files a second or so. scipy's reader runs no code, but a .mat file whose bytes
+    were changed on purpose can crash it: take the files from their publisher.
     """
     one_of("category", category, CATEGORIES)
     one_of("negatives", negatives, ("photos", "crops"))
@@ -202,7 +204,7 @@ def scan(
                 counts["small"] += 1
                 continue
             counts["objects"] += 1
-            counts["partless"] += not parts
+            counts["partless"] += not any(mask.any() for _, mask in parts)
             counts["filled"] += bool(objects[i][1][box[0] : box[2], box[1] : box[3]].all())
             crops.append(Crop(photo, f"{file.stem}#{i}", box, file, i))
     _report(problems, "annotations can't be used")
@@ -211,9 +213,13 @@ def scan(
             f"category: no {category} of at least {min_area} px in {len(files)} annotations"
         )
     if (data / "neg").is_dir():
-        source, chosen = "neg/", sorted(
-            p for p in (data / "neg").iterdir() if p.suffix.lower() in _PHOTOS
-        )
+        inside = sorted((data / "neg").iterdir())
+        source, chosen = "neg/", [p for p in inside if p.suffix.lower() in _PHOTOS]
+        if len(chosen) < len(inside):
+            counts["strays"] = len(inside) - len(chosen)
+        stems = Counter(p.stem for p in chosen)
+        _report([p.name for p in chosen if stems[p.stem] > 1], f"photos of {data / 'neg'} have the "
+                "name of another but for its ending")
     else:
         source, chosen = f"photos of VOC2010 annotated without {category}", free
     if not chosen:
@@ -225,8 +231,13 @@ def scan(
     _report(missing, f"photos are missing from {photos}")
     positives = list(crops)
     for photo in chosen:
-        box = _random_box(photo, positives, seed) if negatives == "crops" else None
+        try:
+            box = _random_box(photo, positives, seed) if negatives == "crops" else None
+        except InputError as error:
+            problems.append(str(error))
+            continue
         crops.append(Crop(photo, photo.stem, box))
+    _report(sorted(set(problems)), "photos can't be used")
     source += ", random boxes" if negatives == "crops" else ""
     return Index(category, crops, source, counts)
 
@@ -334,8 +345,9 @@ def _objects(file: Path) -> list[tuple[str, np.ndarray, list[tuple[str, np.ndarr
         found = []
         for item in anno["objects"].ravel():
             parts = item["parts"].ravel()  # 0 x 0 if the object has none
-            named = [(str(part["part_name"].item()), part["mask"]) for part in parts]
-            found.append((str(item["class"].item()), item["mask"], named))
+            named = [(str(part["part_name"].item()), _numbers(part["mask"])) for part in parts]
+            named = [(name, mask) for name, mask in named if mask.size]  # 0 x 0: an empty part
+            found.append((str(item["class"].item()), _numbers(item["mask"]), named))
         sizes = {m.shape for _, whole, parts in found for m in (whole, *(p[1] for p in parts))}
         two_d = all(len(shape) == 2 for shape in sizes)
     except Exception as error:  # whatever scipy meets in a file that is something else
@@ -344,6 +356,12 @@ def _objects(file: Path) -> list[tuple[str, np.ndarray, list[tuple[str, np.ndarr
     if len(sizes) > 1 or not two_d:
         raise InputError(f"masks of sizes {' and '.join(str(s) for s in sorted(sizes))}")
     return found
+
+
+def _numbers(mask: object) -> np.ndarray:
+    if not isinstance(mask, np.ndarray) or mask.dtype.kind not in "biuf":
+        raise InputError(f"a mask is no matrix of numbers but {type(mask).__name__}")
+    return mask
 
 
 def _box(mask: np.ndarray) -> tuple[int, int, int, int]:
@@ -358,14 +376,28 @@ def _photo(path: Path, mask: np.ndarray | None = None) -> Image.Image:
     try:
         with Image.open(path) as photo:
             decoded = photo.convert("RGB")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        reason = "not an image" if isinstance(error, UnidentifiedImageError) else error
-        raise InputError(f"not readable: {reason}".replace(str(path), path.name)) from error
+    except Exception as error:  # whatever Pillow meets in a file that is something else
+        raise _unreadable(error) from error
     if mask is not None and mask.shape != (decoded.height, decoded.width):
         raise InputError(
             f"{decoded.width} x {decoded.height} px, its mask {mask.shape[1]} x {mask.shape[0]}"
         )
     return decoded
+
+
+def _unreadable(error: Exception) -> InputError:
+    reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    reason = "not an image" if isinstance(error, UnidentifiedImageError) else reason
+    return InputError(f"not readable: {reason}")
+
+
+def _size(path: Path) -> tuple[int, int]:
+    """Return a photo's width and height; only its header is read."""
+    try:
+        with Image.open(path) as photo:
+            return photo.size
+    except Exception as error:
+        raise InputError(f"{path.name} ({_unreadable(error)})") from error
 
 
 def _draw(seed: int, name: str) -> np.random.Generator:
@@ -377,12 +409,8 @@ def _random_box(path: Path, positives: list[Crop], seed: int) -> tuple[int, int,
     """Return a box at a random place, of the relative height and width of a random positive's."""
     draw = _draw(seed, path.stem)
     like = positives[draw.integers(len(positives))]
-    try:
-        with Image.open(path) as photo, Image.open(like.photo) as other:  # reads headers only
-            width, height = photo.size
-            scale = height / other.height, width / other.width
-    except OSError as error:
-        raise InputError(f"data: 1 photos can't be used: {path.name} ({error})") from error
+    (width, height), (wide, high) = _size(path), _size(like.photo)
+    scale = height / high, width / wide
     high = max(1, round((like.box[2] - like.box[0]) * scale[0]))
     wide = max(1, round((like.box[3] - like.box[1]) * scale[1]))
     top, left = draw.integers(height - high + 1), draw.integers(width - wide + 1)
