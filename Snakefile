@@ -256,6 +256,9 @@ def parameters(page):
     names = "\n".join("".join(cell["source"]) for cell in notebook["cells"]
                       if "parameters" in cell["metadata"].get("tags", []))
     given = {"preset": PRESET, "category": CATEGORY, "data": DATA}
+    about = {"animals": SETTINGS.images, "faces": SETTINGS.faces}.get(Path(page).name, "drawn")
+    if about != "drawn":  # pages about the drawings, in a preset of photographs
+        given["preset"] = "quick"
     if Path(page).name == "celeba":  # its own preset, and only where it is run anew
         del given["preset"]
     return " ".join(f"-p {name} '{value}'" for name, value in given.items()

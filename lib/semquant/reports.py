@@ -252,6 +252,23 @@ def comparison(frame: pd.DataFrame, metric: str, published: pd.DataFrame, *,
     )
 
 
+def beginning(settings: Settings) -> str:
+    """Return how the performers were trained, as pages say it."""
+    return ("trained from scratch" if settings.weights == "fresh"
+            else "begun with ImageNet weights and trained")
+
+
+def animals_shown(settings: Settings, category: str, split: str, architecture: str = "") -> str:
+    """Return what the images of a split are, as pages say it."""
+    side = f"{settings.pixels(architecture)}x{settings.pixels(architecture)}"
+    if settings.images == "drawn":
+        count = getattr(settings, f"{split}_images")
+        return f"{count:,} drawn images of {side} pixels, half of them a {category}"
+    found = experiment1.data(settings, category, split, architecture)
+    return (f"{len(found):,} photographs of {side} pixels, {int(found.positive.sum()):,} of them "
+            f"crops of a {category}")
+
+
 @dataclass
 class Case:
     """One performer, its named filters, and the explanations of its positive test images.
