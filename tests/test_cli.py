@@ -16,7 +16,7 @@ def semquant(*arguments: str, build) -> subprocess.CompletedProcess:
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (["book", "--preset", "quik"], "preset: 'quik' is not one of celeba, cpu, photographs, quick, smoke"),
+        (["book", "--preset", "quik"], "preset: 'quik' is not one of celeba, cpu, paper, photographs, quick, smoke"),
         (["book", "--preset", "smoke", "--cores", "two"], "cores: 'two' is neither"),
         (["book", "--preset", "smoke", "--data", "/no/such"], "data: /no/such is not a folder"),
         (["draw", "--preset", "smoke", "--category", "unicorn"],

@@ -81,8 +81,7 @@ class TensorBatches:
         Images a step. The last, smaller batch of an epoch is kept unless it has a single image,
         for which batch norm is undefined.
     device : torch.device
-        Where batches go. Moving is asynchronous from pinned memory on CUDA: tensors are pinned as a
-        whole, what workers fetch a batch at a time.
+        Where batches go; on CUDA through pinned memory, so that the copy doesn't hold up the step.
     flip : bool
         Mirror each first tensor left to right with probability 1/2.
     workers : int
@@ -107,9 +106,7 @@ class TensorBatches:
         self.workers = 0 if in_memory else workers
         # a worker can't compute on a GPU: it fetches images, and the rows are computed here
         self.compute = [t.compute if isinstance(t, Computed) else None for t in tensors]
-        sources = [t.images if isinstance(t, Computed) else t for t in tensors]
-        self.sources = tuple(t.pin_memory() if self.pin and self.workers == 0
-                             and isinstance(t, Tensor) and not t.is_cuda else t for t in sources)
+        self.sources = tuple(t.images if isinstance(t, Computed) else t for t in tensors)
         self.batch_size = batch_size
         self.flip = flip
         self._order: list[Tensor] = []
@@ -134,8 +131,9 @@ class TensorBatches:
     def _fetched(self) -> Iterator[tuple[Tensor, ...]]:
         if self.workers == 0:
             for chosen in self._order:
-                yield tuple(t[chosen.to(t.device)] if isinstance(t, Tensor) else t[chosen]
-                            for t in self.sources)
+                batch = (t[chosen.to(t.device)] if isinstance(t, Tensor) else t[chosen]
+                         for t in self.sources)
+                yield tuple(t.pin_memory() if self.pin and not t.is_cuda else t for t in batch)
             return
         if self._loader is None:
             self._loader = DataLoader(
