@@ -134,11 +134,13 @@ def collect_networks(settings: Settings, category: str) -> dict:
     -------
     dict
         ``performers``, ``explainers`` and ``references``: the rows of `reports.performer_frame`,
-        `reports.explainer_frame` and `reports.reference_frame`.
+        `reports.explainer_frame` and `reports.reference_frame`. ``examples``: by architecture, the
+        explanations of a few test images, see `reports.Case.examples`.
     """
     settings = replace(settings, categories=(category,))
     with record(settings, experiment=1, category=category) as content:
-        content["data"] = {}
+        content["data"], content["examples"] = {}, {}
+        examples = content["examples"]
         for split in SPLITS:
             found = experiment1.data(settings, category, split)
             positive = int(found.positive.sum())
@@ -150,6 +152,8 @@ def collect_networks(settings: Settings, category: str) -> dict:
                         experiment1.performer(settings, architecture, category, seed,
                                               filter_loss=loss)
                 experiment1.explainer(settings, architecture, category, seed)
+            shown = reports.case(settings, architecture, category, scale=settings.scales[0])
+            examples[architecture] = shown.examples(settings.scales[0])
         content["performers"] = _rows(reports.performer_frame(settings))
         content["explainers"] = _rows(reports.explainer_frame(settings))
         content["references"] = _rows(reports.reference_frame(settings))

@@ -94,8 +94,9 @@ def label_map(images: ArrayLike | Tensor, masks: ArrayLike | Tensor, groups: Seq
     return figure
 
 
-def explanation_pies(images: ArrayLike | Tensor, heatmaps: ArrayLike | Tensor, ours: Explanation,
-                     baseline: Explanation, names: Sequence[str] | None = None) -> Figure:
+def explanation_pies(images: ArrayLike | Tensor | None, heatmaps: ArrayLike | Tensor | None,
+                     ours: Explanation, baseline: Explanation,
+                     names: Sequence[str] | None = None) -> Figure:
     """Figure 5: images, Grad-CAM, and the parts' contributions by our loss and by the baseline.
 
     A pie can show positive contributions only: its wedges are shares of their sum. Under each pie
@@ -103,32 +104,42 @@ def explanation_pies(images: ArrayLike | Tensor, heatmaps: ArrayLike | Tensor, o
 
     Parameters
     ----------
-    images : array or Tensor, (k, 3, S, S) or (k, S, S, 3)
-    heatmaps : array or Tensor, (k, H, W)
+    images : array or Tensor, (k, 3, S, S) or (k, S, S, 3), or None
+        None leaves them out: photographs that may not be shown.
+    heatmaps : array or Tensor, (k, H, W), or None
         Grad-CAM of the performer's score.
     ours, baseline : Explanation
         Of the same k images, merged to P parts.
     names : sequence of str, optional
         Names of the parts; an Explanation's own by default.
     """
-    pictures, heatmaps = rgb(images), array(heatmaps)
     names = list(names if names is not None else ours.names)
-    count, cell = len(pictures), (WIDTH - 0.25) / max(len(pictures), 4)
-    figure, axes = plt.subplots(4, count, figsize=(WIDTH, 4 * cell + 1.5), squeeze=False,
-                                layout="none")
+    gaps = {"image": 0.02, "Grad-CAM": 0.08, "ours": 0.42, "baseline": 0.42}  # below each row
+    if images is None or heatmaps is None:
+        del gaps["Grad-CAM"]
+    if images is None:
+        del gaps["image"]
+    count, cell = len(ours), (WIDTH - 0.25) / max(len(ours), 4)
+    figure, axes = plt.subplots(len(gaps), count, squeeze=False, layout="none",
+                                figsize=(WIDTH, len(gaps) * cell + sum(gaps.values()) + 0.56))
+    rows = dict(zip(gaps, axes))
     for k in range(count):
-        axes[0, k].imshow(resize(pictures[k : k + 1], 192)[0])
-        axes[1, k].imshow(overlay(pictures[k], heatmaps[k]))
-        bare(axes[0, k], f"ŷ = {signed(float(ours.yhat[k]))}")
-        bare(axes[1, k])
-        for row, explanation in ((2, ours), (3, baseline)):
-            _pie(axes[row, k], array(explanation.contributions[k]), names, explanation.bias)
-    words = {"image": INK, "Grad-CAM": INK, **{m: METHOD_COLOURS[m] for m in ("ours", "baseline")}}
-    for ax, (word, colour) in zip(axes[:, 0], words.items()):
-        ax.set_ylabel(word, color=colour, fontsize=10, labelpad=4)
+        if images is not None:
+            picture = rgb(images)[k : k + 1]
+            rows["image"][k].imshow(resize(picture, 192)[0])
+        if "Grad-CAM" in rows:
+            rows["Grad-CAM"][k].imshow(overlay(picture[0], array(heatmaps)[k]))
+            bare(rows["Grad-CAM"][k])
+        for method, explanation in (("ours", ours), ("baseline", baseline)):
+            _pie(rows[method][k], array(explanation.contributions[k]), names, explanation.bias)
+        if images is not None:
+            bare(rows["image"][k])
+        axes[0, k].set_title(f"ŷ = {signed(float(ours.yhat[k]))}", pad=3)
+    for word, row in rows.items():
+        row[0].set_ylabel(word, color=METHOD_COLOURS.get(word, INK), fontsize=10, labelpad=4)
     height = figure.get_size_inches()[1]
     top = height - 0.25
-    for row, (size, gap) in enumerate([(cell, 0.02), (cell, 0.08), (cell, 0.42), (cell, 0.42)]):
+    for row, (size, gap) in enumerate((cell, gap) for gap in gaps.values()):
         for k in range(count):
             axes[row, k].set_position(((0.25 + k * cell + 0.03) / WIDTH, (top - size) / height,
                                        (cell - 0.06) / WIDTH, size / height))

@@ -26,6 +26,7 @@ from semquant.explanation import Explanation
 from semquant.files import load_or_make
 from semquant.performers import Performer, initialise, interpretable_top, normalise
 from semquant.reports import Case, metrics_row
+from semquant.reports import example as example_of
 from semquant.settings import METHODS, build_root, load_settings, project_root
 from semquant.store import explainer_runs, read_record, record, source_digest, tensor_digest
 from semquant.training import choose_device, cpu_threads, seed_everything, train_performer
@@ -332,24 +333,9 @@ def run(photos: Photographs, settings: Recipe, *, scale: str = "literal",
                              for i, p in enumerate(assignment.tolist())]
     case = Case(with_trunk(top, photos.trunk), images, shown, assignment, scores, drops=drops,
                 **explained)
-    # the first that the performer recognises, then, if they are too few, the first others
-    first = (shown.yhat <= 0).int().argsort(stable=True)[:EXAMPLES]
-    content["examples"] = {
-        "ids": [images.ids[i] for i in first.tolist()],
-        "yhat": _rounded(shown.yhat[first]),
-        "groups": list(groups),
-        "assignment": assignment.tolist(),
-        **{method: {"scale": scale, "bias": explanation.bias,
-                    "contributions": _rounded(explanation.contributions[first])}
-           for method, explanation in explained.items()},
-    }
+    content["examples"] = case.examples(scale, EXAMPLES)
     wrong = [photos.images.ids.index(miss["id"]) for miss in content["metrics"]["wrong"]]
     return Result(content, case, photos.images.images[wrong])
-
-
-def _rounded(values: Tensor) -> list:
-    return [round(v, 4) if isinstance(v, float) else [round(u, 4) for u in v]
-            for v in values.tolist()]
 
 
 def recorded(category: str = "dog") -> dict:
@@ -377,12 +363,7 @@ def example(content: dict, method: str) -> Explanation:
         A run's record.
     method : {"ours", "baseline"}
     """
-    kept = content["examples"]
-    contributions = torch.tensor(kept[method]["contributions"])
-    names = [f"{'none' if p < 0 else kept['groups'][p]} {i}"
-             for i, p in enumerate(kept["assignment"])]
-    return Explanation(torch.tensor(kept["yhat"]), contributions, torch.ones_like(contributions),
-                       kept[method]["bias"], names)
+    return example_of(content["examples"], method)
 
 
 def explainer_frame(content: dict) -> pd.DataFrame:

@@ -18,7 +18,7 @@ from semquant.performers import Performer
 from semquant.selection import linear_weights, moments, selection_record
 from semquant.settings import Settings, project_root
 
-__all__ = ["Case", "attribute_frame", "case", "cells", "comparison", "explainer_frame",
+__all__ = ["Case", "attribute_frame", "case", "cells", "comparison", "example", "explainer_frame",
            "metrics_row", "paper", "paper_frame", "performer_frame", "reference_frame",
            "selection_frame", "strongest_images", "yardstick_frame"]
 
@@ -322,6 +322,44 @@ class Case:
         device = next(self.net.parameters()).device
         images = self.net.prepare(self.images.images[list(chosen)].to(device))
         return grad_cam(self.net, "mask", images, 0).cpu()
+
+
+    def examples(self, scale: str, count: int = 3) -> dict:
+        """Return the explanations of a few images as plain numbers, for a record.
+
+        The first images that the performer recognises, then, if they are too few, the first others.
+        `example` reads them.
+        """
+        first = (self.measured.yhat <= 0).int().argsort(stable=True)[:count]
+        return {
+            "ids": [self.images.ids[i] for i in first.tolist()],
+            "yhat": _rounded(self.measured.yhat[first]),
+            "groups": list(self.groups),
+            "assignment": self.assignment.tolist(),
+            **{method: {"scale": scale, "bias": explanation.bias,
+                        "contributions": _rounded(explanation.contributions[first])}
+               for method, explanation in (("ours", self.ours), ("baseline", self.baseline))},
+        }
+
+
+def _rounded(values: Tensor) -> list:
+    return [round(v, 4) if isinstance(v, float) else [round(u, 4) for u in v]
+            for v in values.tolist()]
+
+
+def example(kept: dict, method: str) -> Explanation:
+    """Return the explanations that `Case.examples` kept, by filter.
+
+    Parameters
+    ----------
+    kept : dict
+    method : {"ours", "baseline"}
+    """
+    contributions = torch.tensor(kept[method]["contributions"])
+    names = [f"{'none' if p < 0 else kept['groups'][p]} {i}"
+             for i, p in enumerate(kept["assignment"])]
+    return Explanation(torch.tensor(kept["yhat"]), contributions, torch.ones_like(contributions),
+                       kept[method]["bias"], names)
 
 
 def case(settings: Settings, architecture: str, category: str, performer_seed: int = 0, *,
