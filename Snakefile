@@ -237,6 +237,9 @@ def needs(page):
         return FACES
     if name == "photographs":
         return [str(p) for p in sorted((ROOT / "book" / "records").glob("*.json"))]
+    if name == "paper_preset":
+        return [str(ROOT / "book" / "records" / "paper-check.json"),
+                str(ROOT / "book" / "presets" / "paper.yml"), sources("rehearsal", "rows")]
     if name == "celeba":
         return [str(ROOT / "book" / "records" / "celeba.json"),
                 sources("datasets/celeba", "evidence", "experiment2"), EXPLAINER_SOURCES]
@@ -259,7 +262,7 @@ def parameters(page):
     about = {"animals": SETTINGS.images, "faces": SETTINGS.faces}.get(Path(page).name, "drawn")
     if about != "drawn":  # pages about the drawings, in a preset of photographs
         given["preset"] = "quick"
-    if Path(page).name == "celeba":  # its own preset, and only where it is run anew
+    if Path(page).name in ("celeba", "paper_preset"):  # these have a preset of their own
         del given["preset"]
     return " ".join(f"-p {name} '{value}'" for name, value in given.items()
                     if value and f"{name} = " in names)

@@ -7,7 +7,9 @@ the ratio pair by pair. Seconds of one machine say little; ratios carry over.
 from __future__ import annotations
 
 import statistics
+import tempfile
 import time
+from pathlib import Path
 
 import torch
 
@@ -46,6 +48,14 @@ def main() -> None:
 
     print(f"an epoch of a small explainer, performer run anew / measured once: "
           f"{ratio(lambda: fit(measure_batches(concepts, net, images, 0)), lambda: fit(cached)):.1f}")
+
+    computed = measure_batches(concepts, net, images, 0, x_to="recompute")
+    print(f"the same epoch, x computed again / x in memory: "
+          f"{ratio(lambda: fit(computed), lambda: fit(cached)):.1f}")
+    with tempfile.TemporaryDirectory() as folder:
+        mapped = measure_batches(concepts, net, images, 0, x_to=Path(folder) / "x")
+        print(f"the same epoch, x in a mapped file / x in memory: "
+              f"{ratio(lambda: fit(mapped), lambda: fit(cached)):.1f}")
 
     z = torch.randn(64, 128, 8, 8)
     table = templates(8).clamp(min=0)

@@ -92,6 +92,12 @@ def test_the_book_names_no_folder_of_the_machine_it_was_built_on(built):
         assert str(ROOT) not in page.read_text(), page
 
 
+def test_no_page_shows_the_name_of_an_object_in_its_place(built):
+    for page in (built / "smoke" / "html").rglob("*.html"):
+        found = re.search(r"&lt;(IPython|Figure size|Axes|pandas|matplotlib|semquant)[^\n]*", page.read_text())
+        assert not found, (page, found.group(0))
+
+
 def test_a_page_runs_alone_with_other_parameters(built, tmp_path, monkeypatch):
     """Another category and seed: what is not in the store is trained on the way."""
     monkeypatch.setenv("SEMQUANT_BUILD", str(tmp_path / "build"))

@@ -37,6 +37,7 @@ __all__ = [
     "Recipe",
     "Result",
     "accuracies",
+    "crops",
     "example",
     "explainer_frame",
     "fit_performer",
@@ -364,6 +365,25 @@ def example(content: dict, method: str) -> Explanation:
     method : {"ours", "baseline"}
     """
     return example_of(content["examples"], method)
+
+
+def crops(data: str | Path, category: str, ids: Sequence[str], size: int = 192) -> Images:
+    """Return the crops of a record's examples, from a folder of photographs.
+
+    Raises
+    ------
+    InputError
+        If the folder can't be used, or lacks one of them.
+    """
+    index = pascal_part.scan(data, category)
+    known = {crop.id: crop for crop in index.crops}
+    missing = [name for name in ids if name not in known]
+    if missing:
+        raise InputError(f"data: {len(missing)} of {len(ids)} crops are not in {data}: "
+                         f"{', '.join(missing[:3])}")
+    negative = next(crop for crop in index.crops if not crop.positive)  # `load` wants some of both
+    chosen = replace(index, crops=[*(known[name] for name in ids), negative])
+    return pascal_part.load(chosen, size=size).subset(range(len(ids)))
 
 
 def explainer_frame(content: dict) -> pd.DataFrame:
