@@ -2,6 +2,7 @@
 
 import fnmatch
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -201,3 +202,13 @@ def test_a_page_that_hides_its_parameters_hides_the_values_it_was_run_with(proje
     nbformat.write(content, page)
     staged = nbformat.read(stage(project) / "book" / "intro.ipynb", as_version=4)
     assert ("remove-cell" in staged.cells[2].metadata["tags"]) is hidden
+
+
+def test_the_api_reference_names_every_module():
+    text = (PROJECT / "book" / "reproduce" / "api.md").read_text()
+    named = set(re.findall(r"automodule:: semquant\.(\S+)", text))
+    library = Path(site.__file__).parent
+    modules = {path.stem for path in library.glob("*.py")} - {"__init__", "__main__", "cli"}
+    assert {name for name in named if not name.startswith("datasets")} == modules
+    assert all((library / f"{name.replace('.', '/')}.py").exists() or name == "datasets"
+               for name in named)

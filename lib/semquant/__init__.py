@@ -1,5 +1,7 @@
 """Explaining neural networks semantically and quantitatively.
 
+A network of your own, explained by the filters of one of its layers::
+
     from semquant import distill, FilterConcepts, OutputConcepts
 
     explainer = distill(model, concepts=FilterConcepts("features.10", rectified=True),

@@ -240,7 +240,7 @@ def case_two(target: ArrayLike | Tensor, gradients: ArrayLike | Tensor, w: Array
     gradients : array or Tensor, (k, 2)
         The concepts' gradients.
     w : array or Tensor, (k,)
-        <target, gradient_i> / |gradient_i|^2.
+        The product of target and gradient_i, over the square of gradient_i.
     names : sequence of str
         Names of the k concepts, in mathtext.
     """

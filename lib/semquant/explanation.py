@@ -83,7 +83,7 @@ class Explanation:
 
     @property
     def shares(self) -> Tensor:
-        """The paper's c_i = |alpha_i y_i| / sum_j |alpha_j y_j|, (B, n); 0 where nothing is."""
+        r"""The paper's :math:`c_i = |\alpha_i y_i| / \sum_j |\alpha_j y_j|`, (B, n); 0 where nothing is."""
         size = self.contributions.abs()
         return size / size.sum(dim=1, keepdim=True).clamp_min(torch.finfo(size.dtype).tiny)
 

@@ -134,7 +134,7 @@ def explanation_pies(images: ArrayLike | Tensor | None, heatmaps: ArrayLike | Te
             _pie(rows[method][k], array(explanation.contributions[k]), names, explanation.bias)
         if images is not None:
             bare(rows["image"][k])
-        axes[0, k].set_title(f"ŷ = {signed(float(ours.yhat[k]))}", pad=3)
+        axes[0, k].set_title(f"ŷ = {signed(float(ours.yhat[k]))}", loc="center", pad=3)
     for word, row in rows.items():
         row[0].set_ylabel(word, color=METHOD_COLOURS.get(word, INK), fontsize=10, labelpad=4)
     height = figure.get_size_inches()[1]

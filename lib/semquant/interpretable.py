@@ -2,7 +2,7 @@
 
 After "Interpretable Convolutional Neural Networks" (Zhang, Wu, Zhu, CVPR 2018), which the
 explainer paper's Case 1 builds on. For a map of size n x n and a peak at mu, the positive template
-is
+is::
 
     t+_ij = tau * max(1 - beta * |[i, j] - mu|_1 / n, -1)
 

@@ -209,7 +209,8 @@ def true_contributions(yhat: Tensor, drops: Tensor, least: float = 0.1) -> tuple
     truth : tensor (B, P)
         In score units; NaN where the drops sum to exactly 0.
     keep : tensor (B,), bool
-        Images for which the truth is usable: yhat > 0 and the sum of drops > `least` |yhat|.
+        Images for which the truth is usable: yhat > 0 and the sum of drops > `least` times
+        the size of yhat.
 
     Notes
     -----

@@ -1,7 +1,7 @@
 """The CNNs to be explained: AlexNet, VGG-M, VGG-S and VGG-16 with interpretable top filters.
 
 Each is the published list of layers up to its last conv layer, one more 3x3 conv layer with the
-same number of channels (the interpretable one), the mask, and a head that begins with the ReLU:
+same number of channels (the interpretable one), the mask, and a head that begins with the ReLU::
 
     images -> features -> z -> mask -> x -> ReLU, pool5, FC, FC, FC -> logits
 
@@ -362,9 +362,12 @@ def performer_loss(
     epoch: int,
     filter_weight: float = 0.1,
 ) -> dict[str, Tensor]:
-    """Loss of one training step: logistic loss, and filter loss with a weight that fades.
+    r"""Loss of one training step: logistic loss, and filter loss with a weight that fades.
 
-        mean_k log(1 + exp(-s_k yhat_k)) + filter_weight / epoch * filter_loss,    s_k = +-1
+    .. math:: \mathrm{mean}_k \log(1 + e^{-s_k \hat y_k}) + \frac{f}{t} \cdot \text{filter loss},
+              \qquad s_k = \pm 1
+
+    with f the filter weight and t the epoch.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Weights trained on ImageNet by others, put into the performers.
+"""Weights trained on ImageNet by others, put into the performers::
 
     public = matconvnet("imagenet-vgg-m.mat", "vgg_m")
     net = performers.build("vgg_m", size=224, width=1, batch_norm=False)

@@ -1,6 +1,6 @@
 """Real photographs of faces: CelebA in its official layout (Liu, Luo, Wang and Tang, ICCV 2015).
 
-The folder that a reader gives, or the folder ``celeba`` in it (as torchvision makes it), holds
+The folder that a reader gives, or the folder ``celeba`` in it (as torchvision makes it), holds::
 
     img_align_celeba/*.jpg      the aligned photos of 178 x 218 px, or copies in those proportions
     list_attr_celeba.txt        the number of images; the 40 attributes' names; a row for each image

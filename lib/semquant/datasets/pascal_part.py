@@ -1,6 +1,6 @@
 """Real photographs: animals of PASCAL VOC 2010 with the part masks of Pascal-Part.
 
-The folder that a reader gives holds
+The folder that a reader gives holds::
 
     VOC2010/JPEGImages/<image id>.jpg         the photos of PASCAL VOC 2010
     VOC2010/Annotations_Part/<image id>.mat   Pascal-Part (Chen et al., CVPR 2014)
