@@ -39,10 +39,14 @@ DATA_SOURCES = sources("datasets/__init__", "datasets/animals", "datasets/anatom
 FACE_SOURCES = sources("datasets/attributes", "datasets/drawing", "datasets/faces",
                        "datasets/garments", "datasets/hairstyles", "datasets/looks",
                        "datasets/parallel", "datasets/portraits", "datasets/shading", "files")
-PERFORMER_SOURCES = sources("interpretable", "jobs", "performers", "training", "parts",
+if SETTINGS.images == "pascal_part":
+    DATA_SOURCES = sources("datasets/__init__", "datasets/pascal_part")
+if SETTINGS.faces == "celeba":
+    FACE_SOURCES = sources("datasets/faces", "datasets/celeba", "rows")
+PERFORMER_SOURCES = sources("interpretable", "jobs", "performers", "training", "parts", "weights",
                             "experiment1")
-FACE_PERFORMER_SOURCES = sources("jobs", "performers", "training")
-EXPLAINER_SOURCES = sources("concepts", "priors", "losses", "explainers", "explanation",
+FACE_PERFORMER_SOURCES = sources("jobs", "performers", "training", "weights")
+EXPLAINER_SOURCES = sources("concepts", "rows", "priors", "losses", "explainers", "explanation",
                             "distillation", "evaluation", "metrics", "tensors")
 
 

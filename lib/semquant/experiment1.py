@@ -46,7 +46,8 @@ __all__ = [
 ]
 
 CODE = ("datasets/animals", "datasets/anatomy", "datasets/bodies", "datasets/drawing",
-        "datasets/heads", "datasets/scenes", "interpretable", "performers", "training")
+        "datasets/heads", "datasets/pascal_part", "datasets/scenes", "interpretable", "performers",
+        "training", "weights")
 CONCEPTS = FilterConcepts("mask")  # x is the mask's output
 
 
