@@ -5,7 +5,8 @@
 #
 # Every job computes with a fixed number of threads, so that its numbers repeat, and writes whole
 # files only. What the training of a performer needs to go on after it was killed is in
-# _build/checkpoints; the other jobs are short and start again.
+# _build/checkpoints; the other jobs start again, which costs minutes but in the paper preset, where
+# the explainers of one attribute are a job of hours.
 
 import json
 import os
@@ -45,7 +46,7 @@ if SETTINGS.faces == "celeba":
     FACE_SOURCES = sources("datasets/faces", "datasets/celeba", "rows")
 PERFORMER_SOURCES = sources("interpretable", "jobs", "performers", "training", "parts", "weights",
                             "experiment1")
-FACE_PERFORMER_SOURCES = sources("jobs", "performers", "training", "weights")
+FACE_PERFORMER_SOURCES = sources("jobs", "performers", "training", "weights", "experiment2")
 EXPLAINER_SOURCES = sources("concepts", "rows", "priors", "losses", "explainers", "explanation",
                             "distillation", "evaluation", "metrics", "tensors")
 
@@ -284,6 +285,7 @@ for page in PAGES:
                     "settings", "store", "words"),
         output: EXECUTED[page]
         threads: THREADS
+        resources: gpu=GPU
         message: f"execute {page}.ipynb"
         params: source=f"{ROOT}/{page}.ipynb", values=parameters(page)
         shell: RUN + " notebook {params.source} {output} {params.values}"

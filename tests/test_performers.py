@@ -115,6 +115,13 @@ def test_local_response_normalisation(architecture, alpha, k, count):
             torch.testing.assert_close(norm(a)[0, c, 0, 0], slow)
 
 
+def test_strong_activations_survive_the_normalisation_in_half_precision():
+    """Squares above 65,504 are infinite in float16; pixels from 0 to 255 lead to such maps."""
+    norm = next(m for m in paper("alexnet").features if isinstance(m, nn.LocalResponseNorm))
+    strong = torch.full((1, 9, 1, 1), 300.0)
+    torch.testing.assert_close(norm(strong.half()).float(), norm(strong), rtol=1e-3, atol=0)
+
+
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_the_published_head(architecture):
     head = paper(architecture, dropout=0.5).head

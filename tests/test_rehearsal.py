@@ -57,6 +57,15 @@ def test_operations_and_memory_are_those_of_a_step_counted_by_hand():
     assert found["kept"] == 4 * (3 * 10 + 3 * 20 + 20 * 5)
 
 
+def test_operations_of_a_grouped_convolution_are_counted_by_group():
+    """An output number takes 3 x 3 x (8 / 2) products; backward that for input and weights."""
+    conv = nn.Conv2d(8, 6, 3, padding=1, groups=2)
+    x = torch.randn(2, 8, 5, 5, requires_grad=True)
+    with rehearsal._watched() as found:
+        conv(x).sum().backward()
+    assert found["flops"] == 3 * (2 * 2 * 6 * 25 * 9 * 4)
+
+
 def test_hours_follow_from_passes_and_operations(content):
     first = rehearsal.Step(**content["steps"][0])
     assert first.hours(1.0) == pytest.approx(first.passes * first.flops / 1e12 / 3600)

@@ -1,5 +1,7 @@
 """Rows that are not in memory give the same numbers as those that are."""
 
+import multiprocessing
+
 import numpy as np
 import pytest
 import torch
@@ -124,6 +126,21 @@ def test_a_picture_that_a_worker_cannot_read_is_one_line(pictures):
         assert str(error.value).startswith("data: ") and "\n" not in str(error.value)
 
 
+def test_no_worker_outlives_its_batches(tmp_path):
+    _, mapped, _ = kinds(tmp_path)
+
+    def workers():
+        return {process.pid for process in multiprocessing.active_children()}
+
+    for _ in range(3):
+        before = workers()
+        batches = TensorBatches(mapped, batch_size=6, workers=1)
+        assert len(list(batches(1))) == 4
+        (mine,) = workers() - before
+        del batches  # not the garbage collector's work: a run makes many fits
+        assert mine not in workers()
+
+
 @pytest.mark.parametrize("way", ["disk", "recompute"])
 def test_an_explainer_is_the_same_wherever_x_was(tmp_path, way):
     concepts, net = FilterConcepts("layer"), Net()
@@ -164,6 +181,23 @@ def test_the_rule_is_memory_then_disk_then_again(tmp_path, monkeypatch):
         rows.choose("ram", 1, tmp_path)
     line = rows.describe("x", 81_300_000_000, "disk", tmp_path)
     assert line.startswith("x: 81.3 GB, kept in files in ") and "0.0 MB of memory" in line
+
+
+def test_a_group_above_ours_may_have_the_limit(tmp_path, monkeypatch):
+    """As on a cluster: the job's group has the limit, the process's own, two below, has none."""
+    files = {"job/memory.max": "5000", "job/memory.current": "4000",
+             "job/memory.stat": "anon 3000\ninactive_file 700\n",
+             "job/step/memory.max": "max", "job/step/memory.current": "4000",
+             "job/step/memory.stat": "inactive_file 700\n"}
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    (tmp_path / "own").write_text("0::/job/step\n")
+    monkeypatch.setattr(rows, "OWN_GROUP", tmp_path / "own")
+    monkeypatch.setattr(rows, "GROUPS", tmp_path)
+    assert rows.free_memory() == 5000 - 4000 + 700
+    monkeypatch.setattr(rows, "OWN_GROUP", tmp_path / "none")
+    assert rows.free_memory() > 2**20
 
 
 def test_what_is_free_is_what_the_machine_says(tmp_path):

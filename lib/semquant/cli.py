@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -82,6 +83,8 @@ def _run(arguments: argparse.Namespace) -> str:
         from semquant.settings import load_settings
 
         number("tflops", arguments.tflops, 0.001)
+        if arguments.data:
+            os.environ["SEMQUANT_DATA"] = os.path.abspath(arguments.data)
         settings = load_settings(arguments.preset)
         content = rehearsal.rehearse(settings, arguments.data, say=lambda line: print(
             f"semquant: {line}", file=sys.stderr, flush=True))

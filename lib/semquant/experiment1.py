@@ -12,14 +12,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from semquant import metrics, parts, performers, store, weights
+from semquant import metrics, parts, performers, store
 from semquant.concepts import FilterConcepts, Measured, measure_batches
 from semquant.datasets import Images, animals, pascal_part
 from semquant.distillation import FittedExplainer, distill_measured
 from semquant.evaluation import evaluate, part_errors
 from semquant.explanation import Explanation
 from semquant.files import load_or_make, write_checked
-from semquant.jobs import imagenet, kept_maps, kept_performer, recipe_of
+from semquant.jobs import at_once, begin, kept_maps, kept_performer, recipe_of
 from semquant.performers import Performer
 from semquant.settings import SPLITS, Settings, build_root, data_root, hardware
 from semquant.store import read_record, record, record_of, tensor_digest, write_record
@@ -46,8 +46,8 @@ __all__ = [
 ]
 
 CODE = ("datasets/animals", "datasets/anatomy", "datasets/bodies", "datasets/drawing",
-        "datasets/heads", "datasets/pascal_part", "datasets/scenes", "interpretable", "performers",
-        "training", "weights")
+        "datasets/heads", "datasets/pascal_part", "datasets/scenes", "experiment1", "interpretable",
+        "performers", "training", "weights")
 CONCEPTS = FilterConcepts("mask")  # x is the mask's output
 
 
@@ -166,13 +166,10 @@ def performer(
 
 def start(settings: Settings, architecture: str) -> Performer:
     """Return an untrained performer: fresh, or with ImageNet weights below the inserted layer."""
-    net = performers.build(
+    return begin(performers.build(
         architecture, size=settings.pixels(architecture), width=settings.width,
         batch_norm=settings.batch_norm, dropout=settings.dropout,
-    )
-    if settings.weights == "imagenet":
-        weights.into(net, imagenet(architecture))
-    return net
+    ), architecture, settings)
 
 
 @torch.inference_mode()
@@ -181,10 +178,10 @@ def _judge_performer(net: Performer, settings: Settings, architecture: str, cate
     device, prepare = choose_device(settings.device), preparation(net, settings.channels_last)
     test = data(settings, category, "test", architecture)
     scores = torch.cat([net(prepare(batch.to(device))).cpu()[:, 0]
-                        for batch in test.images.split(256)])
+                        for batch in test.images.split(at_once(net.input_size, 256))])
     positives = test.subset(test.positive)
     maps = torch.cat([net.maps(prepare(batch.to(device)))[1].cpu()
-                      for batch in positives.images.split(256)])
+                      for batch in positives.images.split(at_once(net.input_size, 256))])
     named = parts.part_specificity(maps, positives.group_masks(net.map_size))
     return {
         "accuracy": float(((scores > 0) == test.positive).float().mean()),
@@ -217,7 +214,8 @@ def measure(net: Performer, images: Images, settings: Settings, prior: str = "no
             x_to: str | Path = "memory") -> Measured:
     """Measure x, y, yhat and, with ``prior="jacobian"``, w of images; for `x_to` see
     `semquant.concepts.measure_batches`."""
-    return measure_batches(CONCEPTS, net, images.images, 0, prior, batch_size=128,
+    return measure_batches(CONCEPTS, net, images.images, 0, prior,
+                           batch_size=at_once(net.input_size, 128),
                            prepare=preparation(net, settings.channels_last),
                            device=choose_device(settings.device), x_to=x_to)
 

@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from semquant import metrics, performers, priors, rows, store, weights
+from semquant import metrics, performers, priors, rows, store
 from semquant.checks import InputError, number, one_of
 from semquant.concepts import Measured, OutputConcepts, Outputs, survey_batches
 from semquant.datasets import celeba, faces
@@ -27,7 +27,7 @@ from semquant.distillation import FittedExplainer, distill_measured
 from semquant.evaluation import evaluate_attribute
 from semquant.explanation import Explanation
 from semquant.files import load_or_make, read_checked, write_checked
-from semquant.jobs import imagenet, kept_performer, recipe_of
+from semquant.jobs import at_once, begin, kept_performer, recipe_of
 from semquant.performers import Performer
 from semquant.settings import SPLITS, Settings, build_root, data_root, hardware
 from semquant.store import read_record, record, record_of, tensor_digest, write_record
@@ -66,7 +66,7 @@ __all__ = [
 
 CODE = ("datasets/attributes", "datasets/celeba", "datasets/drawing", "datasets/faces",
         "datasets/garments", "datasets/hairstyles", "datasets/looks", "datasets/portraits",
-        "datasets/shading", "performers", "rows", "training", "weights")
+        "datasets/shading", "experiment2", "performers", "rows", "training", "weights")
 #: The shared feature x has d numbers: the first FC layer's output, before or after its ReLU.
 CONCEPTS = {side: OutputConcepts(layer, "mask", list(ATTRIBUTES))
             for side, layer in (("before", "head.3"), ("after", "head.4"))}
@@ -259,21 +259,19 @@ def performer(settings: Settings, seed: int = 0) -> Performer:
 
 def start(settings: Settings) -> Performer:
     """Return the untrained performer: fresh, or with ImageNet weights but for its last layer."""
-    net = performers.build(
+    return begin(performers.build(
         "vgg16", size=settings.face_size, width=settings.face_width, outputs=len(ATTRIBUTES),
         batch_norm=settings.batch_norm, dropout=settings.dropout, interpretable=False,
         fc=settings.face_fc,
-    )
-    if settings.weights == "imagenet":
-        weights.into(net, imagenet("vgg16"), fc=True)
-    return net
+    ), "vgg16", settings, fc=True)
 
 
 @torch.inference_mode()
 def scores(net: Performer, images: Tensor | rows.Rows, settings: Settings) -> Tensor:
     """Return the 40 logits of images (B, 3, S, S) uint8: (B, 40), on the CPU."""
     device, prepare = choose_device(settings.device), preparation(net, settings.channels_last)
-    return torch.cat([net(prepare(batch.to(device))).cpu() for batch in images.split(256)])
+    return torch.cat([net(prepare(batch.to(device))).cpu()
+                      for batch in images.split(at_once(net.input_size, 256))])
 
 
 def _judge_performer(net: Performer, settings: Settings) -> dict:
@@ -319,7 +317,7 @@ def survey_of(net: Performer, images: Tensor | rows.Rows, settings: Settings,
               x_to: str | Path = "memory") -> Outputs:
     """Survey images (N, 3, S, S) uint8; for `x_to` see `semquant.concepts.measure_batches`."""
     return survey_batches(
-        CONCEPTS[settings.shared], net, images, batch_size=128,
+        CONCEPTS[settings.shared], net, images, batch_size=at_once(net.input_size, 128),
         prepare=preparation(net, settings.channels_last), device=choose_device(settings.device),
         x_to=x_to)
 
@@ -335,6 +333,8 @@ def _survey(path: Path, settings: Settings, split: str, seed: int) -> Outputs:
     def make() -> dict[str, Tensor]:
         where = _place_of_maps(settings, seed)
         if where == "disk":
+            for part in maps.parent.glob(f".{maps.name}.*.part"):  # of a job that was killed
+                part.unlink(missing_ok=True)
             taken: list[Outputs] = []
             write_checked(maps, lambda beside: taken.append(take(beside)))
             found = taken[0]
@@ -375,6 +375,8 @@ def _place_of_maps(settings: Settings, seed: int) -> str:
 @lru_cache  # decided and told once for all splits: what is free changes as files are written
 def _chosen(cache: str, what: str, size: int, folder: Path) -> str:
     where = rows.choose(cache, size, folder)
+    if cache == "auto" and where == "memory" and size > rows.DISK_SHARE * rows.free_disk(folder):
+        where = "recompute"  # what is in memory is kept in the store as well
     print(f"semquant: {rows.describe(what, size, where, folder)}", file=sys.stderr, flush=True)
     return where
 

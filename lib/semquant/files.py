@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from safetensors import SafetensorError
+
 from semquant.checks import InputError
 
 __all__ = ["check_writable", "load_or_make", "read_checked", "sha256", "write_atomic", "write_checked"]
@@ -51,8 +53,8 @@ def write_atomic(path: str | Path, content: bytes | str | Callable[[Path], objec
         with open(beside, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(beside, path)
-    except OSError as error:
-        reason = error.strerror or str(error)
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
         raise InputError(f"output: {path} can't be written ({reason})") from error
     finally:
         if beside.exists():

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -22,7 +22,8 @@ from semquant.settings import Settings, build_root, data_root
 from semquant.store import record, record_of, source_digest, write_record
 from semquant.training import choose_device
 
-__all__ = ["PREDECESSOR", "imagenet", "kept_maps", "kept_performer", "recipe_of"]
+__all__ = ["PREDECESSOR", "at_once", "begin", "imagenet", "kept_maps", "kept_performer",
+           "recipe_of"]
 
 #: Batch size, and factor on the learning rates, of each network in Zhang et al. (2018), their code.
 PREDECESSOR = {"alexnet": (512, 30.0), "vgg_m": (196, 30.0), "vgg_s": (128, 10.0),
@@ -39,6 +40,27 @@ def recipe_of(settings: Settings, architecture: str, batch: int,
         return batch, rate
     own, factor = PREDECESSOR[architecture]
     return min(own, batch), factor * rate
+
+
+def at_once(side: int, small: int) -> int:
+    """Return how many images go through a network at once: fewer of the paper's size."""
+    return small if side < 160 else 32
+
+
+@torch.no_grad()
+def begin(net: Performer, architecture: str, settings: Settings, *, fc: bool = False) -> Performer:
+    """Put ImageNet weights into a performer, if the settings say so; returns it.
+
+    Layers that are not in the file begin with small weights, standard deviation 0.01: behind
+    activations of pixels from 0 to 255, He's would be far too large for the predecessor's rates.
+    """
+    if settings.weights == "imagenet":
+        put = weights.into(net, imagenet(architecture), fc=fc)
+        own = net.state_dict()
+        for key in put.fresh:
+            if key.endswith(".weight"):
+                torch.nn.init.normal_(own[key], std=0.01)
+    return net
 
 
 def imagenet(architecture: str) -> weights.Public:
@@ -77,11 +99,12 @@ def kept_maps(settings: Settings, what: str, size: int) -> Iterator[Callable[[st
     if where != "disk":
         yield lambda name: where
         return
-    own = check_writable(folder / f"{what.partition(':')[0].replace(' ', '-')}-{os.getpid()}")
+    prefix = what.partition(":")[0].replace(" ", "-") + "-"
+    own = Path(tempfile.mkdtemp(prefix=prefix, dir=check_writable(folder)))
     try:
         yield lambda name: own / f"{name}.x"
     finally:
-        shutil.rmtree(own)
+        shutil.rmtree(own, ignore_errors=True)  # on a network's disk files in use stay a while
 
 
 def kept_performer(

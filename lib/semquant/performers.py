@@ -62,6 +62,20 @@ class Pool(NamedTuple):
     stride: int
 
 
+class LRN(nn.LocalResponseNorm):
+    """Local response normalisation in single precision, also under automatic mixed precision.
+
+    Squares of activations above 255, which pixels from 0 to 255 lead to, overflow in float16, and
+    the layer would turn the strongest activations into 0.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.dtype not in (torch.float16, torch.bfloat16):
+            return super().forward(x)
+        with torch.autocast(x.device.type, enabled=False):
+            return super().forward(x.float())
+
+
 class Table(NamedTuple):
     """A network from its input to its last pooling."""
 
@@ -248,7 +262,7 @@ def build(
         elif isinstance(layer, Pool):
             layers.append(nn.MaxPool2d(layer.kernel, layer.stride, ceil_mode=True))
         elif not batch_norm:
-            layers.append(nn.LocalResponseNorm(5, layer.alpha, 0.75, layer.k))
+            layers.append(LRN(5, layer.alpha, 0.75, layer.k))
 
     fc = round(4096 * width**2) if fc is None else number("fc", fc, 1, integer=True)
     inserted, mask, head = interpretable_top(

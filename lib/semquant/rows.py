@@ -8,6 +8,7 @@ says where it goes; whichever it is, an index gives the rows, and `training.Tens
 from __future__ import annotations
 
 import math
+import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -24,6 +25,8 @@ __all__ = ["Computed", "Decoded", "Mapped", "Rows", "choose", "describe", "join"
 
 # of what is free
 MEMORY_SHARE, DISK_SHARE = 0.5, 0.8
+# Linux's control groups, version 2
+OWN_GROUP, GROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 
 
 class Rows:
@@ -75,6 +78,8 @@ class Mapped(Rows):
             if not self.path.exists():
                 with open(self.path, "wb") as file:
                     file.truncate(size)
+                    if hasattr(os, "posix_fallocate"):  # a full disk shows now, not in the midst
+                        os.posix_fallocate(file.fileno(), 0, size)
             found = self.path.stat().st_size
         except OSError as error:
             raise InputError(f"output: {path} can't be written ({error.strerror})") from error
@@ -160,7 +165,7 @@ def subset(images: Tensor | Decoded, chosen: Tensor) -> Tensor | Decoded:
 def join(images: Sequence[Tensor | Decoded]) -> Tensor | Decoded:
     """Images one after the other; all in memory, or all in files."""
     if not isinstance(images[0], Decoded):
-        return torch.cat(list(images))
+        return images[0] if len(images) == 1 else torch.cat(list(images))  # spare a copy
     return Decoded([path for some in images for path in some.paths], images[0].size, images[0].read)
 
 
@@ -207,12 +212,22 @@ def gigabytes(size: float) -> str:
 def free_memory() -> int:
     """Bytes that a process can still take, a container's limit included."""
     free = psutil.virtual_memory().available
-    group = Path("/sys/fs/cgroup")
-    try:  # version 2 of Linux's control groups
-        limit, used = ((group / name).read_text().strip() for name in ("memory.max", "memory.current"))
-    except OSError:  # no such groups here, or no limit of their own
+    try:  # a cluster's limit may be on any group above ours
+        lines = OWN_GROUP.read_text().splitlines()
+    except OSError:
         return free
-    return free if limit == "max" else min(free, int(limit) - int(used))
+    own = next((line[3:] for line in lines if line.startswith("0::")), "/").strip("/")
+    group = GROUPS / own
+    for place in (group, *group.parents):
+        try:
+            limit, used = (int((place / name).read_text()) for name in ("memory.max",
+                                                                        "memory.current"))
+            pairs = (line.split() for line in (place / "memory.stat").read_text().splitlines())
+            cached = int(dict(pairs)["inactive_file"])  # what files fill is given back
+        except (OSError, ValueError, KeyError):  # no limit ("max"), or none that is told here
+            continue
+        free = min(free, limit - used + cached)
+    return max(free, 0)
 
 
 def free_disk(folder: Path) -> int:

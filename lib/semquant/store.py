@@ -122,11 +122,14 @@ def explainer_runs(settings: Settings) -> list[tuple[str, str, int]]:
 
 
 def _digest(settings: Settings, *names: str, **extra: object) -> str:
-    """As `Settings.digest`; for photographs, the folder's content is part of it."""
+    """As `Settings.digest`; what is read of the folder of real data is part of it."""
     for kind, folders in (("images", ("VOC2010", "neg")),
                           ("faces", ("celeba*", "img_align_celeba", "list_*.txt"))):
         if kind in names and getattr(settings, kind) != "drawn":
             extra[f"{kind}_found"] = folder_digest(data_root(), folders)
+    if "weights" in names and settings.weights == "imagenet":
+        extra["weights_found"] = folder_digest(data_root(), ("imagenet-*.mat",
+                                                             "imagenet/imagenet-*.mat"))
     return settings.digest(*names, **extra)
 
 

@@ -118,8 +118,8 @@ class TensorBatches:
 
     def __call__(self, epoch: int) -> Iterator[tuple[Tensor, ...]]:
         order = torch.randperm(len(self.sources[0]))
-        self._order = [order[start : start + self.batch_size]
-                       for start in range(0, len(self) * self.batch_size, self.batch_size)]
+        self._order[:] = [order[start : start + self.batch_size]
+                          for start in range(0, len(self) * self.batch_size, self.batch_size)]
         for fetched in self._fetched():
             batch = [t.to(self.device, non_blocking=True) for t in fetched]
             if self.flip:
@@ -137,7 +137,7 @@ class TensorBatches:
             return
         if self._loader is None:
             self._loader = DataLoader(
-                _Fetch(self.sources), batch_size=None, sampler=_Order(self),
+                _Fetch(self.sources), batch_size=None, sampler=_Order(self._order),
                 num_workers=self.workers, pin_memory=self.pin, persistent_workers=True,
                 generator=torch.Generator())  # of its own: torch's stays what `fit` seeded
         try:
@@ -148,16 +148,19 @@ class TensorBatches:
 
 
 class _Order(Sampler):
-    """The batches of the epoch at hand, each as the numbers of its images."""
+    """The batches of the epoch at hand, each as the numbers of its images.
 
-    def __init__(self, batches: TensorBatches):
-        self.batches = batches
+    It holds their list, not the `TensorBatches`: in a cycle the workers would outlive the fit.
+    """
+
+    def __init__(self, order: list[Tensor]):
+        self.order = order
 
     def __iter__(self) -> Iterator[Tensor]:
-        return iter(self.batches._order)
+        return iter(list(self.order))
 
     def __len__(self) -> int:
-        return len(self.batches)
+        return len(self.order)
 
 
 class _Fetch(Dataset):
@@ -214,7 +217,8 @@ def fit(
     key : str
         Names the settings and code the checkpoint belongs to; one with another key is not used.
     amp : bool
-        Automatic mixed precision: float16 with loss scaling on CUDA, bfloat16 on the CPU.
+        Automatic mixed precision: bfloat16, whose range is float32's; float16 with loss scaling on
+        CUDA devices that have no bfloat16.
     device : torch.device
         Where `module` is.
     progress : str, optional
@@ -234,9 +238,8 @@ def fit(
     """
     number("epochs", epochs, 0, integer=True)
     device = torch.device(device)
-    use_scaler = amp and device.type == "cuda"
-    scaler = torch.amp.GradScaler(device.type, enabled=use_scaler)
-    half = torch.float16 if device.type == "cuda" else torch.bfloat16
+    half = _half(device)
+    scaler = torch.amp.GradScaler(device.type, enabled=amp and half == torch.float16)
     state = _State(module, optimizer, scheduler, scaler, key)
     history = state.load(checkpoint, device)
     module.train()
@@ -276,6 +279,12 @@ def fit(
     bar.close()
     module.eval()
     return history
+
+
+def _half(device: torch.device) -> torch.dtype:
+    if device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
+        return torch.float16
+    return torch.bfloat16
 
 
 class _State:
@@ -389,8 +398,9 @@ def train_performer(
     else:
         optimizer = torch.optim.SGD(net.parameters(), lr=learning_rate, momentum=0.9,
                                     weight_decay=weight_decay)
+        steps = len(batches)
         schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda t: predecessor_rate(1 + t // len(batches), epochs)
+            optimizer, lambda t: predecessor_rate(1 + t // steps, epochs)
         )
 
     def step(batch: tuple, epoch: int) -> dict[str, Tensor]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -59,6 +60,8 @@ def make_book(preset: str, *, cores: str = "all", data: str = "", target: str = 
                    "--snakefile", str(project_root() / "Snakefile"), "--directory", str(build),
                    "--nolock", "--rerun-incomplete", "--config", f"preset={preset}",
                    f"data={os.path.abspath(data) if data else ''}"]
+        if load_settings(preset).device != "cpu" and shutil.which("nvidia-smi"):
+            command += ["gpu=1", "--resources", "gpu=1"]  # jobs that compute take turns on it
         # jobs call `python`: the one this runs on, wherever the shell would look
         path = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")])
         environment = os.environ | {"PATH": path, "SEMQUANT_BUILD": str(build),

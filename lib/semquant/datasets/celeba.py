@@ -232,7 +232,7 @@ def join(*faces: Faces) -> Faces:
                 fresh.append(i)
             elif known[name] != row.tobytes():
                 differing.append(name)
-        kept.append(one.subset(fresh))
+        kept.append(one if len(fresh) == len(one) else one.subset(fresh))  # spare a copy
     _report(differing, "images have other attributes in another data set")
     return Faces(joined([f.images for f in kept]), torch.cat([f.attributes for f in kept]),
                  [name for f in kept for name in f.ids], faces[0].names)
