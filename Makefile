@@ -27,7 +27,7 @@ $(STAMP): pyproject.toml
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[book,test]'
 	@touch $@
 
-book: $(STAMP) ## run the experiments and build the book (PRESET=quick: about 19 minutes on 2 cores)
+book: $(STAMP) ## run the experiments and build the book (PRESET=quick: about 20 minutes on 2 cores)
 	@$(VENV)/bin/semquant book --preset $(PRESET) --cores $(CORES) --data "$(DATA)"
 
 test: $(STAMP) ## run every test, the whole chain in the smoke preset included
