@@ -151,3 +151,12 @@ def test_another_start_of_the_last_layer_is_another_explainer(settings):
     near, default = (experiment2.explainer_settings(settings, "ours", last)["last_std"]
                      for last in ("near_zero", "default"))
     assert near == 1e-3 and default is None
+
+
+def test_maps_that_fit_into_memory_but_not_the_store_are_computed_again(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(experiment2.rows, "free_memory", lambda: 10_000)
+    monkeypatch.setattr(experiment2.rows, "free_disk", lambda folder: 1000)
+    found = [experiment2._chosen.__wrapped__(cache, "x", size, tmp_path)
+             for cache, size in (("auto", 700), ("auto", 900), ("memory", 900))]
+    assert found == ["memory", "recompute", "memory"]
+    assert "computed again in every epoch" in capsys.readouterr().err

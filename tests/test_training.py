@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from semquant import jobs
 from semquant.checks import InputError
 from semquant.jobs import recipe_of
 from semquant.performers import build
@@ -137,3 +138,17 @@ def test_the_predecessors_step_is_momentum_sgd():
                 p.sub_(rate * v)
     for p, q in zip(net.parameters(), other.parameters()):
         torch.testing.assert_close(p, q, rtol=1e-4, atol=1e-6)
+
+
+def test_layers_without_public_weights_begin_small(monkeypatch):
+    net = build("vgg_m", size=224, width=0.125, batch_norm=False)
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    fresh = ("head.3.weight", "head.3.bias")
+    monkeypatch.setattr(jobs, "imagenet", lambda architecture: None)
+    monkeypatch.setattr(jobs.weights, "into",
+                        lambda net, public, fc: jobs.weights.Put(tuple(set(before) - {*fresh}), fresh))
+    after = jobs.begin(net, "vgg_m", load_settings("paper")).state_dict()
+    assert [name for name in before if not torch.equal(before[name], after[name])] == [fresh[0]]
+    assert float(after[fresh[0]].std()) == pytest.approx(0.01, rel=0.1)
+    kept = jobs.begin(net, "vgg_m", load_settings("quick")).state_dict()
+    assert all(torch.equal(kept[name], after[name]) for name in kept)
