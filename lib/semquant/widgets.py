@@ -1,0 +1,128 @@
+"""The book's interactive views: they compute in the browser, with or without a kernel.
+
+A view is an anywidget whose script stands in ``views/<name>.mjs``, after ``views/common.mjs``. All
+that it shows is in its trait ``data``, which a built page carries, so that a reader needs no kernel
+and no network. In JupyterLab the same view follows when ``data`` is set again.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from functools import lru_cache
+from html import escape
+from pathlib import Path
+
+import anywidget
+import matplotlib.pyplot as plt
+import numpy as np
+import traitlets
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+from PIL import Image
+from torch import Tensor
+
+from semquant.canvas import METHOD_COLOURS, SIGN_COLOURS, array, part_colour, resize, rgb
+from semquant.checks import InputError, number, one_of
+
+__all__ = ["View", "pack", "picture", "show"]
+
+VIEWS = Path(__file__).parent / "views"
+KINDS = {"f4": np.float32, "u1": np.uint8, "u2": np.uint16, "i2": np.int16}
+
+
+def pack(values: ArrayLike | Tensor, dtype: str = "f4") -> dict:
+    """Pack an array for a view; ``unpack`` in ``common.mjs`` reads it.
+
+    Parameters
+    ----------
+    values : array or Tensor
+        Of any shape.
+    dtype : {"f4", "u1", "u2", "i2"}
+        Kind and bytes of a number, little-endian. Whole numbers must fit.
+
+    Raises
+    ------
+    InputError
+        For a value that the kind can't hold.
+    """
+    if isinstance(values, Tensor):
+        values = values.detach().cpu().numpy()
+    values = np.asarray(values)
+    kind = np.dtype(KINDS[one_of("dtype", dtype, tuple(KINDS))]).newbyteorder("<")
+    packed = np.ascontiguousarray(values.astype(kind))
+    if kind.kind in "iu" and not np.array_equal(packed, values):
+        raise InputError(f"values: not all are whole numbers that {dtype} holds "
+                         f"({np.iinfo(kind).min} to {np.iinfo(kind).max})")
+    return {"dtype": dtype, "shape": list(values.shape),
+            "base64": base64.b64encode(packed.tobytes()).decode()}
+
+
+def picture(image: ArrayLike | Tensor, size: int = 192, quality: int = 82) -> str:
+    """Return a picture, (3, S, S) or (S, S, 3), as a ``data:`` address of a WebP of `size` pixels."""
+    number("size", size, 8, 1024, integer=True)
+    pixels = (resize(rgb(image)[:1], size)[0] * 255).round().astype(np.uint8)
+    return _address(Image.fromarray(pixels), "webp", quality=quality, method=6)
+
+
+def _address(image: Image.Image, form: str, **options: object) -> str:
+    with io.BytesIO() as file:
+        image.save(file, format=form, **options)
+        return f"data:image/{form};base64," + base64.b64encode(file.getvalue()).decode()
+
+
+@lru_cache
+def _script(name: str) -> str:
+    """The module of a view: what all share, then its own."""
+    return "\n".join((VIEWS / f"{part}.mjs").read_text() for part in ("common", name))
+
+
+class View(anywidget.AnyWidget):
+    """A view; subclasses name their script.
+
+    Attributes
+    ----------
+    data : dict
+        All that is shown, as the subclass's function packs it. Setting it again redraws.
+    """
+
+    _esm = "export default {render() {}};"
+    _css = (VIEWS / "style.css").read_text()
+    data = traitlets.Dict().tag(sync=True)
+
+    def __init_subclass__(cls, script: str, **options: object) -> None:
+        super().__init_subclass__(**options)
+        cls._esm = _script(script)
+
+
+def show(view: View, figure: Figure, description: str) -> None:
+    """Display a view, and before it the still figure that stands in its place in print.
+
+    Pages without scripts show the figure too. Where the view works, its script hides the figure.
+
+    Parameters
+    ----------
+    view : View
+    figure : Figure
+        It is closed, so that it does not appear a second time.
+    description : str
+        The figure in words, for those who can't see it.
+    """
+    from IPython.display import HTML, display
+
+    if not description.strip():
+        raise InputError("description: '' is empty; accepted: the figure in words")
+    with io.BytesIO() as file:
+        figure.savefig(file, format="png", dpi=130, facecolor="white")
+        still = Image.open(file).convert("RGB")
+    plt.close(figure)
+    display(HTML(f'<figure class="sq-still"><img src="{_address(still, "webp", quality=80, method=6)}" '
+                 f'width="{still.width * 100 // 130}" alt="{escape(description)}"></figure>'))
+    display(view)
+
+
+def colours(parts: Sequence[str] = ()) -> dict:
+    """Return the colours of methods, signs and the named parts: the same as in all figures."""
+    return {"methods": METHOD_COLOURS, "signs": SIGN_COLOURS,
+            "parts": {name: part_colour(name) for name in parts}}
