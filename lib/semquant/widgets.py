@@ -1,6 +1,7 @@
 """The book's interactive views: they compute in the browser, with or without a kernel.
 
-A view is an anywidget whose script stands in ``views/<name>.mjs``, after ``views/common.mjs``. All
+A view is an anywidget whose script stands in ``views/<name>.mjs``, after ``views/common.mjs``; its
+look is in ``views/style.css`` and, if there is one, ``views/<name>.css``. All
 that it shows is in its trait ``data``, which a built page carries, so that a reader needs no kernel
 and no network. In JupyterLab the same view follows when ``data`` is set again.
 """
@@ -94,6 +95,8 @@ class View(anywidget.AnyWidget):
     def __init_subclass__(cls, script: str, **options: object) -> None:
         super().__init_subclass__(**options)
         cls._esm = _script(script)
+        own = VIEWS / f"{script}.css"
+        cls._css = View._css + (own.read_text() if own.exists() else "")
 
 
 def show(view: View, figure: Figure, description: str) -> None:
