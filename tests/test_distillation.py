@@ -114,6 +114,24 @@ def test_same_seed_same_numbers(settings):
     assert not torch.equal(runs[0].alpha, runs[2].alpha)
 
 
+def test_watching_changes_nothing():
+    measured, seen, told = random_measured(), {}, []
+
+    def watch(epoch, explainer):
+        assert not explainer.g.training
+        seen[epoch] = explainer.explain_measured(measured)
+
+    alone = distill_measured(measured, epochs=3, **CPU)
+    watched = distill_measured(measured, epochs=3, watch=watch,
+                               on_epoch=lambda epoch, means: told.append(epoch), **CPU)
+    assert list(seen) == [0, 1, 2, 3] and told == [1, 2, 3]
+    assert alone.history == watched.history
+    for name, tensor in alone.g.state_dict().items():
+        assert torch.equal(tensor, watched.g.state_dict()[name]), name
+    torch.testing.assert_close(seen[3].alpha, watched.explain_measured(measured).alpha)
+    assert seen[3].bias == watched.explain_measured(measured).bias != seen[0].bias
+
+
 def test_measured_tensors_are_left_unchanged():
     measured = random_measured()
     kept = copy.deepcopy(measured)

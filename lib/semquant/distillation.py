@@ -138,6 +138,7 @@ def distill_measured(
     workers: int = 0,
     progress: str | None = None,
     on_epoch: Callable[[int, dict], object] | None = None,
+    watch: Callable[[int, FittedExplainer], object] | None = None,
     **g_settings,
 ) -> FittedExplainer:
     r"""Fit an explainer to measured x, y, yhat and w.
@@ -184,6 +185,10 @@ def distill_measured(
         What the concepts are called.
     checkpoint, key, amp, progress, on_epoch
         As in `semquant.training.fit`.
+    watch : callable, optional
+        Called with an epoch and the explainer as it stands after it, in evaluation mode; and before
+        the first, as epoch 0. To look at, not to keep: its g goes on learning. The fit is the same
+        with it and without.
     channels_last : bool
         Memory layout of g and of its input.
     workers : int
@@ -274,10 +279,17 @@ def distill_measured(
     scheduler = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda t: 0.5 * (1 + math.cos(math.pi * min(t / steps, 1.0)))
     )
+
+    def after(epoch: int, means: dict | None = None) -> object:
+        if watch is not None:
+            watch(epoch, FittedExplainer(g.eval(), without_prior=without_prior, names=names))
+            g.train()
+        return on_epoch(epoch, means) if on_epoch is not None and epoch else None
+
+    after(0)
     history = fit(
         g, step, batches, epochs=epochs, optimizer=optimizer, scheduler=scheduler, seed=seed,
-        checkpoint=checkpoint, key=key, amp=amp, device=device, progress=progress,
-        on_epoch=on_epoch,
+        checkpoint=checkpoint, key=key, amp=amp, device=device, progress=progress, on_epoch=after,
     )  # fmt: skip
     return FittedExplainer(g, history, without_prior, names)
 
