@@ -42,7 +42,10 @@ def _parser() -> argparse.ArgumentParser:
     notebook.add_argument("source", type=Path)
     notebook.add_argument("output", type=Path)
     notebook.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"),
-                          dest="parameters", help="a parameter; may be given again")
+                          dest="given", help="a parameter; may be given again")
+    notebook.add_argument("--parameters", type=Path, metavar="FILE",
+                          help="parameters as lines 'name: value' (YAML); -p goes before it")
+    notebook.add_argument("--log", action="store_true", help="say each cell, and what it prints")
 
     check = commands.add_parser("check", help="a dry run: one training step of every network")
     check.add_argument("--preset", default="paper", help="a file in book/presets (default paper)")
@@ -70,9 +73,12 @@ def _run(arguments: argparse.Namespace) -> str:
     """Do what was asked and return the line to say at the end."""
     # imported here: each command loads only what it needs, and --help answers at once
     if arguments.command == "notebook":
-        from semquant.notebooks import execute
+        from semquant.notebooks import execute, read_parameters
 
-        return f"wrote {execute(arguments.source, arguments.output, dict(arguments.parameters))}"
+        values = read_parameters(arguments.parameters) if arguments.parameters else {}
+        values |= dict(arguments.given)
+        say = (lambda line: print(line, flush=True)) if arguments.log else None
+        return f"wrote {execute(arguments.source, arguments.output, values, say)}"
     if arguments.command == "data":
         from semquant.sources import run
 
