@@ -92,17 +92,19 @@ class View(anywidget.AnyWidget):
     _css = (VIEWS / "style.css").read_text()
     data = traitlets.Dict().tag(sync=True)
 
-    def __init_subclass__(cls, script: str, **options: object) -> None:
+    def __init_subclass__(cls, script: str = "", **options: object) -> None:
+        if script:  # none: a class that anywidget makes of one of ours, to add traits
+            own = VIEWS / f"{script}.css"
+            cls._esm = _script(script)
+            cls._css = View._css + (own.read_text() if own.exists() else "")
         super().__init_subclass__(**options)
-        cls._esm = _script(script)
-        own = VIEWS / f"{script}.css"
-        cls._css = View._css + (own.read_text() if own.exists() else "")
 
 
-def show(view: View, figure: Figure, description: str) -> None:
+def show(view: View, figure: Figure, description: str, keep: bool = False) -> None:
     """Display a view, and before it the still figure that stands in its place in print.
 
-    Pages without scripts show the figure too. Where the view works, its script hides the figure.
+    Pages without scripts show the figure too. Where the view works, its script hides the figure,
+    unless it is to be kept.
 
     Parameters
     ----------
@@ -111,6 +113,8 @@ def show(view: View, figure: Figure, description: str) -> None:
         It is closed, so that it does not appear a second time.
     description : str
         The figure in words, for those who can't see it.
+    keep : bool
+        Whether the figure stays beside the view where that works: a figure of the paper, say.
     """
     from IPython.display import HTML, display
 
@@ -120,7 +124,7 @@ def show(view: View, figure: Figure, description: str) -> None:
         figure.savefig(file, format="png", dpi=130, facecolor="white")
         still = Image.open(file).convert("RGB")
     plt.close(figure)
-    display(HTML(f'<figure class="sq-still"><img src="{_address(still, "webp", quality=80, method=6)}" '
+    display(HTML(f'<figure class="sq-still{" sq-kept" * keep}"><img src="{_address(still, "webp", quality=80, method=6)}" '
                  f'width="{still.width * 100 // 130}" alt="{escape(description)}"></figure>'))
     display(view)
 

@@ -137,7 +137,7 @@ export default view(({ data }) => {
       row.box.addEventListener("change", () => { row.on = row.box.checked; update(); });
       row.name_button = button([row.colour && swatch(row.colour), called(row)].filter(Boolean), () => {
         state.chosen = k; state.filter = null; describe(); paint();
-      }, { class: "sq-link", "data-row": row.name });
+      }, { class: "sq-link", "data-row": row.name, "aria-pressed": "false" });
       row.cells = Object.fromEntries(methods().map((m) => [m, h("td", { "data-name": `${m}-${row.name}` })]));
       const line = h("tr", {}, h("th", { scope: "row" }, row.box, row.name_button), Object.values(row.cells));
       const point = () => { state.pointed = k; mark(); paint(); };
@@ -149,7 +149,7 @@ export default view(({ data }) => {
       row.line = line;
       return line;
     }));
-    for (const row of rows) if (!shown.includes(rows.indexOf(row))) row.line = row.cells = null;
+    rows.forEach((row, k) => { if (!shown.includes(k)) row.line = row.cells = null; });
     table.replaceChildren(
       h("table", {},
         h("thead", {}, h("tr", {},
@@ -158,7 +158,7 @@ export default view(({ data }) => {
         body),
       state.order.length > FIRST_ROWS && !now().groups ? button(
         state.all ? `Show ${FIRST_ROWS}` : `Show all ${rows.length}`,
-        () => { state.all = !state.all; buildTable(); update(); table.querySelector(":scope > button").focus(); }) : "");
+        () => { state.all = !state.all; buildTable(); describe(); update(); table.querySelector(":scope > button").focus(); }) : "");
   }
 
   const swatch = (colour) => h("span", { class: "sq-swatch", style: { background: colour } });
@@ -170,7 +170,7 @@ export default view(({ data }) => {
     undo.disabled = !changed();
     // the equation; the rounded numbers add up
     equation.replaceChildren(h("table", { class: "sq-equation" },
-      h("thead", {}, h("tr", {}, ["", "concepts Σ αᵢyᵢ", "+ b", "= explained", "+ left over", "= score ŷ"].map(
+      h("thead", {}, h("tr", {}, ["", "Σ αᵢyᵢ", "+ b", "= total", "+ left over", "= ŷ"].map(
         (text) => h("th", { scope: text ? "col" : null }, text)))),
       h("tbody", {}, methods().map((m) => {
         const bias = c.methods[m].bias;
@@ -262,6 +262,7 @@ export default view(({ data }) => {
     const alpha = at(c.methods[first].alpha, state.image).values;
     const members = [...row.members].sort((a, b) => Math.abs(alpha[b] * y[b]) - Math.abs(alpha[a] * y[a]));
     detail.replaceChildren(scale.node);
+    rows.forEach((one) => one.line && one.name_button.setAttribute("aria-pressed", String(one === row)));
     if (row.grouped) {
       detail.append(h("p", { class: "sq-note" }, `${row.members.length} filter${row.members.length > 1 ? "s" : ""}`
         + `, with their contributions by ${first}` + (c.maps ? "; point at one to see where it fires:" : ":")),
@@ -298,8 +299,8 @@ export default view(({ data }) => {
     words.replaceChildren(
       changed() ? h("strong", {}, "With your changes. ") : "",
       `The network says ${c.says[yhat > 0 ? 0 : 1]} (ŷ = ${signed(yhat)}). `,
-      methods().map((m, k) => [k ? " " : "", h("strong", {}, `Most important by ${m}: `),
-        h("span", { "data-name": `${m}-words` }, reasons(m)), "."]));
+      ...methods().map((m, k) => [k ? " " : "", h("strong", {}, `Most important by ${m}: `),
+        h("span", { "data-name": `${m}-words` }, reasons(m)), "."]).flat());
     status.textContent = methods().map((m) => `explained by ${m}: ${signed(total(m))}`).join(", ")
       + `; the network's score: ${signed(yhat)}`;
   }
