@@ -50,13 +50,15 @@ def figures_left(node: ast.AST, drawing: set[str]) -> int:
 
 
 def drawing_cells(cells: list, drawing: set[str]) -> list:
-    """The code cells that leave a figure, also by a function that the page defines."""
+    """The code cells that leave a figure in the page, also by a function that the page defines."""
     trees = [(cell, ast.parse(cell.source)) for cell in cells if cell.cell_type == "code"]
     helpers = [node for _, tree in trees for node in ast.walk(tree)
                if isinstance(node, ast.FunctionDef)]
     for _ in helpers:  # one that calls another is known a round later
         drawing = drawing | {f.name for f in helpers if figures_left(f, drawing) > 0}
-    return [cell for cell, tree in trees if figures_left(tree, drawing) > 0]
+    hidden = {"remove-cell", "remove-output"}
+    return [cell for cell, tree in trees if figures_left(tree, drawing) > 0
+            and not hidden.intersection(cell.metadata.get("tags", []))]
 
 
 def text(cell) -> str:
@@ -136,3 +138,5 @@ def test_what_counts_as_a_figure(source, drawn):
                "def quiet():\n    figure = plt.figure()\n    plt.close(figure)")
     cells = [nbformat.v4.new_code_cell(code) for code in (helpers, source)]
     assert drawing_cells(cells, DRAWING) == cells[1:] * drawn
+    cells[1].metadata["tags"] = ["hide-input", "remove-output"]
+    assert drawing_cells(cells, DRAWING) == []
