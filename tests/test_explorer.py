@@ -1,0 +1,96 @@
+"""What the explanation explorer is given: arrays of the library's explanations."""
+
+import numpy as np
+import pytest
+import torch
+from test_widgets import unpacked
+
+from semquant.checks import InputError
+from semquant.explanation import Explanation
+from semquant.explorer import MASK_SIZE, case, explore
+
+GROUPS = ("ear", "leg", "tail")
+ASSIGNMENT = [0, 1, -1, 0]  # no filter of the tail
+
+
+def made(seed=0, count=2):
+    generator = torch.Generator().manual_seed(seed)
+    draw = lambda *shape: torch.randn(*shape, generator=generator)
+    names = ["ear 0", "leg 1", "none 2", "ear 3"]
+    yhat, y = draw(count), draw(count, 4)
+    return {name: Explanation(yhat, y, draw(count, 4).abs(), 0.25, names)
+            for name in ("ours", "baseline")}
+
+
+def images(count=2):
+    return (torch.rand(count, 3, 8, 8, generator=torch.Generator().manual_seed(7)) * 255).byte()
+
+
+def test_contributions_and_bias_are_the_explanations():
+    methods = made()
+    packed = case("net", images(), methods)
+    for name, explanation in methods.items():
+        found = unpacked(packed["methods"][name]["alpha"]) * unpacked(packed["y"])
+        assert np.array_equal(found, explanation.contributions.numpy())
+        total = found.sum(1) + packed["methods"][name]["bias"]
+        assert np.allclose(unpacked(packed["yhat"]) - total, explanation.residual.numpy(), atol=1e-6)
+
+
+def test_groups_without_concepts_are_left_out_and_unassigned_comes_last():
+    packed = case("net", images(), made(), assignment=ASSIGNMENT, groups=GROUPS)
+    assert packed["groups"] == ["ear", "leg", "unassigned"]
+    assert unpacked(packed["part"]).tolist() == [0, 1, 2, 0]
+    assert explore(packed).data["colours"]["parts"].keys() == {"ear", "leg", "unassigned"}
+
+
+def test_maps_and_heat_come_back_to_half_a_step():
+    maps = torch.randn(2, 4, 3, 3, generator=torch.Generator().manual_seed(1))
+    packed = case("net", images(), made(), maps=maps)["maps"]
+    back = unpacked(packed["values"]) * unpacked(packed["peak"])[..., None, None] / 255
+    wanted = maps.clamp_min(0).numpy()
+    assert np.abs(back - wanted).max() <= wanted.max() / 510 + 1e-6
+    nothing = case("net", images(), made(), heatmaps=torch.zeros(2, 3, 3))["heat"]
+    assert unpacked(nothing["values"]).max() == 0
+
+
+def test_masks_are_one_bit_a_group_in_the_order_of_the_groups():
+    masks = torch.zeros(2, 3, 8, 8)
+    masks[0, 0, 0, 0] = 1  # ear: bit 0
+    masks[1, 1, 7, 7] = 1  # leg: bit 1
+    masks[:, 2] = 1  # the tail has no filters, so it has no bit
+    bits = unpacked(case("net", images(), made(), assignment=ASSIGNMENT, groups=GROUPS,
+                         masks=masks)["masks"])
+    wanted = np.zeros((2, MASK_SIZE, MASK_SIZE))
+    wanted[0, :8, :8], wanted[1, -8:, -8:] = 1, 2
+    assert np.array_equal(bits, wanted)
+
+
+def test_pictures_that_cases_share_are_kept_once():
+    data = explore(case("a", images(), made()), case("b", images(), made(1))).data
+    assert len(data["pictures"]) == 2
+    assert [c["pictures"] for c in data["cases"]] == [[0, 1], [0, 1]]
+
+
+@pytest.mark.parametrize("wrong, said", [
+    ({"maps": torch.zeros(2, 3, 5, 5)}, r"maps: \(2, 3\) does not fit \(2, 4\)"),
+    ({"heatmaps": torch.zeros(1, 5, 5)}, "heatmaps: 1 does not fit 2"),
+    ({"labels": ["one"]}, "labels: 1 does not fit 2"),
+    ({"phrases": [("a", "b")]}, "phrases: 1 does not fit 4"),
+    ({"assignment": [0, 1], "groups": GROUPS}, r"assignment: shape \(2,\) is not \(4,\)"),
+    ({"assignment": ASSIGNMENT, "groups": GROUPS, "masks": torch.zeros(2, 2, 8, 8)},
+     r"masks: \(2, 2\) does not fit \(2, 3\)"),
+])
+def test_what_does_not_fit_is_named(wrong, said):
+    with pytest.raises(InputError, match=said):
+        case("net", images(), made(), **wrong)
+
+
+def test_wrong_counts_of_images_and_methods_are_named():
+    with pytest.raises(InputError, match="images: 3 does not fit 2"):
+        case("net", images(3), made())
+    with pytest.raises(InputError, match="methods: none is given"):
+        case("net", images(), {})
+    with pytest.raises(InputError, match="baseline.*does not fit"):
+        case("net", images(), {"ours": made()["ours"], "baseline": made(count=1)["baseline"]})
+    with pytest.raises(InputError, match="cases: none is given"):
+        explore()
