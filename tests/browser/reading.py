@@ -85,8 +85,12 @@ class Opener:
     def __call__(self, page: str | Path, *, width: int = 1280, height: int = 900,
                  scheme: str = "light", motion: str = "no-preference", media: str = "screen",
                  scripts: bool = True, touch: bool = False, from_file: bool = False,
-                 wait: bool = True) -> Page:
-        """Open a page and wait until it is ready; options as in ``conftest.py``."""
+                 before: str = "", wait: bool = True) -> Page:
+        """Open a page and wait until it is ready; options as in ``conftest.py``.
+
+        `before` is a script that runs before those of the page; without `wait` the page has only
+        loaded when it is returned.
+        """
         path = page if isinstance(page, Path) else self.html / f"{page}.html"
         if from_file or isinstance(page, Path):
             url, base = path.as_uri(), path.parent.as_uri() + "/"
@@ -104,6 +108,8 @@ class Opener:
         context.route(re.compile(f"^(?!{inside.pattern[1:]})"), lambda route: route.abort())
         opened = context.new_page()
         opened.emulate_media(media=media)
+        if before:
+            opened.add_init_script(before)
         self.log.listen(opened, inside)
         opened.goto(url, wait_until="load")
         if wait and scripts:

@@ -1,0 +1,154 @@
+"""The explanation explorer in the built book: its numbers are the library's, and it can be used."""
+
+import pytest
+import torch
+from browser.reading import number, numbers, slide, views
+
+from semquant import experiment2, reports
+from semquant.settings import load_settings
+from semquant.words import PHRASES
+
+NETWORK, ATTRIBUTE = "book/experiment1/alexnet", "book/experiment2/attractive"
+
+
+@pytest.fixture(scope="module")
+def case(built):
+    """What the page of AlexNet shows, computed again by the library from the built store."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SEMQUANT_BUILD", str(built))
+        settings = load_settings("smoke", architectures=["alexnet"], categories=["dog"])
+        return reports.case(settings, "alexnet", "dog", 0, scale="literal")
+
+
+@pytest.fixture
+def explorer(open_page):
+    (view,) = views(open_page(NETWORK), "explanation")
+    return view
+
+
+def choose_image(view, k):
+    """With the arrow keys, from the image that is shown."""
+    images = view.locator(".sq-thumbs input")
+    now = images.evaluate_all("(all) => all.findIndex((one) => one.checked)")
+    images.nth(now).focus()
+    for _ in range(abs(k - now)):
+        images.page.keyboard.press("ArrowRight" if k > now else "ArrowLeft")
+
+
+def check_equation(view, explanation, k):
+    """All numbers of the k-th image's equation, for both methods."""
+    for method, of in explanation.items():
+        shown = {name: number(view, f"{method}-{name}") for name in ("sum", "bias", "total", "residual")}
+        assert shown["sum"] == pytest.approx(float(of.contributions[k].sum()), abs=1e-5)
+        assert shown["bias"] == pytest.approx(of.bias, abs=1e-6)
+        assert shown["total"] == pytest.approx(float(of.total[k]), abs=1e-5)
+        assert shown["residual"] == pytest.approx(float(of.residual[k]), abs=1e-5)
+        said = [view.locator(f'[data-name="{method}-{name}"]').inner_text().replace("−", "-")
+                for name in ("sum", "bias", "residual")]
+        yhat = view.locator('[data-name="yhat"]').first.inner_text().replace("−", "-")
+        assert sum(map(float, said)) == pytest.approx(float(yhat), abs=1e-9)  # as printed
+
+
+@pytest.mark.parametrize("k", [0, 3])
+def test_the_numbers_are_the_librarys(explorer, case, k):
+    choose_image(explorer, k)
+    check_equation(explorer, {"ours": case.ours, "baseline": case.baseline}, k)
+    for method in ("ours", "baseline"):
+        merged = case.by_part(method)
+        for name, value in zip(merged.names, merged.contributions[k].tolist()):
+            if name == "unassigned" and name not in case.names or name not in case.names:
+                continue  # a part without filters has no row
+            assert number(explorer, f"{method}-{name}") == pytest.approx(value, abs=1e-5)
+        words = explorer.locator(f'[data-name="{method}-words"]').inner_text()
+        for reason in merged.top(3)[k]:
+            assert f"{reason.name} " in words
+
+
+def test_a_part_that_is_switched_off_takes_its_contribution_along(explorer, case):
+    merged = case.by_part("ours")
+    values = dict(zip(merged.names, merged.contributions[0].tolist()))
+    there = [name for name in merged.names if name in case.names]
+    before = number(explorer, "ours-total")
+    explorer.get_by_role("checkbox", name=f"count {there[0]}", exact=True).click()  # by mouse
+    assert number(explorer, "ours-total") == pytest.approx(before - values[there[0]], abs=1e-5)
+    explorer.get_by_role("checkbox", name=f"count {there[1]}", exact=True).press("Space")
+    assert number(explorer, "ours-total") == pytest.approx(
+        before - values[there[0]] - values[there[1]], abs=1e-5)
+    assert "With your changes." in explorer.locator(".sq-words").inner_text()
+    assert "explained by ours" in explorer.get_by_role("status").inner_text()
+    explorer.get_by_role("button", name="Undo changes").press("Enter")
+    assert number(explorer, "ours-total") == pytest.approx(before, abs=1e-6)
+    assert explorer.get_by_role("button", name="Undo changes").is_disabled()
+
+
+def test_scaling_a_part_scales_its_contribution(explorer, case):
+    merged = case.by_part("ours")
+    values = dict(zip(merged.names, merged.contributions[0].tolist()))
+    name = max((n for n in merged.names if n in case.names), key=lambda n: abs(values[n]))
+    explorer.get_by_role("button", name=name, exact=True).press("Enter")
+    before = number(explorer, "ours-total")
+    slide(explorer, f"Scale α of {name}", 1.5)
+    assert number(explorer, "ours-total") == pytest.approx(before + 0.5 * values[name], abs=1e-5)
+    explorer.get_by_role("slider").press("ArrowLeft")
+    assert number(explorer, f"ours-{name}") == pytest.approx(1.4 * values[name], abs=1e-5)
+    assert explorer.get_by_role("slider").get_attribute("aria-valuetext") == "× 1.4"
+
+
+def test_pointing_at_a_part_or_a_filter_shows_where_it_fires(explorer, case):
+    picture = explorer.get_by_role("img").first
+    caption = explorer.locator(".sq-picture .sq-note").first
+    plain = picture.screenshot()
+    part = next(name for name in case.by_part("ours").names if name in case.names)
+    explorer.get_by_role("button", name=part, exact=True).hover()
+    assert f"where the filters of {part} fire" in caption.inner_text()
+    assert picture.screenshot() != plain
+    explorer.locator(".sq-words").hover()
+    assert picture.screenshot() == plain
+    explorer.get_by_role("button", name=part, exact=True).focus()  # the keyboard does the same
+    assert f"where the filters of {part} fire" in caption.inner_text()
+    explorer.locator(".sq-chips button").first.focus()
+    assert "where filter" in caption.inner_text()
+
+
+def test_heat_and_parts_can_be_laid_over_the_picture(explorer):
+    picture = explorer.get_by_role("img").first
+    seen = {picture.screenshot()}
+    for name in ("Grad-CAM", "parts", "filters"):
+        explorer.get_by_role("radio", name=name).check()
+        explorer.page.wait_for_timeout(50)
+        seen.add(picture.screenshot())
+    assert len(seen) >= 3  # a filter map may be empty in a network that learned nothing
+    assert "fire" in picture.get_attribute("aria-label")
+
+
+def test_an_attribute_page_has_signed_bars_with_the_librarys_numbers(open_page, built, monkeypatch):
+    (view,) = views(open_page(ATTRIBUTE), "explanation")
+    monkeypatch.setenv("SEMQUANT_BUILD", str(built))
+    settings = load_settings("smoke", targets=["Attractive"])
+    ours, baseline = (experiment2.explain(settings, "Attractive", 0, method, "near_zero")
+                      for method in ("ours", "baseline"))
+    yhat = [float(view.locator('[data-name="yhat"]').first.get_attribute("data-value"))]
+    k = int((ours.yhat - yhat[0]).abs().argmin())  # which face comes first is the page's choice
+    check_equation(view, {"ours": ours, "baseline": baseline}, k)
+    view.get_by_role("button", name="Show all 39").click()
+    found = numbers(view)
+    for i, name in enumerate(ours.names):
+        assert found[f"ours-{name}"] == pytest.approx(float(ours.contributions[k, i]), abs=1e-5)
+    words = view.locator('[data-name="ours-words"]').inner_text()
+    for reason in ours.top(share=0.5)[k]:
+        assert PHRASES[reason.name][0 if float(ours.y[k, reason.index]) > 0 else 1] in words
+
+
+def test_the_landing_page_has_every_network_and_target(open_page):
+    (view,) = views(open_page("book/intro"), "explanation")
+    choice = view.get_by_label("Network")
+    names = choice.locator("option").all_inner_texts()
+    assert names == ["AlexNet", "VGG-M", "VGG-S", "VGG-16", "Attractive", "Heavy makeup", "Male", "Young"]
+    seen = set()
+    for k in range(len(names)):
+        choice.select_option(str(k))
+        seen.add(number(view, "ours-total"))
+    assert len(seen) == len(names)
+    choice.focus()
+    choice.press("Home")
+    assert torch.isfinite(torch.tensor(number(view, "ours-total")))
