@@ -38,6 +38,10 @@ def _parser() -> argparse.ArgumentParser:
                        help="attribute that is explained (default Attractive)")
     faces.add_argument("--seed", type=int, default=0, help="seed of the performer (default 0)")
 
+    sweep = commands.add_parser(
+        "sweep", help="fit explainers with six strengths of the prior, and record how they learn")
+    sweep.add_argument("--preset", default="quick", help="a file in book/presets (default quick)")
+
     notebook = commands.add_parser("notebook", help="execute a notebook with parameters")
     notebook.add_argument("source", type=Path)
     notebook.add_argument("output", type=Path)
@@ -112,6 +116,11 @@ def _run(arguments: argparse.Namespace) -> str:
     from semquant.settings import ARCHITECTURES, CATEGORIES, load_settings
 
     settings = load_settings(arguments.preset)
+    if arguments.command == "sweep":
+        from semquant import sweeps
+
+        return sweeps.make(settings, say=lambda line: print(
+            f"semquant: {line}", file=sys.stderr, flush=True))
     if arguments.command == "faces":
         return _faces(arguments, settings)
     one_of("category", arguments.category, CATEGORIES)
