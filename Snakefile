@@ -34,6 +34,7 @@ def sources(*names):
     return [str(LIBRARY / f"{name}.py") for name in names]
 
 
+VIEWS = [str(p) for p in sorted((LIBRARY / "views").iterdir())]
 DATA_SOURCES = sources("datasets/__init__", "datasets/animals", "datasets/anatomy",
                        "datasets/bodies", "datasets/drawing", "datasets/heads",
                        "datasets/parallel", "datasets/scenes", "files")
@@ -258,7 +259,7 @@ def needs(page):
     if name == "efficientnet_lite0":
         return [str(ROOT / "book" / "records" / "efficientnet_lite0-dog.json"),
                 sources("datasets/pascal_part", "photographs", "trunks"), EXPLAINER_SOURCES]
-    return RESULTS if name == "claims" else RESULTS_1
+    return RESULTS if name in ("claims", "intro") else RESULTS_1
 
 
 def parameters(page):
@@ -284,8 +285,9 @@ for page in PAGES:
             f"{ROOT}/{page}.ipynb",
             needs(page),
             [str(p) for p in sorted((ROOT / "book").glob("*.yml"))],
-            sources("attribute_figures", "canvas", "diagrams", "figures", "notebooks", "reports",
-                    "settings", "store", "words"),
+            sources("attribute_figures", "canvas", "diagrams", "exhibits", "explorer", "explorers",
+                    "figures", "notebooks", "reports", "settings", "store", "widgets", "words"),
+            VIEWS,
         output: EXECUTED[page]
         threads: THREADS
         resources: gpu=GPU

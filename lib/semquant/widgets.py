@@ -74,13 +74,14 @@ def _address(image: Image.Image, form: str, **options: object) -> str:
 
 
 @lru_cache
-def _script(name: str) -> str:
-    """The module of a view: what all share, then its own."""
-    return "\n".join((VIEWS / f"{part}.mjs").read_text() for part in ("common", name))
+def _together(ending: str, *names: str) -> str:
+    """The text of files in ``views``, one after the other; those that there are not add nothing."""
+    files = [VIEWS / f"{name}.{ending}" for name in names]
+    return "\n".join(file.read_text() for file in files if file.exists())
 
 
 class View(anywidget.AnyWidget):
-    """A view; subclasses name their script.
+    """A view; subclasses name their script, after those it builds on: ``script="charts bias"``.
 
     Attributes
     ----------
@@ -89,14 +90,13 @@ class View(anywidget.AnyWidget):
     """
 
     _esm = "export default {render() {}};"
-    _css = (VIEWS / "style.css").read_text()
+    _css = _together("css", "style")
     data = traitlets.Dict().tag(sync=True)
 
     def __init_subclass__(cls, script: str = "", **options: object) -> None:
         if script:  # none: a class that anywidget makes of one of ours, to add traits
-            own = VIEWS / f"{script}.css"
-            cls._esm = _script(script)
-            cls._css = View._css + (own.read_text() if own.exists() else "")
+            cls._esm = _together("mjs", "common", *script.split())
+            cls._css = _together("css", "style", *script.split())
         super().__init_subclass__(**options)
 
 

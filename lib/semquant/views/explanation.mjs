@@ -3,7 +3,8 @@
 const SIZE = 192; // pixels of a picture
 const FIRST_ROWS = 10; // concepts shown before "show all"
 
-export default view(({ data }) => {
+export default view(({ data, root }) => {
+  root.classList.add("sq-explanation");
   const cases = data.cases.map(readCase);
   const heat = unpack(data.heat).values;
   const state = { shown: 0, image: 0, overlay: "photo", chosen: 0, pointed: null, filter: null, all: false };
