@@ -25,7 +25,7 @@ from semquant.canvas import (
     FAINT, INK, METHOD_COLOURS, PART_COLOURS, SIGN_COLOURS, WIDTH, bare, part_colour, rgb,
 )
 from semquant.checks import InputError, number, one_of
-from semquant.widgets import VIEWS, View, colours, pack, picture
+from semquant.widgets import View, colours, pack, picture
 
 __all__ = [
     "BiasExplorer", "PriorExplorer", "SelectionExplorer", "TemplateExplorer", "Watched",
@@ -69,6 +69,10 @@ class Watched:
         What a value above 0 and one below are called, where that depends on the image.
     usual : float
         The beta to begin with.
+    unit, averaged : str
+        What the concepts are, and which images the measures are means over.
+    note : str
+        A sentence on where the numbers are from.
     """
 
     title: str
@@ -112,21 +116,10 @@ class Watched:
             raise InputError(f"betas: {self.betas[0]} is first; accepted: 0, the baseline")
 
 
-class Charted(View):
-    """A view that draws charts: what these share stands before its own script."""
-
-    def __init_subclass__(cls, script: str = "", **options: object) -> None:
-        super().__init_subclass__(script=script, **options)
-        if script:
-            cls._esm = "\n".join((VIEWS / f"{name}.mjs").read_text()
-                                 for name in ("common", "charts", script))
-            cls._css = View._css + (VIEWS / "charts.css").read_text()
-
-
 # ---- bias-interpreting ---------------------------------------------------------------------------
 
 
-class BiasExplorer(Charted, script="bias"):
+class BiasExplorer(View, script="charts bias"):
     """Contributions, their entropy and the deviation, by strength of the prior, epoch and seed."""
 
 
@@ -204,7 +197,7 @@ def _colours(runs: Sequence[Watched]) -> dict:
 # ---- the prior -----------------------------------------------------------------------------------
 
 
-class PriorExplorer(Charted, script="prior"):
+class PriorExplorer(View, script="charts prior"):
     """The explainer's weights against the prior weights, by strength of the prior and epoch."""
 
 
@@ -243,7 +236,7 @@ def scaled(values: np.ndarray, loss: str) -> np.ndarray:
 # ---- choices of concepts -------------------------------------------------------------------------
 
 
-class SelectionExplorer(Charted, script="selection"):
+class SelectionExplorer(View, script="charts selection"):
     """How well random choices of so many concepts explain: each choice, and what is usual."""
 
 
@@ -302,7 +295,7 @@ def selection_figure(points: pd.DataFrame, names: Mapping[str, str]) -> Figure:
 # ---- templates -----------------------------------------------------------------------------------
 
 
-class TemplateExplorer(Charted, script="template"):
+class TemplateExplorer(View, script="charts template"):
     """A filter's map, a template with its peak anywhere, and the masked map."""
 
 

@@ -247,8 +247,17 @@ def read(content: dict, size: int = 160) -> Watched:
         title=title, betas=content["betas"], seeds=content["seeds"], epochs=content["epochs"],
         names=names, parts=content.get("parts"), phrases=phrases, yhat=yhat, y=_unpack(kept["y"]),
         w=_unpack(kept["w"]), alpha=_unpack(content["alpha"]), bias=_unpack(content["bias"]),
-        loss=content["loss"], pictures=np.stack(pictures), labels=labels, **measures,
+        loss=content["loss"], note=_note(content), pictures=np.stack(pictures), labels=labels, **measures,
         **about)
+
+
+def _note(content: dict) -> str:
+    settings, first = content["settings"], content["experiment"] == 1
+    train = settings["train_images" if first else "face_train_images"]
+    return (f"Recorded run: preset {settings['preset']}, {train:,} training images, one performer; "
+            f"{len(content['betas']) * len(content['seeds'])} explainers, {content['epochs'][-1]} "
+            f"epochs each. β = 0 is the baseline, β = {settings['beta' if first else 'attribute_beta']:g} "
+            "the paper's value.")
 
 
 def _unpack(packed: dict) -> np.ndarray:

@@ -64,6 +64,7 @@ export default view(({ data }) => {
   const table = h("table", { class: "sq-numbers" });
   const words = h("p", { class: "sq-words" });
   const equation = h("p", { class: "sq-note" });
+  const note = h("p", { class: "sq-note" });
   const status = h("p", { class: "sq-hidden", role: "status", "aria-live": "polite" });
   let bars, concept, controls;
   const chart = sized(drawBars);
@@ -116,6 +117,7 @@ export default view(({ data }) => {
         .map((part) => h("span", {}, swatch(parts[part]), part))
       : ["positive", "negative"].map((sign) => h("span", {}, swatch(signs[sign]),
         sign === "positive" ? "speaks for the score" : "speaks against it"))));
+    note.textContent = run.note;
     state.concept = -1;
     arrange();
     fresh();
@@ -162,7 +164,7 @@ export default view(({ data }) => {
     return bars.svg;
   }
 
-  const LEFT = 40, RIGHT = 4, TOP = 12, BOTTOM = 20;
+  const LEFT = 40, RIGHT = 4, TOP = 6, BOTTOM = 28;
   function lookAt(x) {
     const step = (bars.width - LEFT - RIGHT) / bars.n;
     const place = Math.floor((x - LEFT) / step);
@@ -175,7 +177,7 @@ export default view(({ data }) => {
   function updateBars() {
     const shown = explained(state.beta), without = explained(0);
     const scale = reach();
-    const axis = linear(scale.low, scale.high, { about: 4, room: 0.03 });
+    const axis = linear(scale.low, scale.high, { about: 6, room: 0.03 });
     const { width, height, n } = bars;
     const Y = (v) => TOP + (axis.high - Math.max(Math.min(v, axis.high), axis.low)) / (axis.high - axis.low)
       * (height - TOP - BOTTOM);
@@ -335,9 +337,10 @@ export default view(({ data }) => {
     // rounded so that what is printed adds up
     const total = rounded(chosen.image.sum) + rounded(chosen.image.b);
     equation.replaceChildren(`${run.labels[state.image]}: `,
-      h("span", { "data-name": "sum", "data-value": chosen.image.sum }, `Σ αᵢyᵢ ${signed(rounded(chosen.image.sum))}`),
-      h("span", { "data-name": "bias", "data-value": chosen.image.b }, ` ${chosen.image.b < 0 ? "−" : "+"} b ${Math.abs(rounded(chosen.image.b)).toFixed(2)}`),
-      h("span", { "data-name": "total", "data-value": chosen.image.sum + chosen.image.b }, ` = ${signed(total)}`),
+      "Σ αᵢyᵢ + b = ", h("span", { "data-name": "sum", "data-value": chosen.image.sum }, signed(rounded(chosen.image.sum))),
+      h("span", { "data-name": "bias", "data-value": chosen.image.b },
+        ` ${rounded(chosen.image.b) < 0 ? "−" : "+"} ${Math.abs(chosen.image.b).toFixed(2)}`),
+      " = ", h("span", { "data-name": "total", "data-value": chosen.image.sum + chosen.image.b }, signed(total)),
       "; left over: ", h("span", { "data-name": "residual", "data-value": yhat - chosen.image.sum - chosen.image.b },
         signed(rounded(yhat) - total, 2, true)));
     const than = (a, b, digits) => {
@@ -364,7 +367,7 @@ export default view(({ data }) => {
         h("div", {}, curves.map((curve) => [h("h4", {}, curve.title), curve.place.node]),
           h("p", { class: "sq-note" }, "Strong: the chosen β. Broken: β = 0. Faint: the others. "
             + "Press on a line to go there."))),
-      words, table, equation, h("p", { class: "sq-note" }, now().note), status),
+      words, table, equation, note, status),
     undo() { chart.undo(); for (const { place } of curves) place.undo(); },
   };
 });

@@ -58,6 +58,7 @@ export default view(({ data }) => {
   const key = h("p", { class: "sq-note sq-key" });
   const numbers = h("table", { class: "sq-numbers" });
   const words = h("p", { class: "sq-words" });
+  const note = h("p", { class: "sq-note" });
   const status = h("p", { class: "sq-hidden", role: "status", "aria-live": "polite" });
   const swatch = (fill) => h("span", { class: "sq-swatch", style: { background: fill } });
   const still = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
@@ -122,6 +123,7 @@ export default view(({ data }) => {
         .map((part) => h("span", {}, swatch(parts[part]), part))
       : ["positive", "negative"].map((sign) => h("span", {}, swatch(signs[sign]),
         sign === "positive" ? "αᵢyᵢ speaks for the score" : "against it"))));
+    note.textContent = run.note;
     state.concept = -1;
     fresh();
   }
@@ -290,7 +292,7 @@ export default view(({ data }) => {
         h("div", {}, heading2, places.loss.node, h("h4", {}, "Weight of the prior loss, λ(t)"), places.fading.node,
           h("p", { class: "sq-note" }, "Strong: the chosen β. Orange, broken: β = 0. Faint: the others. "
             + "Thin broken lines: α proportional to w."))),
-      words, numbers, h("p", { class: "sq-note" }, now().note), status),
+      words, numbers, note, status),
     undo() { stop(); for (const place of Object.values(places)) place.undo(); },
   };
 });
