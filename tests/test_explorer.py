@@ -94,3 +94,11 @@ def test_wrong_counts_of_images_and_methods_are_named():
         case("net", images(), {"ours": made()["ours"], "baseline": made(count=1)["baseline"]})
     with pytest.raises(InputError, match="cases: none is given"):
         explore()
+
+
+def test_photographs_that_may_not_be_shown_leave_the_numbers():
+    packed = case("net", None, made(), assignment=ASSIGNMENT, groups=GROUPS,
+                  masks=torch.ones(2, 3, 8, 8), maps=torch.ones(2, 4, 3, 3))
+    assert packed["pictures"] is packed["maps"] is packed["masks"] is None
+    data = explore(packed).data
+    assert data["pictures"] == [] and data["cases"][0]["groups"] == ["ear", "leg", "unassigned"]

@@ -38,7 +38,7 @@ class ExplanationExplorer(View, script="explanation"):
     """
 
 
-def case(title: str, images: ArrayLike | Tensor, methods: Mapping[str, Explanation], *,
+def case(title: str, images: ArrayLike | Tensor | None, methods: Mapping[str, Explanation], *,
          experiment: str = "", says: Sequence[str] = ("yes", "no"),
          assignment: Sequence[int] | Tensor | None = None, groups: Sequence[str] = (),
          maps: Tensor | None = None, masks: Tensor | None = None, heatmaps: Tensor | None = None,
@@ -50,8 +50,8 @@ def case(title: str, images: ArrayLike | Tensor, methods: Mapping[str, Explanati
     ----------
     title : str
         What is explained, e.g. the name of a network.
-    images : array or Tensor, (B, 3, H, W) or (B, H, W, 3)
-        Any size; they are shown at 192 pixels.
+    images : array or Tensor, (B, 3, H, W) or (B, H, W, 3), or None
+        Any size; they are shown at 192 pixels. None: photographs that may not be shown.
     methods : mapping of str to Explanation
         One or more explanations of the same B images with the same n concepts, by name
         (``"ours"``, ``"baseline"``); the first one orders the concepts.
@@ -93,10 +93,10 @@ def case(title: str, images: ArrayLike | Tensor, methods: Mapping[str, Explanati
         raise InputError("methods: none is given; accepted: one explanation or more, by name")
     first = next(iter(methods.values()))
     count, n = first.y.shape
-    pictures = rgb(images)
+    pictures = None if images is None else rgb(images)
     for name, got, wanted in (
         *((f"methods[{m!r}]", tuple(e.y.shape), (count, n)) for m, e in methods.items()),
-        ("images", len(pictures), count),
+        ("images", None if pictures is None else len(pictures), count),
         ("maps", None if maps is None else tuple(maps.shape[:2]), (count, n)),
         ("masks", None if masks is None else tuple(masks.shape[:2]), (count, len(groups))),
         ("heatmaps", None if heatmaps is None else len(heatmaps), count),
@@ -108,13 +108,13 @@ def case(title: str, images: ArrayLike | Tensor, methods: Mapping[str, Explanati
     packed = {
         "title": title, "experiment": experiment, "says": list(says), "note": note,
         "share": share, "reasons": reasons,
-        "pictures": [picture(image) for image in pictures],
+        "pictures": None if pictures is None else [picture(image) for image in pictures],
         "labels": list(labels or (f"image {i + 1}" for i in range(count))),
         "yhat": pack(first.yhat), "y": pack(first.y), "names": list(first.names),
         "methods": {name: {"alpha": pack(e.alpha), "bias": e.bias} for name, e in methods.items()},
         "phrases": None if phrases is None else [list(pair) for pair in phrases],
         "groups": None, "maps": None, "masks": None,
-        "heat": None if heatmaps is None else _relative(heatmaps),
+        "heat": None if heatmaps is None or images is None else _relative(heatmaps),
     }
     if assignment is not None:
         first.merge(assignment, groups)  # checks it
@@ -124,9 +124,9 @@ def case(title: str, images: ArrayLike | Tensor, methods: Mapping[str, Explanati
         there = [p for p in range(len(names)) if (part == p).any()]  # groups that have concepts
         packed["groups"] = [names[p] for p in there]
         packed["part"] = pack(np.array([there.index(p) for p in part]), "u1")
-        if masks is not None:
+        if masks is not None and images is not None:
             packed["masks"] = _bits(masks, [p for p in there if p < len(groups)])
-    if maps is not None:
+    if maps is not None and images is not None:
         packed["maps"] = _relative(maps.clamp_min(0))
     return packed
 
@@ -156,7 +156,8 @@ def explore(*cases: dict) -> ExplanationExplorer:
     pictures: dict[str, int] = {}
     packed = []
     for one in cases:
-        places = [pictures.setdefault(address, len(pictures)) for address in one["pictures"]]
+        places = one["pictures"] and [pictures.setdefault(address, len(pictures))
+                                      for address in one["pictures"]]
         packed.append({**one, "pictures": places})
     parts = dict.fromkeys(name for one in packed for name in one["groups"] or ())
     return ExplanationExplorer(data={

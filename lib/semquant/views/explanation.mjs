@@ -28,6 +28,9 @@ export default view(({ data, root }) => {
     update();
   }, { "data-name": "undo" });
   const note = h("p", { class: "sq-note" });
+  const columns = h("div", { class: "sq-columns" },
+    h("div", { class: "sq-picture" }, canvas, caption, overlays),
+    h("div", {}, equation, pies, table, h("div", { class: "sq-row sq-foot" }, detail, undo)));
   const pick = cases.length > 1 && choice({
     label: "Network",
     options: cases.map((c, k) => ({ value: k, text: c.title, group: c.experiment })),
@@ -82,13 +85,16 @@ export default view(({ data, root }) => {
     }
     const name = unique("image");
     thumbnails.replaceChildren(h("legend", { class: "sq-hidden" }, "Image"),
-      ...c.pictures.map((p, k) => {
-        const input = h("input", { type: "radio", name, value: k, "aria-label": c.labels[k] });
+      ...c.labels.map((label, k) => {
+        const input = h("input", { type: "radio", name, value: k, "aria-label": label });
         input.checked = k === state.image;
         input.addEventListener("change", () => { state.image = k; startImage(); });
-        return h("label", { title: c.labels[k] }, input,
-          h("img", { src: data.pictures[p], alt: "", width: 48, height: 48 }));
+        return h("label", { title: label }, input, c.pictures
+          ? h("img", { src: data.pictures[c.pictures[k]], alt: "", width: 48, height: 48 })
+          : h("span", {}, k + 1));
       }));
+    columns.classList.toggle("sq-side", Boolean(c.pictures));
+    columns.classList.toggle("sq-alone", !c.pictures);
     overlays.replaceChildren(available(c).length ? radios({
       label: "Show", value: state.overlay,
       options: [{ value: "photo", text: "photo" }, ...available(c)],
@@ -311,6 +317,10 @@ export default view(({ data, root }) => {
   const loaded = new Map();
   async function paint() {
     const c = now();
+    if (!c.pictures) { // photographs that may not be shown
+      caption.textContent = `${c.labels[state.image]} (not shown)`;
+      return;
+    }
     const address = data.pictures[c.pictures[state.image]];
     if (!loaded.has(address)) {
       const image = new Image();
@@ -441,10 +451,7 @@ export default view(({ data, root }) => {
   return {
     nodes: [
       h("div", { class: "sq-row" }, pick && pick.node, thumbnails),
-      h("div", { class: "sq-columns sq-side" },
-        h("div", { class: "sq-picture" }, canvas, caption, overlays),
-        h("div", {}, equation, pies, table,
-          h("div", { class: "sq-row sq-foot" }, detail, undo))),
+      columns,
       words, status, note,
     ],
   };
