@@ -29,11 +29,20 @@ def images(count=2):
 def test_contributions_and_bias_are_the_explanations():
     methods = made()
     packed = case("net", images(), methods)
-    for name, explanation in methods.items():
-        found = unpacked(packed["methods"][name]["alpha"]) * unpacked(packed["y"])
+    assert [m["name"] for m in packed["methods"]] == list(methods)
+    for kept, explanation in zip(packed["methods"], methods.values()):
+        found = unpacked(kept["alpha"]) * unpacked(packed["y"])
         assert np.array_equal(found, explanation.contributions.numpy())
-        total = found.sum(1) + packed["methods"][name]["bias"]
+        total = found.sum(1) + kept["bias"]
         assert np.allclose(unpacked(packed["yhat"]) - total, explanation.residual.numpy(), atol=1e-6)
+
+
+def test_explanations_with_values_of_their_own_keep_them():
+    merged = {name: e.merge(ASSIGNMENT, GROUPS) for name, e in made().items()}  # alpha is 1
+    packed = case("net", images(), merged)
+    ours, baseline = packed["methods"]
+    assert ours["y"] is None and np.array_equal(unpacked(packed["y"]), merged["ours"].y.numpy())
+    assert np.array_equal(unpacked(baseline["y"]), merged["baseline"].y.numpy())
 
 
 def test_groups_without_concepts_are_left_out_and_unassigned_comes_last():

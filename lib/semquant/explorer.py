@@ -54,7 +54,8 @@ def case(title: str, images: ArrayLike | Tensor | None, methods: Mapping[str, Ex
         Any size; they are shown at 192 pixels. None: photographs that may not be shown.
     methods : mapping of str to Explanation
         One or more explanations of the same B images with the same n concepts, by name
-        (``"ours"``, ``"baseline"``); the first one orders the concepts.
+        (``"ours"``, ``"baseline"``); the first one orders the concepts. Where y differs between
+        them, as in merged explanations, each keeps its own.
     experiment : str
         A heading for titles that belong together.
     says : (str, str)
@@ -111,7 +112,10 @@ def case(title: str, images: ArrayLike | Tensor | None, methods: Mapping[str, Ex
         "pictures": None if pictures is None else [picture(image) for image in pictures],
         "labels": list(labels or (f"image {i + 1}" for i in range(count))),
         "yhat": pack(first.yhat), "y": pack(first.y), "names": list(first.names),
-        "methods": {name: {"alpha": pack(e.alpha), "bias": e.bias} for name, e in methods.items()},
+        # a list: a notebook's file keeps no order of names
+        "methods": [{"name": name, "alpha": pack(e.alpha), "bias": e.bias,
+                     "y": None if e.y.equal(first.y) else pack(e.y)}
+                    for name, e in methods.items()],
         "phrases": None if phrases is None else [list(pair) for pair in phrases],
         "groups": None, "maps": None, "masks": None,
         "heat": None if heatmaps is None or images is None else _relative(heatmaps),

@@ -4,7 +4,7 @@ import pytest
 import torch
 from browser.reading import number, numbers, slide, views
 
-from semquant import experiment2, reports
+from semquant import experiment2, photographs, reports
 from semquant.settings import load_settings
 from semquant.words import PHRASES
 
@@ -152,3 +152,14 @@ def test_the_landing_page_has_every_network_and_target(open_page):
     choice.focus()
     choice.press("Home")
     assert torch.isfinite(torch.tensor(number(view, "ours-total")))
+
+
+def test_a_record_without_photographs_shows_its_numbers(open_page):
+    record = photographs.recorded("dog")
+    (view,) = views(open_page("book/experiment1/efficientnet_lite0"), "explanation")
+    explanations = {m: photographs.example(record, m) for m in ("ours", "baseline")}
+    assert not explanations["ours"].y.equal(explanations["baseline"].y)  # each has its own values
+    for k in range(len(record["examples"]["ids"])):
+        choose_image(view, k)
+        check_equation(view, explanations, k)
+    assert not view.locator("canvas").is_visible()

@@ -43,10 +43,15 @@ export default view(({ data, root }) => {
   const now = () => cases[state.shown];
   const methods = () => Object.keys(now().methods);
 
+  /** Weights and values of the concepts of the image that is shown, by a method. */
+  function ofImage(method) {
+    const { alpha, y } = now().methods[method];
+    return { alpha: at(alpha, state.image).values, y: at(y, state.image).values };
+  }
+
   /** alpha_i y_i of the concepts of a row by a method, as they are or as the reader changed them. */
   function contribution(row, method, changed = true) {
-    const alpha = at(now().methods[method].alpha, state.image).values;
-    const y = at(now().y, state.image).values;
+    const { alpha, y } = ofImage(method);
     const value = row.members.reduce((total, i) => total + alpha[i] * y[i], 0);
     return changed ? (row.on ? row.factor : 0) * value : value;
   }
@@ -259,14 +264,13 @@ export default view(({ data, root }) => {
   function describe() {
     const c = now();
     const row = rows[state.chosen];
-    const y = at(c.y, state.image).values;
     const scale = slider({
       label: `Scale α of ${called(row)}`, min: 0, max: 2, step: 0.1, value: row.factor,
       show: (v) => `× ${v.toFixed(1)}`,
       oninput(v) { row.factor = v; update(); },
     });
     const first = methods()[0];
-    const alpha = at(c.methods[first].alpha, state.image).values;
+    const { alpha, y } = ofImage(first);
     const members = [...row.members].sort((a, b) => Math.abs(alpha[b] * y[b]) - Math.abs(alpha[a] * y[a]));
     detail.replaceChildren(scale.node);
     rows.forEach((one) => one.line && one.name_button.setAttribute("aria-pressed", String(one === row)));
@@ -292,7 +296,7 @@ export default view(({ data, root }) => {
     } else {
       const i = row.members[0];
       detail.append(h("p", { class: "sq-note" }, `y = ${signed(y[i])}; `,
-        methods().map((m) => `α by ${m} ${signed(at(c.methods[m].alpha, state.image).values[i], 3)}`).join(", ")));
+        methods().map((m) => `α by ${m} ${signed(ofImage(m).alpha[i], 3)}`).join(", ")));
     }
   }
 
@@ -463,8 +467,8 @@ function readCase(c) {
   return {
     ...c, yhat: unpack(c.yhat), y: unpack(c.y), part: c.part && unpack(c.part).values,
     heat: heat(c.heat), maps: heat(c.maps), masks: c.masks && unpack(c.masks),
-    methods: Object.fromEntries(Object.entries(c.methods).map(([name, m]) =>
-      [name, { alpha: unpack(m.alpha), bias: m.bias }])),
+    methods: Object.fromEntries(c.methods.map((m) =>
+      [m.name, { alpha: unpack(m.alpha), y: unpack(m.y ?? c.y), bias: m.bias }])),
   };
 }
 
