@@ -77,7 +77,8 @@ const unique = (word) => `sq-${word}-${++_count}-${Math.random().toString(36).sl
 /** A labelled slider: native, so the keyboard works. `show(value)` is what stands beside it. */
 function slider({ label, min, max, step = 1, value, show = String, oninput, hidden = false }) {
   const id = unique("range");
-  const output = h("output", { for: id }, show(value));
+  // not <output>: that would be announced a second time, after the slider's own value
+  const output = h("span", { class: "sq-value", "aria-hidden": "true" }, show(value));
   const input = h("input", { type: "range", id, min, max, step, "aria-valuetext": show(value) });
   input.value = value;
   const refresh = () => {
