@@ -2,14 +2,19 @@
 
 import fnmatch
 import json
+import os
 import re
 import shutil
 import subprocess
+from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
+from xml.etree import ElementTree
 
 import nbformat
 import pytest
 import yaml
+from IPython.core.inputtransformer2 import TransformerManager
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from semquant import site
@@ -18,14 +23,26 @@ from semquant.checks import InputError
 PROJECT = Path(__file__).parents[1]
 TOC = {"format": "jb-book", "root": "book/intro",
        "parts": [{"caption": "The method", "chapters": [{"file": "book/method/words"}]}]}
-WORDS = "# Words\n\nA formula, $x_i$, and\n\n$$ y = 1 $$ (one)\n\nequation {eq}`one`.\n"
+WORDS = """# Words & `signs`
+
+Its first sentence {cite}`a2018`. With $n$ one more. A formula, $x_i$, ends the description.
+
+$$ y = 1 $$ (one)
+
+Equation {eq}`one`, and a [heading](../intro.ipynb#a-heading).
+
+```{bibliography}
+```
+"""
+REFERENCES = "@misc{a2018, author={Anna Author}, title={A title}, year={2018}}\n"
+PICTURE = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
 
 
 def notebook(executed):
     outputs = [new_output("display_data", {"text/html": "<b>forty-two</b>"})] if executed else []
     view = {"model_id": "m1", "version_major": 2, "version_minor": 0}
     widget = [new_output("display_data", {"application/vnd.jupyter.widget-view+json": view})]
-    cells = [new_markdown_cell("# Start"),
+    cells = [new_markdown_cell("# Start\n\n## A heading"),
              new_code_cell("preset = 'quick'", metadata={"tags": ["parameters"]}),
              new_code_cell("show()", outputs=outputs),
              new_code_cell("slider", outputs=widget if executed else [])]
@@ -48,8 +65,8 @@ def project(tmp_path, monkeypatch):
     shutil.copy(PROJECT / "_config.yml", root)
     shutil.copytree(PROJECT / "book" / "assets", root / "book" / "assets")
     (root / "_toc.yml").write_text(yaml.safe_dump(TOC))
-    (root / "pyproject.toml").write_text("[project]\nname = 'x'\n")
-    (root / "book" / "references.bib").write_text("")
+    (root / "pyproject.toml").write_text("[project]\nname = 'x'\nrequires-python = '>=3.11,<3.13'\n")
+    (root / "book" / "references.bib").write_text(REFERENCES)
     (root / "book" / "method" / "words.md").write_text(WORDS)
     nbformat.write(notebook(executed=False), root / "book" / "intro.ipynb")
     (tmp_path / "executed" / "book").mkdir(parents=True)
@@ -128,10 +145,43 @@ def test_with_a_repository_there_are_launch_buttons_and_install_cells(project):
     assert config["launch_buttons"]["colab_url"] and config["launch_buttons"]["binderhub_url"]
     assert "html_baseurl" not in config["sphinx"]["config"]
     cells = nbformat.read(staged / "book" / "intro.ipynb", as_version=4).cells
-    assert cells[0].source == "# Start"  # the page's title stays first
+    assert cells[0].source.startswith("# Start")  # the page's title stays first
     assert "git clone -q --depth 1 https://example.org/us/semquant semquant" in cells[1].source
-    assert "find_spec('semquant') is None" in cells[1].source  # does nothing where it is installed
     assert len({cell.id for cell in cells}) == 5
+
+
+@pytest.mark.parametrize("installed, fetched, commands, root", [
+    (False, False, ["git clone", "install"], False),  # git is not run in this test
+    (False, True, ["install"], True),  # it was stopped between the two
+    (True, True, [], True),  # the kernel was started again
+    (True, False, [], False),  # on the machine of somebody who has the project
+])
+def test_the_install_cell_does_what_is_missing(project, tmp_path, monkeypatch, installed, fetched,
+                                               commands, root):
+    addresses(project, repository="https://github.com/us/semquant")
+    source = nbformat.read(stage(project) / "book" / "intro.ipynb", as_version=4).cells[1].source
+    said = []
+
+    class Shell:
+        def system(self, line):
+            said.append(line)
+
+        def run_line_magic(self, name, line, **options):
+            said.append(line)
+
+    folder = tmp_path / "somewhere"
+    folder.mkdir()
+    if fetched:
+        (folder / "semquant" / "book" / "presets").mkdir(parents=True)
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("SEMQUANT_ROOT", "")  # so that what the cell sets goes with the test
+    monkeypatch.delenv("SEMQUANT_ROOT")
+    # a folder without __init__.py is found as well, as a namespace without an origin
+    spec = SimpleNamespace(origin="x.py" if installed else None) if installed or fetched else None
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: spec)
+    exec(TransformerManager().transform_cell(source), {"get_ipython": Shell})
+    assert len(said) == len(commands) and all(c in s for c, s in zip(commands, said))
+    assert os.environ.get("SEMQUANT_ROOT") == (str(folder / "semquant") if root else None)
 
 
 def test_own_scripts_keep_their_order(project):
@@ -153,27 +203,105 @@ def test_every_script_that_the_settings_name_is_ours_or_locked():
     locked = [place + Path(pattern).name if place.endswith("/") else place
               for package in json.loads((own / "lock.json").read_text())
               for pattern, place in package["files"].items()]
-    for name in [options["mathjax_path"], *options["nb_ipywidgets_js"], *options["html_css_files"]]:
+    for name in [options["mathjax_path"], *options["nb_ipywidgets_js"], *options["html_css_files"],
+                 *options["html_js_files"]]:
         vendored = name.removeprefix("vendor/")
         assert any(fnmatch.fnmatch(vendored, pattern) for pattern in locked) \
             if vendored != name else (own / name).is_file(), name
 
 
+def with_picture(project):
+    """Let the landing page hold the picture that is shown of a shared page."""
+    page = project.parent / "executed" / "book" / "intro.ipynb"
+    content = nbformat.read(page, as_version=4)
+    shown = new_output("execute_result", {"image/png": PICTURE},
+                       metadata={"image/png": {"alt": 'a "dog"'}})
+    content.cells.append(new_code_cell("draw()", outputs=[shown],
+                                       metadata={"tags": ["remove-cell", "preview"]}))
+    nbformat.write(content, page)
+
+
+def head(page):
+    """The tags in a built page's head: property or name -> content."""
+    text = page.read_text().partition("</head>")[0]
+    found = [(key, value) for key, value in
+             re.findall(r'<meta (?:property|name)="([^"]+)" content="([^"]*)"', text)
+             if key.startswith(("og:", "twitter:", "description"))]
+    assert max(Counter(key for key, _ in found).values()) == 1
+    return dict(found)
+
+
 def test_the_built_book_asks_no_other_address(project):
-    addresses(project, address="https://example.org/book")
+    with_picture(project)
     index = site.build(stage(project), project.parent / "html")
-    pages = project.parent / "html" / "book"
+    html = project.parent / "html"
+    pages = html / "book"
     assert index.exists() and "forty-two" in (pages / "intro.html").read_text()
     for page in (pages / "intro.html", pages / "method" / "words.html"):
         text = page.read_text()
         for outside in ('src="http', "unpkg", "jsdelivr", "cdnjs"):
             assert outside not in text, f"{page.name}: {outside}"
         assert "book.css" in text
-    intro = (pages / "intro.html").read_text()
+    intro, words = (pages / "intro.html").read_text(), (pages / "method" / "words.html").read_text()
     assert "vendor/widgets/embed-amd.js" in intro and "tag_parameters" in intro
-    assert "vendor/mathjax/tex-mml-chtml.js" in (pages / "method" / "words.html").read_text()
-    assert "<loc>https://example.org/book/book/method/words.html</loc>" in (
-        project.parent / "html" / "sitemap.xml").read_text()
+    assert "draw()" not in intro
+    assert "vendor/mathjax/tex-mml-chtml.js" in words
+    assert 'href="../intro.html#a-heading"' in words
+    assert not (html / "sitemap.xml").exists() and not (html / "robots.txt").exists()
+
+    # without a public address the picture's is relative to the page, and no page names its own
+    found = head(pages / "method" / "words.html")
+    assert found["og:title"] == "Words &amp; signs"
+    assert found["og:description"] == found["description"] == "Its first sentence. With n one more."
+    picture = pages / "method" / found["og:image"]
+    assert picture.resolve() == (html / "_static" / "preview.png").resolve() and picture.exists()
+    assert found["og:image:alt"] == "a &quot;dog&quot;"
+    assert found["twitter:card"] == "summary_large_image" and "og:url" not in found
+    assert head(pages / "intro.html")["og:title"] == "Start"
+
+    # each notebook can be downloaded as it was executed, from the page that shows it
+    (link,) = set(re.findall(r'href="([^"]*intro\.ipynb)"', intro))
+    kept = nbformat.read(pages / link, as_version=4)
+    nbformat.validate(kept)
+    assert kept.cells[2].outputs[0].data["text/html"] == "<b>forty-two</b>"
+
+
+def test_a_book_with_addresses_leads_to_binder_and_colab_and_crawlers_to_it(project):
+    addresses(project, "https://github.com/us/semquant", "https://example.org/book/")
+    with_picture(project)
+    site.build(stage(project), project.parent / "html")
+    html = project.parent / "html"
+    intro = (html / "book" / "intro.html").read_text()
+    notebook = "book/intro.ipynb"
+    assert f'href="https://mybinder.org/v2/gh/us/semquant/notebooks?urlpath=lab/tree/{notebook}"' in intro
+    assert f'href="https://colab.research.google.com/github/us/semquant/blob/notebooks/{notebook}"' in intro
+    assert 'href="https://github.com/us/semquant"' in intro
+    for outside in ('src="http', "unpkg", "jsdelivr", "cdnjs"):
+        assert outside not in intro, outside
+    words = (html / "book" / "method" / "words.html").read_text()
+    assert "mybinder" not in words and "colab" not in words  # prose has nothing to run
+
+    base = "https://example.org/book/"
+    found = head(html / "book" / "method" / "words.html")
+    assert found["og:image"] == base + "_static/preview.png"
+    assert found["og:url"] == base + "book/method/words.html"
+    assert f'<link rel="canonical" href="{base}book/method/words.html"' in words
+    space = {"s": "http://www.sitemaps.org/schemas/sitemap/0.9"}
+    listed = [e.text for e in ElementTree.parse(html / "sitemap.xml").findall("s:url/s:loc", space)]
+    assert listed == [base + "book/intro.html", base + "book/method/words.html"]
+    for place in listed:
+        assert (html / place.removeprefix(base)).exists()
+    assert (html / "robots.txt").read_text().splitlines() == [
+        "User-agent: *", "Allow: /", f"Sitemap: {base}sitemap.xml"]
+
+
+def test_what_binder_installs_has_the_python_that_the_project_needs(project):
+    addresses(project, "https://github.com/us/semquant")
+    assert (stage(project) / "runtime.txt").read_text() == "python-3.11\n"
+
+
+def test_without_a_picture_of_the_landing_page_none_is_named(project):
+    assert "semquant_preview" not in configuration(stage(project))["sphinx"]["config"]
 
 
 def test_a_build_with_warnings_fails_and_leaves_the_book_that_was_there(project, monkeypatch,
@@ -212,3 +340,19 @@ def test_the_api_reference_names_every_module():
     assert {name for name in named if not name.startswith("datasets")} == modules
     assert all((library / f"{name.replace('.', '/')}.py").exists() or name == "datasets"
                for name in named)
+
+
+def test_every_page_of_the_book_is_in_its_navigation_and_has_a_title_of_its_own():
+    pages = site.toc_pages(PROJECT)
+    sources = {p.relative_to(PROJECT).with_suffix("").as_posix()
+               for p in (PROJECT / "book").rglob("*")
+               if p.suffix in (".md", ".ipynb") and ".ipynb_checkpoints" not in p.parts}
+    assert Counter(pages) == Counter(sources)
+    titles = Counter()
+    for page in pages:
+        if (PROJECT / f"{page}.md").exists():
+            text = (PROJECT / f"{page}.md").read_text()
+        else:
+            text = nbformat.read(PROJECT / f"{page}.ipynb", as_version=4).cells[0].source
+        titles[re.match(r"# (.+)", text)[1]] += 1
+    assert not [title for title, count in titles.items() if count > 1]

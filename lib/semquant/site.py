@@ -1,4 +1,10 @@
-"""From executed notebooks to the book's HTML: a folder to build from, and the build."""
+"""From executed notebooks to the book's HTML: a folder to build from, and the build.
+
+Some things need the book's public address, ``site`` in ``[tool.semquant]`` of pyproject.toml: the
+sitemap, ``robots.txt``, each page's canonical address, and the absolute address of the picture that
+other sites show of a shared page. Without it there are none of the first three, and the picture's
+address is relative to the page: it is there, but most sites accept an absolute one only.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +20,7 @@ from xml.sax.saxutils import escape
 import nbformat
 import yaml
 
+from semquant import preview
 from semquant.assets import vendor
 from semquant.checks import InputError
 from semquant.files import write_atomic
@@ -62,11 +69,20 @@ def _install_cell(repository: str) -> nbformat.NotebookNode:
     return nbformat.v4.new_code_cell(
         "# On Colab or Binder: fetch the project and install what this notebook needs.\n"
         "import importlib.util, os\n"
-        "if importlib.util.find_spec('semquant') is None:\n"
-        f"    !git clone -q --depth 1 {repository} semquant\n"
+        "found = importlib.util.find_spec('semquant')\n"
+        "if found is None or found.origin is None:  # not installed, or only fetched\n"
+        "    if not os.path.isdir('semquant'):\n"
+        f"        !git clone -q --depth 1 {repository} semquant\n"
         "    %pip install -q './semquant[book]'\n"
+        "if os.path.isdir('semquant/book/presets'):  # also after a restart of the kernel\n"
         "    os.environ['SEMQUANT_ROOT'] = os.path.abspath('semquant')",
         id="install", metadata={"tags": ["hide-input"]})
+
+
+def _oldest_python(root: Path) -> str:
+    """Return the first version in pyproject.toml's requires-python, e.g. 3.11."""
+    with open(root / "pyproject.toml", "rb") as file:
+        return re.search(r"\d+\.\d+", tomllib.load(file)["project"]["requires-python"])[0]
 
 
 def stage(executed: Path, target: Path, root: Path | None = None,
@@ -100,9 +116,12 @@ def stage(executed: Path, target: Path, root: Path | None = None,
                          cache or build_root() / "cache" / "assets",
                          root / "book" / "assets" / "lock.json")
     addresses = public_addresses(root)
-    write_atomic(target / "_config.yml",
-                 yaml.safe_dump(_configuration(root, addresses, own_scripts), sort_keys=False))
+    config = _configuration(root, addresses, own_scripts)
+    config["sphinx"]["config"] |= _preview(executed / f"{toc_pages(root)[0]}.ipynb", target)
+    write_atomic(target / "_config.yml", yaml.safe_dump(config, sort_keys=False))
     shutil.copy(root / "_toc.yml", target / "_toc.yml")
+    if addresses["repository"]:  # Binder's own default is another Python
+        write_atomic(target / "runtime.txt", f"python-{_oldest_python(root)}\n")
     for page in toc_pages(root):
         if (root / f"{page}.md").exists():
             continue
@@ -119,6 +138,16 @@ def stage(executed: Path, target: Path, root: Path | None = None,
             content.cells.insert(1, _install_cell(addresses["repository"]))
         write_atomic(target / f"{page}.ipynb", nbformat.writes(content))
     return target
+
+
+def _preview(landing: Path, target: Path) -> dict:
+    """Put the picture that the landing page drew beside the style sheet; return its settings."""
+    found = preview.taken_from(nbformat.read(landing, as_version=4)) if landing.exists() else None
+    if found is None:
+        return {}
+    picture, words = found
+    write_atomic(target / "book" / "assets" / preview.FILE, picture)
+    return {"semquant_preview": True, "semquant_preview_alt": words}
 
 
 def _treat_parameters_alike(notebook: nbformat.NotebookNode) -> None:
@@ -164,7 +193,7 @@ def build(staged: Path, html: Path) -> Path:
         sys.stderr.write(re.sub(r"\x1b\[[0-9;]*m", "", said))  # without terminal colours
         raise InputError(f"book: the build of {staged} failed (jupyter-book exit status "
                          f"{done.returncode})")
-    _sitemap(staged)
+    _for_crawlers(staged)
     old = html.with_name(html.name + ".old")
     shutil.rmtree(old, ignore_errors=True)
     if html.exists():
@@ -174,14 +203,21 @@ def build(staged: Path, html: Path) -> Path:
     return html / "index.html"
 
 
-def _sitemap(staged: Path) -> None:
-    """Write ``sitemap.xml`` beside the pages, if the book has a public address."""
+def _for_crawlers(staged: Path) -> None:
+    """Write ``sitemap.xml`` and ``robots.txt`` beside the pages, if the book has a public address.
+
+    Crawlers read ``robots.txt`` at the top of a host only; a book in a folder of its host is found
+    by the sitemap itself.
+    """
     config = yaml.safe_load((staged / "_config.yml").read_text())
     base = config["sphinx"]["config"].get("html_baseurl")
-    if base:
-        entries = "".join(f"<url><loc>{escape(base + quote(page))}.html</loc></url>\n"
-                          for page in toc_pages(staged))
-        write_atomic(staged / "_build" / "html" / "sitemap.xml",
-                     '<?xml version="1.0" encoding="UTF-8"?>\n'
-                     '<urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">\n'
-                     f"{entries}</urlset>\n")
+    if not base:
+        return
+    html = staged / "_build" / "html"
+    entries = "".join(f"<url><loc>{escape(base + quote(page))}.html</loc></url>\n"
+                      for page in toc_pages(staged))
+    write_atomic(html / "sitemap.xml",
+                 '<?xml version="1.0" encoding="UTF-8"?>\n'
+                 '<urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">\n'
+                 f"{entries}</urlset>\n")
+    write_atomic(html / "robots.txt", f"User-agent: *\nAllow: /\nSitemap: {base}sitemap.xml\n")
