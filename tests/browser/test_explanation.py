@@ -102,7 +102,7 @@ def test_pointing_at_a_part_or_a_filter_shows_where_it_fires(explorer, case):
     explorer.get_by_role("button", name=part, exact=True).hover()
     assert f"where the filters of {part} fire" in caption.inner_text()
     assert picture.screenshot() != plain
-    explorer.locator(".sq-words").hover()
+    explorer.locator(".sq-equation").hover()
     assert picture.screenshot() == plain
     explorer.get_by_role("button", name=part, exact=True).focus()  # the keyboard does the same
     assert f"where the filters of {part} fire" in caption.inner_text()

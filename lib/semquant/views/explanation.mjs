@@ -29,7 +29,7 @@ export default view(({ data, root }) => {
   }, { "data-name": "undo" });
   const note = h("p", { class: "sq-note" });
   const columns = h("div", { class: "sq-columns" },
-    h("div", { class: "sq-picture" }, canvas, caption, overlays),
+    h("div", { class: "sq-picture" }, canvas, caption, overlays, words, note),
     h("div", {}, equation, pies, table, h("div", { class: "sq-row sq-foot" }, detail, undo)));
   const pick = cases.length > 1 && choice({
     label: "Network",
@@ -456,7 +456,7 @@ export default view(({ data, root }) => {
     nodes: [
       h("div", { class: "sq-row" }, pick && pick.node, thumbnails),
       columns,
-      words, status, note,
+      status,
     ],
   };
 });
