@@ -10,6 +10,15 @@ from playwright.sync_api import Browser, BrowserContext, Locator, Page
 
 PATIENCE = 60_000  # milliseconds; only a page that is broken takes so long
 
+# what the console may say
+ALLOWED = (
+    # the widget manager (html-manager 1.0.15) compiles its own schema of widget states with a checker
+    # that finds a union type in it worth a warning; once on every page with widgets
+    re.compile(r'warning: strict mode: use allowUnionTypes to allow union type keyword at "#/properties/'
+               r'state/additionalProperties/properties/buffers/items/properties/path/items" '
+               r"\(strictTypes\)"),
+)
+
 # what still has to happen when a page has loaded: formulas, fonts, views
 _READY = """async (count) => {
   await window.MathJax?.startup?.promise;
@@ -27,7 +36,7 @@ class Log:
     requests: list[str] = field(default_factory=list)  # all that are no data: or blob: addresses
     outside: list[str] = field(default_factory=list)  # requests that leave the book
     failed: list[str] = field(default_factory=list)
-    console: list[str] = field(default_factory=list)  # errors and warnings
+    console: list[str] = field(default_factory=list)  # errors and warnings, but for ALLOWED
     errors: list[str] = field(default_factory=list)  # of scripts
 
     def trouble(self) -> list[str]:
@@ -51,8 +60,9 @@ class Log:
                 self.failed.append(f"{response.url} ({response.status})")
 
         def on_console(message) -> None:
-            if message.type in ("error", "warning"):
-                self.console.append(f"{message.type}: {message.text}")
+            said = f"{message.type}: {message.text}"
+            if message.type in ("error", "warning") and not any(a.fullmatch(said) for a in ALLOWED):
+                self.console.append(said)
 
         page.on("request", on_request)
         page.on("requestfailed", lambda r: self.failed.append(f"{r.url} ({r.failure})"))
@@ -167,9 +177,23 @@ def slide(view: Locator | Page, label: str, value: float) -> None:
     view.get_by_role("slider", name=label).fill(f"{value:g}")
 
 
-def page_overflow(page: Page) -> int:
-    """Return by how many pixels the page is wider than its window; 0 if it does not scroll."""
+def sticking_out(page: Page) -> list[str]:
+    """Return what makes a page scroll sideways: nothing, or its width and what reaches beyond."""
     return page.evaluate("""() => {
       const root = document.scrollingElement;
-      return Math.max(0, root.scrollWidth - root.clientWidth);
+      const room = root.clientWidth;
+      if (root.scrollWidth <= room) return [];
+      const beyond = (one) => {
+        const box = one.getBoundingClientRect();
+        if (!box.width || box.right < room + 1) return false;
+        for (let outer = one; outer; outer = outer.parentElement) {
+          const style = getComputedStyle(outer);
+          if (style.position === "fixed" || outer !== one && style.overflowX !== "visible") return false;
+        }
+        return true;
+      };
+      const named = (one) => `${one.tagName.toLowerCase()}${one.id && "#" + one.id}.${one.classList}: `
+        + `${Math.round(one.getBoundingClientRect().right)} px, ${one.textContent.trim().slice(0, 50)}`;
+      return [`${root.scrollWidth} px in ${room} px`,
+              ...[...document.body.querySelectorAll("*")].filter(beyond).slice(0, 5).map(named)];
     }""")

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page
 
-from browser.reading import count_of_views, page_overflow, settle
+from browser.reading import count_of_views, settle, sticking_out
 from semquant.settings import build_root
 from semquant.site import toc_pages
 from smoke import ROOT
@@ -29,8 +29,10 @@ VISITS = [pytest.param((page, scheme), id=f"{page}-{scheme}",
           for page in (*toc_pages(ROOT), *GENERATED) for scheme in WIDTHS]
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
 
+# in a view, a picture on a button that has a name (axe-core sees to that) needs no text of its own
 _IMAGES = """() => [...document.querySelectorAll("article img")].map((one) => ({
-  source: one.currentSrc.slice(0, 80), alt: one.alt.trim(), loaded: one.naturalWidth > 0}))"""
+  source: one.currentSrc.slice(0, 80), loaded: one.naturalWidth > 0,
+  described: one.alt.trim() !== "" || one.matches(".sq-view :is(label, button) img[alt]")}))"""
 # what MathJax has left as it was, and what it could not read
 _RAW_MATHS = r"""() => {
   const found = [...document.querySelectorAll(".math")]
@@ -59,7 +61,7 @@ class Visit:
 
     trouble: list[str]
     theme: str
-    overflow: dict[int, int] = field(default_factory=dict)  # width -> pixels
+    sideways: dict[int, list[str]] = field(default_factory=dict)  # width -> what reaches beyond it
     images: list[dict] = field(default_factory=list)
     raw_maths: list[str] = field(default_factory=list)
     moving: list[str] = field(default_factory=list)
@@ -85,14 +87,14 @@ def visit(opener, axe):
         page = mine(name, width=WIDTHS[scheme][0], scheme=scheme, motion=motion)
         seen = Visit(mine.log.trouble(), page.evaluate("document.documentElement.dataset.theme"))
         seen.moving = page.evaluate(_MOVING)
+        seen.violations = violations(page, axe)
         for width in WIDTHS[scheme]:
             page.set_viewport_size({"width": width, "height": 900})
             settle(page)
-            seen.overflow[width] = page_overflow(page)
+            seen.sideways[width] = sticking_out(page)
             page.screenshot(path=place / f"{width}-{scheme}" / f"{name}.png", full_page=True)
         seen.images = page.evaluate(_IMAGES)
         seen.raw_maths = page.evaluate(_RAW_MATHS)
-        seen.violations = violations(page, axe)
         page.emulate_media(media="print")
         views = page.locator(".sq-view").all()
         seen.printed = (sum(view.is_visible() for view in views), page.evaluate(_STILLS),
@@ -125,12 +127,12 @@ def test_the_scheme_is_the_readers(visit, what):
 
 @pytest.mark.parametrize("what", VISITS)
 def test_no_page_scrolls_sideways(visit, what):
-    assert visit(*what).overflow == dict.fromkeys(WIDTHS[what[1]], 0)
+    assert visit(*what).sideways == {width: [] for width in WIDTHS[what[1]]}
 
 
 @pytest.mark.parametrize("what", VISITS)
 def test_every_image_is_there_and_is_described(visit, what):
-    assert not [one for one in visit(*what).images if not (one["alt"] and one["loaded"])]
+    assert not [one for one in visit(*what).images if not (one["described"] and one["loaded"])]
 
 
 @pytest.mark.parametrize("what", VISITS)
