@@ -1,0 +1,148 @@
+"""Finding the way through the built smoke book: order, links, downloads, what is shown of a page."""
+
+import re
+from collections import Counter
+from functools import lru_cache
+from html import unescape
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote
+
+import nbformat
+import pytest
+import yaml
+from PIL import Image
+
+from semquant import preview, status
+from semquant.site import toc_pages
+from smoke import ROOT
+
+PAGES = toc_pages(ROOT)
+NOTEBOOKS = [page for page in PAGES if (ROOT / f"{page}.ipynb").exists()]
+
+
+class Reader(HTMLParser):
+    """What the tests ask of a page: its links, tags of its head, ids, titles."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.links: list[dict] = []
+        self.meta: Counter[str] = Counter()
+        self.head: dict[str, str] = {}
+        self.ids: set[str] = set()
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        given = dict(attributes)
+        if tag == "a" and given.get("href"):
+            self.links.append(given)
+        if tag == "meta" and (key := given.get("property") or given.get("name")):
+            self.head[key] = given.get("content") or ""
+            self.meta[key] += 1
+        if given.get("id"):
+            self.ids.add(given["id"])
+
+    def of_class(self, name: str) -> list[str]:
+        return [link["href"] for link in self.links if name in (link.get("class") or "").split()]
+
+
+@lru_cache(maxsize=None)
+def read(path: Path) -> Reader:
+    return Reader(path.read_text())
+
+
+@pytest.fixture
+def html(built):
+    return built / "smoke" / "html"
+
+
+def title(page):
+    if (ROOT / f"{page}.md").exists():
+        text = (ROOT / f"{page}.md").read_text()
+    else:
+        text = nbformat.read(ROOT / f"{page}.ipynb", as_version=4).cells[0].source
+    return re.match(r"# (.+)", text)[1]
+
+
+def test_next_leads_through_all_pages_in_order_and_previous_back(html):
+    for before, after in zip(PAGES, PAGES[1:]):
+        (there,) = read(html / f"{before}.html").of_class("right-next")
+        (back,) = read(html / f"{after}.html").of_class("left-prev")
+        assert (html / before).parent.joinpath(there).resolve() == (html / f"{after}.html").resolve()
+        assert (html / after).parent.joinpath(back).resolve() == (html / f"{before}.html").resolve()
+    assert not read(html / f"{PAGES[0]}.html").of_class("left-prev")
+    assert not read(html / f"{PAGES[-1]}.html").of_class("right-next")
+
+
+def test_the_side_bar_has_the_captions_and_every_page(html):
+    text = (html / f"{PAGES[0]}.html").read_text()
+    captions = re.findall(r'<p[^>]*class="caption"[^>]*><span class="caption-text">([^<]+)', text)
+    assert captions == [part["caption"] for part in yaml.safe_load((ROOT / "_toc.yml").read_text())["parts"]]
+    linked = {link["href"].partition("#")[0] for link in read(html / f"{PAGES[0]}.html").links}
+    assert {f"{page.removeprefix('book/')}.html" for page in PAGES[1:]} <= linked
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_within_the_book_lead_to_something(html, page):
+    for link in read(html / f"{page}.html").links:
+        place, _, part = link["href"].partition("#")
+        if re.match(r"[a-z]+:", place):  # another site
+            continue
+        target = (html / f"{page}.html").parent / unquote(place) if place else html / f"{page}.html"
+        assert target.resolve().exists(), link["href"]
+        if part and target.suffix == ".html":
+            assert unquote(part) in read(target.resolve()).ids, link["href"]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_what_other_sites_show_of_a_page(html, page):
+    found = read(html / f"{page}.html")
+    shown = {key: value for key, value in found.head.items() if key.startswith(("og:", "twitter:"))}
+    assert max(n for key, n in found.meta.items() if key in {*shown, "description"}) == 1
+    # quotation marks become typographical ones
+    assert shown["og:title"].replace("\N{RIGHT SINGLE QUOTATION MARK}", "'") == title(page)
+    assert 20 <= len(shown["og:description"]) <= preview.LONGEST
+    assert shown["og:description"] == found.head["description"]
+    assert not re.search(r"[\\$`{}]|\[\w", shown["og:description"])
+    assert shown["twitter:card"] == "summary_large_image" and shown["og:image:alt"]
+    picture = (html / f"{page}.html").parent / shown["og:image"]  # relative: no public address
+    with Image.open(picture) as image:
+        assert image.size == preview.SIZE == (int(shown["og:image:width"]), int(shown["og:image:height"]))
+
+
+def test_descriptions_differ_from_page_to_page(html):
+    said = Counter(read(html / f"{page}.html").head["og:description"] for page in PAGES)
+    assert not [text for text, n in said.items() if n > 1]
+
+
+@pytest.mark.parametrize("page", NOTEBOOKS)
+def test_the_notebook_of_a_page_can_be_downloaded_as_it_was_executed(built, html, page):
+    path = html / f"{page}.html"
+    (link,) = {href for href in read(path).of_class("btn-download-source-button")}
+    content = nbformat.read(path.parent / link, as_version=4)
+    nbformat.validate(content)
+    assert any(cell.get("outputs") for cell in content.cells)
+    executed = nbformat.read(built / "smoke" / "notebooks" / f"{page}.ipynb", as_version=4)
+    assert [(c.id, c.source, c.get("outputs")) for c in content.cells] == \
+        [(c.id, c.source, c.get("outputs")) for c in executed.cells]
+
+
+def test_the_landing_page_has_the_state_of_every_table_and_figure(html):
+    text = (html / "book" / "intro.html").read_text()
+    (table,) = [t for t in re.findall(r"<table.*?</table>", text, re.S) if "What differs" in t]
+    cells = [[unescape(re.sub(r"<[^>]+>|\s+", " ", c)).strip() for c in re.findall(r"<td.*?</td>", row, re.S)]
+             for row in re.findall(r"<tr.*?</tr>", table, re.S)]
+    rows = status.load()
+    assert [c[1] for c in cells if c] == [row["state"] for row in rows]
+    hrefs = [[unescape(h) for h in re.findall(r'href="([^"]+)"', row)] for row in re.findall(r"<tr.*?</tr>", table, re.S)][1:]
+    expected = [[f"{place.removeprefix('book/').partition('#')[0]}.html" for place in
+                 (*row["where"].values(), *row["photos"].values())] for row in rows]
+    assert [[h.partition("#")[0] for h in row] for row in hrefs] == expected
+    plain = re.sub(r"<[^>]+>|\s+", " ", text)
+    assert status.counted(rows).replace("'", "\N{RIGHT SINGLE QUOTATION MARK}") in re.sub(r"\s+", " ", unescape(plain))
+
+
+def test_the_landing_page_says_what_entropy_does_here(html):
+    text = re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]+>", " ", (html / "book" / "intro.html").read_text())))
+    assert re.search(r"(The entropy of contributions (rises, as in|does not rise here; in)|Whether the entropy "
+                     r"of contributions rises depends)", text)
