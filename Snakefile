@@ -235,8 +235,9 @@ def needs(page):
     if name in SETTINGS.architectures:
         return with_records(performers([name], CATEGORY) + explainers([name], CATEGORY))
     if "/method/" in f"/{page}":
-        return with_records(performers(["alexnet"], CATEGORY)
-                            + explainers(["alexnet"], CATEGORY))
+        recorded = [str(p) for p in sorted((ROOT / "book" / "records").glob("beta-*.json"))]
+        return with_records(performers(["alexnet"], CATEGORY) + explainers(["alexnet"], CATEGORY)) \
+            + (recorded + sources("sweeps") if name in ("bias_interpreting", "priors") else [])
     if name == "animals":
         return [str(store.data_record(SETTINGS, CATEGORY))]
     if name == "live":

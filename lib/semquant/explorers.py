@@ -22,7 +22,8 @@ from torch import Tensor
 
 from semquant import interpretable
 from semquant.canvas import (
-    FAINT, INK, METHOD_COLOURS, PART_COLOURS, SIGN_COLOURS, WIDTH, bare, part_colour, rgb,
+    FAINT, INK, METHOD_COLOURS, PART_COLOURS, SIGN_COLOURS, WIDTH, array, bare, part_colour,
+    rgb,
 )
 from semquant.checks import InputError, number, one_of
 from semquant.widgets import View, colours, pack, picture
@@ -337,7 +338,7 @@ def template_figure(z: Tensor, image: ArrayLike | Tensor, decay: float = 4.0) ->
     figure, axes = plt.subplots(1, 4, figsize=(WIDTH, 2.1))
     axes[0].imshow(rgb(image)[0])
     for ax, values, limit in zip(axes[1:], (template, z, z * template), (1, most, most)):
-        ax.imshow(values, cmap="RdBu", vmin=-limit, vmax=limit)
+        ax.imshow(array(values), cmap="RdBu", vmin=-limit, vmax=limit)
     for ax, title in zip(axes, ("image", "template max(T, 0)", "map z", "x = z · max(T, 0)")):
         bare(ax, title)
     return figure

@@ -207,8 +207,7 @@ export default view(({ data }) => {
     });
     bars.Y = Y;
     bars.step = step;
-    title.textContent = `Contributions αᵢyᵢ with ${named(state.beta)}, epoch ${now().epochs[state.epoch]}`
-      + (all() ? ", mean of seeds" : "");
+    title.textContent = `Contributions αᵢyᵢ, ${named(state.beta)}, epoch ${now().epochs[state.epoch]}`;
     const top = [...shown.values.keys()].sort((a, b) => Math.abs(shown.values[b]) - Math.abs(shown.values[a])).slice(0, 3);
     bars.svg.setAttribute("aria-label", `Contributions of ${n} ${now().unit} to the score of ${now().labels[state.image]}; `
       + `the largest: ${top.map((i) => `${called(i)} ${signed(shown.values[i], 2, true)}`).join(", ")}`);

@@ -272,7 +272,7 @@ export default view(({ data }) => {
         [measure() + (entropic() ? `, lowest possible ${lowest().toFixed(2)}` : ", from 0 to 4"),
           (row) => cell(`${row.name}dissimilarity`, row.apart, signed(row.apart, 3))],
         ["cosine", (row) => cell(`${row.name}cosine`, row.cosine, signed(row.cosine, 3))],
-        [t ? `λ(${t}) = β / √${t}` : "λ", (row) => cell(`${row.name}lambda`, t ? row.fading : "", t ? `${Number(row.fading.toPrecision(3))}` : "–")],
+        [t ? `λ(${t}) = β / √${t}` : "λ", (row) => cell(`${row.name}lambda`, t ? row.fading : null, t ? `${Number(row.fading.toPrecision(3))}` : "–")],
       ].map(([name, of]) => h("tr", {}, h("th", { scope: "row" }, name), rows.map(of)))));
     const [chosen, baseline] = [rows[0], rows.at(-1)];
     const where = t ? `after epoch ${t}` : "before the first epoch";
