@@ -94,7 +94,7 @@ def draw(images: ArrayLike | Tensor, heatmaps: ArrayLike | Tensor, explanation: 
         ax.set(xlim=(0, longest), ylim=(-0.5, 0.5))
         bare(ax)
         score = signed(float(explanation.yhat[k]), 1)
-        figure.text(left / width, 1 - 424 / height, f"score {score}: what each part adds", fontsize=16,
+        figure.text(left / width, 1 - 424 / height, f"score {score}: what each part adds", fontsize=15,
                     color=INK, va="center")
     shown = [name for name, total in zip(explanation.names, values.sum(0)) if total > 0]
     figure.legend(handles=[Patch(color=part_colour(name), label=name) for name in shown],
