@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 from numpy.typing import ArrayLike
 from torch import Tensor
 
@@ -155,6 +156,9 @@ def bias_figure(run: Watched, image: int = 0) -> Figure:
         _lines(ax, run, getattr(run, name))
         ax.set(title=words)
     curves[1].set(yscale="log")
+    curves[1].yaxis.set_major_locator(LogLocator(subs=(1, 3)))
+    curves[1].yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    curves[1].yaxis.set_minor_locator(NullLocator())
     return figure
 
 
