@@ -55,6 +55,10 @@ class Log:
             if not inside.match(request.url):
                 self.outside.append(request.url)
 
+        def on_failure(request) -> None:
+            if request.failure != "csp":  # a script, where scripts are switched off
+                self.failed.append(f"{request.url} ({request.failure})")
+
         def on_response(response) -> None:
             if response.status >= 400:
                 self.failed.append(f"{response.url} ({response.status})")
@@ -65,7 +69,7 @@ class Log:
                 self.console.append(said)
 
         page.on("request", on_request)
-        page.on("requestfailed", lambda r: self.failed.append(f"{r.url} ({r.failure})"))
+        page.on("requestfailed", on_failure)
         page.on("response", on_response)
         page.on("console", on_console)
         page.on("pageerror", lambda error: self.errors.append(str(error)))

@@ -51,7 +51,7 @@ _RAW_MATHS = r"""() => {
 _MOVING = """() => document.getAnimations()
   .filter((one) => one.playState === "running" && one.effect.getComputedTiming().duration > 20)
   .map((one) => one.animationName ?? one.transitionProperty ?? "animation")"""
-_STILLS = """() => [...document.querySelectorAll(".sq-still img")]
+_STILLS = """() => [...document.querySelectorAll(".sq-still")]
   .filter((one) => one.checkVisibility() && one.getBoundingClientRect().height > 0).length"""
 
 
@@ -66,6 +66,7 @@ class Visit:
     raw_maths: list[str] = field(default_factory=list)
     moving: list[str] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
+    figures: int = 0  # still figures to be seen, though their views are
     printed: tuple[int, int, int] = (0, 0, 0)  # visible views and figures on paper; views there are
 
 
@@ -95,6 +96,7 @@ def visit(opener, axe):
             page.screenshot(path=place / f"{width}-{scheme}" / f"{name}.png", full_page=True)
         seen.images = page.evaluate(_IMAGES)
         seen.raw_maths = page.evaluate(_RAW_MATHS)
+        seen.figures = page.evaluate(_STILLS.replace(".sq-still", ".sq-still:not(.sq-kept)"))
         page.emulate_media(media="print")
         views = page.locator(".sq-view").all()
         seen.printed = (sum(view.is_visible() for view in views), page.evaluate(_STILLS),
@@ -144,6 +146,11 @@ def test_formulas_are_typeset(visit, what):
 def test_axe_finds_nothing(visit, what):
     found = visit(*what).violations
     assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize("what", VISITS)
+def test_a_view_stands_where_its_figure_was(visit, what):
+    assert visit(*what).figures == 0
 
 
 @pytest.mark.parametrize("what", VISITS)
