@@ -10,6 +10,7 @@ import torch
 
 from semquant import experiment1, experiment2, metrics, sweeps
 from semquant.checks import InputError
+from semquant.cli import main
 from semquant.explanation import Explanation
 from semquant.settings import load_settings, project_root
 from semquant.sweeps import epochs_kept, read, recorded
@@ -102,6 +103,12 @@ def test_images_of_an_attribute(small):
 def test_a_preset_of_photographs_is_refused():
     with pytest.raises(InputError, match="preset: celeba has faces: celeba"):
         sweeps.make(load_settings("celeba"))
+
+
+def test_the_command_says_what_it_can_not_use(capsys):
+    assert main(["sweep", "--preset", "photographs"]) == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and said.startswith("semquant: preset: photographs has images: pascal_part")
 
 
 def test_a_sweep_that_there_is_not():
