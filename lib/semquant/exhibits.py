@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -10,11 +10,11 @@ from torch import Tensor
 
 from semquant import experiment1, experiment2, explorer, reports, store
 from semquant.datasets import animals
-from semquant.explanation import grad_cam
+from semquant.explanation import Explanation, grad_cam
 from semquant.settings import Settings
 from semquant.words import PHRASES, label
 
-__all__ = ["of_attribute", "of_case", "of_everything"]
+__all__ = ["again", "of_attribute", "of_case", "of_everything"]
 
 EXPERIMENT_1 = "Experiment 1: parts of an animal"
 EXPERIMENT_2 = "Experiment 2: attributes of a face"
@@ -36,26 +36,59 @@ def of_case(shown: reports.Case, settings: Settings, architecture: str, category
     scale : str
         The reading of y's scale, to be named.
     """
+    some, pictures, common = _of_images(shown, settings, architecture, category, chosen)
+    return explorer.case(
+        images=pictures, methods={method: getattr(shown, method)[some] for method in store.METHODS},
+        assignment=shown.assignment, maps=shown.measured.x[some],
+        note=f"Preset {settings.preset}, explainers with seed 0"
+             + (f", y {scale}" if scale else "") + "; test images.", **common)
+
+
+def _of_images(shown: reports.Case, settings: Settings, architecture: str, category: str,
+               chosen: Sequence[int]) -> tuple[list[int], np.ndarray | Tensor, dict]:
+    """Positions, pictures, and what `explorer.case` takes that no explanation changes."""
     some = [i for i in chosen if i < len(shown.images)]
     drawn = settings.images == "drawn"
-    word = "drawn " if drawn else "photographed "
-    return explorer.case(
-        reports.paper()["labels"][architecture], _animals(shown, some, drawn),
-        {method: getattr(shown, method)[some] for method in store.METHODS},
-        experiment=EXPERIMENT_1, says=(f"“{category}”", f"“no {category}”"),
-        assignment=shown.assignment, groups=shown.groups, maps=shown.measured.x[some],
+    if drawn:  # finer than the network sees them
+        pictures = np.stack([animals.render(*animals.parse_id(shown.images.ids[i]), size=FINE)[0]
+                             for i in some])
+    else:
+        pictures = shown.images.images[some]
+    word = "drawn" if drawn else "photographed"
+    return some, pictures, dict(
+        title=reports.paper()["labels"][architecture], experiment=EXPERIMENT_1,
+        says=(f"“{category}”", f"“no {category}”"), groups=shown.groups,
         masks=shown.images.subset(torch.tensor(some)).group_masks(),
-        heatmaps=shown.heatmaps(some), labels=[f"{word}{category} {i + 1}" for i in some],
-        note=f"Preset {settings.preset}, explainers with seed 0"
-             + (f", y {scale}" if scale else "") + "; test images.")
+        heatmaps=shown.heatmaps(some), labels=[f"{word} {category} {i + 1}" for i in some])
 
 
-def _animals(shown: reports.Case, some: list[int], drawn: bool) -> np.ndarray | Tensor:
-    """The chosen images; drawn ones finer than the network sees them."""
-    if not drawn:
-        return shown.images.images[some]
-    return np.stack([animals.render(*animals.parse_id(shown.images.ids[i]), size=FINE)[0]
-                     for i in some])
+def again(shown: reports.Case, settings: Settings, architecture: str, category: str,
+          chosen: Sequence[int] = range(8)) -> Callable[[Explanation], dict]:
+    """Return what turns results of `live.of_filters` into the explanation explorer's data.
+
+    Parameters
+    ----------
+    shown, settings, architecture, category, chosen
+        As in `of_case`.
+
+    Returns
+    -------
+    callable
+        Takes an Explanation of all test images by some or all filters, named as there
+        (``"ear filter 12"``).
+    """
+    some, pictures, common = _of_images(shown, settings, architecture, category, chosen)
+    positive = experiment1.data(settings, category, "test", architecture).positive
+    where = torch.nonzero(positive)[some, 0]
+
+    def pack(explanation: Explanation) -> dict:
+        filters = [int(name.rpartition(" ")[2]) for name in explanation.names]
+        return explorer.together(explorer.case(
+            images=pictures, methods={"this run": explanation[where]},
+            assignment=shown.assignment[filters], maps=shown.measured.x[some][:, filters],
+            note=f"Preset {settings.preset}, the last run; test images.", **common))
+
+    return pack
 
 
 def of_attribute(settings: Settings, target: str, seed: int = 0, last_layer: str | None = None,

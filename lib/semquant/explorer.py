@@ -18,7 +18,7 @@ from semquant.checks import InputError
 from semquant.explanation import UNASSIGNED, Explanation
 from semquant.widgets import View, colours, pack, picture
 
-__all__ = ["ExplanationExplorer", "case", "explore"]
+__all__ = ["ExplanationExplorer", "case", "explore", "together"]
 
 MASK_SIZE = 64  # pixels a side that masks of parts are kept at
 HEAT = (np.array([plt.get_cmap("inferno")(0.25 + 0.7 * i / 255)[:3] for i in range(256)])
@@ -34,7 +34,7 @@ class ExplanationExplorer(View, script="explanation"):
     Attributes
     ----------
     data : dict
-        What `explore` packs.
+        What `together` makes of cases.
     """
 
 
@@ -154,7 +154,12 @@ def _bits(masks: Tensor, chosen: Sequence[int]) -> dict:
 
 
 def explore(*cases: dict) -> ExplanationExplorer:
-    """Return the explorer of one or more cases, see `case`; pictures they share are kept once."""
+    """Return the explorer of one or more cases, see `case`."""
+    return ExplanationExplorer(data=together(*cases))
+
+
+def together(*cases: dict) -> dict:
+    """Return an explorer's data for one or more cases; pictures that they share are kept once."""
     if not cases:
         raise InputError("cases: none is given; accepted: one or more, made by explorer.case")
     pictures: dict[str, int] = {}
@@ -164,7 +169,5 @@ def explore(*cases: dict) -> ExplanationExplorer:
                                       for address in one["pictures"]]
         packed.append({**one, "pictures": places})
     parts = dict.fromkeys(name for one in packed for name in one["groups"] or ())
-    return ExplanationExplorer(data={
-        "cases": packed, "pictures": list(pictures), "colours": colours(tuple(parts)),
-        "heat": pack(HEAT, "u1"),
-    })
+    return {"cases": packed, "pictures": list(pictures), "colours": colours(tuple(parts)),
+            "heat": pack(HEAT, "u1")}
