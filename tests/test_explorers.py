@@ -40,6 +40,8 @@ def test_the_bias_explorer_holds_what_it_was_given():
     json.dumps(data)  # plain values only
     assert len(data["runs"]) == 2 and data["colours"]["methods"] == METHOD_COLOURS
     assert data["colours"]["parts"] == {p: PART_COLOURS[p] for p in ("ear", "leg", "unassigned")}
+    assert data["parts"] == ["ear", "leg", "unassigned"]
+    assert explorers.explore_bias(watched(("wing", "hoof", "eye"))).data["parts"] == ["eye", "wing", "hoof"]
     for run, given in zip(data["runs"], (one, other)):
         for name in ("alpha", "bias", "y", "yhat", "entropy", "deviation", "accuracy"):
             np.testing.assert_allclose(unpacked(run[name]), getattr(given, name), rtol=1e-6)

@@ -130,7 +130,7 @@ def explore_bias(*runs: Watched) -> BiasExplorer:
     return BiasExplorer(data={
         "runs": [_common(run) | {name: pack(getattr(run, name)) for name in (
             "yhat", "alpha", "bias", "entropy", "deviation", "accuracy")} for run in runs],
-        "colours": _colours(runs),
+        "colours": _colours(runs), "parts": _parts(runs),
     })
 
 
@@ -194,9 +194,14 @@ def _common(run: Watched) -> dict:
     }
 
 
+def _parts(runs: Sequence[Watched]) -> list[str]:
+    """The parts that are there, in the order of all figures; a notebook's file sorts a dict's keys."""
+    there = dict.fromkeys(part for run in runs for part in run.parts or ())
+    return sorted(there, key=[*PART_COLOURS, *there].index)
+
+
 def _colours(runs: Sequence[Watched]) -> dict:
-    return colours(tuple(name for name in PART_COLOURS
-                         if any(name in (run.parts or ()) for run in runs)))
+    return colours(tuple(_parts(runs)))
 
 
 # ---- the prior -----------------------------------------------------------------------------------
@@ -211,7 +216,7 @@ def explore_prior(*runs: Watched) -> PriorExplorer:
     return PriorExplorer(data={
         "runs": [_common(run) | {"w": pack(run.w), "alpha": pack(np.asarray(run.alpha)[:, 0])}
                  for run in runs],
-        "colours": _colours(runs),
+        "colours": _colours(runs), "parts": _parts(runs),
     })
 
 

@@ -113,7 +113,7 @@ export default view(({ data }) => {
     concept.node.classList.add("sq-wide");
     looked.replaceChildren(concept.node);
     key.replaceChildren(...(run.parts
-      ? [...new Set(run.parts)].sort((a, b) => Object.keys(parts).indexOf(a) - Object.keys(parts).indexOf(b))
+      ? data.parts.filter((part) => run.parts.includes(part))
         .map((part) => h("span", {}, swatch(parts[part]), part))
       : ["positive", "negative"].map((sign) => h("span", {}, swatch(signs[sign]),
         sign === "positive" ? "speaks for the score" : "speaks against it"))));
@@ -140,8 +140,8 @@ export default view(({ data }) => {
     const bySize = (a, b) => Math.abs(values[b]) - Math.abs(values[a]) || a - b;
     if (state.order === "size") arranged.sort(bySize);
     if (state.order === "part") {
-      const rank = Object.keys(parts);
-      arranged.sort((a, b) => rank.indexOf(now().parts[a]) - rank.indexOf(now().parts[b]) || bySize(a, b));
+      const rank = (i) => data.parts.indexOf(now().parts[i]);
+      arranged.sort((a, b) => rank(a) - rank(b) || bySize(a, b));
     }
     if (state.concept < 0) state.concept = [...values.keys()].sort(bySize)[0];
   }

@@ -119,8 +119,7 @@ export default view(({ data }) => {
     concept.node.classList.add("sq-wide");
     looked.replaceChildren(concept.node);
     key.replaceChildren(...(run.parts
-      ? Object.keys(parts).filter((part) => run.parts.includes(part))
-        .map((part) => h("span", {}, swatch(parts[part]), part))
+      ? data.parts.filter((part) => run.parts.includes(part)).map((part) => h("span", {}, swatch(parts[part]), part))
       : ["positive", "negative"].map((sign) => h("span", {}, swatch(signs[sign]),
         sign === "positive" ? "αᵢyᵢ speaks for the score" : "against it"))));
     note.textContent = run.note;
