@@ -55,7 +55,7 @@ _STILLS = """() => [...document.querySelectorAll(".sq-still")]
   .filter((one) => one.checkVisibility() && one.getBoundingClientRect().height > 0).length"""
 
 
-@dataclass
+@dataclass(repr=False)  # pytest would print all of it beside what failed
 class Visit:
     """What a page was like in one scheme."""
 
