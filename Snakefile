@@ -241,8 +241,9 @@ def needs(page):
     if name == "animals":
         return [str(store.data_record(SETTINGS, CATEGORY))]
     if name == "live":
-        return (with_records(performers(["alexnet"], CATEGORY)) + FACES + face_performer(0)
-                + surveys(0) + EXPLAINER_SOURCES + sources("form", "kernel", "live"))
+        return (with_records(performers(["alexnet"], CATEGORY) + explainers(["alexnet"], CATEGORY))
+                + FACES + face_performer(0)
+                + surveys(0) + EXPLAINER_SOURCES + sources("form", "kernel", "live", "redistill"))
     if name == "faces":
         return FACES
     if name == "photographs":

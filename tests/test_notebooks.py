@@ -1,13 +1,16 @@
 """Notebooks run strictly: names and types of parameters, failures that name notebook and cell."""
 
 import json
+from pathlib import Path
 
 import nbformat
 import pytest
 
 from semquant.checks import InputError
 from semquant.cli import main
-from semquant.notebooks import execute, notebook_parameters
+from semquant.notebooks import (
+    check_values, execute, notebook_parameters, parameters, read_parameters, write_parameters,
+)
 
 
 @pytest.fixture
@@ -70,3 +73,75 @@ def test_a_failure_names_notebook_and_cell_and_keeps_what_ran(notebook, tmp_path
 def test_an_absent_notebook_is_one_line(tmp_path):
     with pytest.raises(InputError, match="^notebook: .*none.ipynb is not there$"):
         execute(tmp_path / "none.ipynb", tmp_path / "out.ipynb", {})
+
+
+@pytest.mark.parametrize(
+    "default, comment, accepted",
+    [
+        ("cpu", "auto, cpu, cuda", ("auto", "cpu", "cuda")),
+        ("cpu", "auto, cpu, cuda; nothing is run on this page", ("auto", "cpu", "cuda")),
+        ("a", "a or b: which of the two", ("a", "b")),
+        ("a", "a: it is so; b: it is not", ("a", "b")),
+        ("a", "what is shown; a: it is so; b: it is not", ("a", "b")),
+        ("c", "a, b", ()),  # the comment is about something else
+        ("", "folder of photographs, see the page; empty: none", ()),
+        ("dog", "the category whose image is shown", ()),
+        (1, "1, 2", ()),
+    ],
+)
+def test_a_comment_lists_the_accepted_values(notebook, default, comment, accepted):
+    nb = nbformat.read(notebook, as_version=4)
+    nb.cells[0].source = f"value = {default!r}  # {comment}"
+    nbformat.write(nb, notebook)
+    (value,) = parameters(notebook)
+    assert (value.name, value.default, value.help, value.accepted) == ("value", default, comment, accepted)
+
+
+def test_comments_of_the_books_notebooks_are_understood():
+    root = Path(__file__).parents[1] / "book"
+    lists = {"category", "device", "last_layer", "preset", "scale", "target"}
+    seen = set()
+    for path in sorted(root.rglob("*.ipynb")):
+        for parameter in parameters(path):
+            if parameter.accepted:
+                assert parameter.default in parameter.accepted
+                seen.add(parameter.name)
+    assert seen >= lists
+
+
+def test_values_are_checked_all_at_once(notebook):
+    good, problems = check_values(parameters(notebook), {"count": "7", "rate": "x", "nmae": "b"})
+    assert good == {"count": 7}
+    assert list(problems) == ["rate", "nmae"]
+    assert problems["rate"] == "parameter rate: 'x' is not a number (its default is 0.5)"
+
+
+def test_a_parameter_file_and_p_before_it(notebook, tmp_path, capsys):
+    values = {"name": "from the file: b", "count": 3, "rate": 1.5, "fail": False}
+    file = write_parameters(tmp_path / "values.yml", values, "a comment")
+    assert read_parameters(file) == values
+    out = tmp_path / "out.ipynb"
+    status = main(["notebook", str(notebook), str(out), "--parameters", str(file), "-p", "count", "9",
+                   "--log"])
+    assert status == 0
+    assert "from the file: b 9 1.5" in json.dumps(nbformat.read(out, as_version=4))
+    said = capsys.readouterr().out.splitlines()
+    assert said == ["cell 1 of 4", "cell 2 of 4", "cell 3 of 4", "cell 4 of 4",
+                    "from the file: b 9 1.5"]
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        (None, "parameters: .*values.yml can't be read \\(No such file or directory\\)"),
+        ("count: [", "parameters: .*values.yml is not YAML"),
+        ("- 1", "parameters: .*values.yml does not hold lines of the form 'name: value'"),
+        ("", "parameters: .*values.yml does not hold lines"),
+    ],
+)
+def test_a_parameter_file_that_can_not_be_used(tmp_path, text, message):
+    file = tmp_path / "values.yml"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(InputError, match=message):
+        read_parameters(file)

@@ -72,12 +72,18 @@ class NotebookForm(KernelView, script="form"):
                         "accepted": list(p.accepted)} for p in self.parameters],
             "output": self._shown(self.root / output),
             "source": self._shown(self.path),
+            "program": self._program(),
         })
         self.tell(lines=[], file=None, result=None, problems={}, settings={})
 
     def _shown(self, path: Path) -> str:
         """A path as it is typed in the project's folder."""
         return os.path.relpath(path, self.root)
+
+    def _program(self) -> str:
+        """The command, as it is typed in the project's folder."""
+        own = Path(".venv", "bin", "semquant")
+        return str(own) if (self.root / own).exists() else "semquant"
 
     # --- commands -------------------------------------------------------------------------------
 
@@ -167,7 +173,7 @@ class NotebookForm(KernelView, script="form"):
         from IPython.display import HTML, display
 
         output = self.status["settings"].get("output", self.data["output"])
-        command = shlex.join(["semquant", "notebook", self.data["source"], output, "--parameters",
+        command = shlex.join([self.data["program"], "notebook", self.data["source"], output, "--parameters",
                               str(Path(output).with_suffix(".yml"))])
         lines = "\n".join(f"{p.name}: {_text(p.default)}  # {p.help or p.type}"
                           for p in self.parameters)

@@ -47,6 +47,11 @@ class KernelView(View):
         self._lock = threading.RLock()
         super().__init__(status={"state": "idle", "line": "", "done": 0.0, "problem": None}, **traits)
         self.on_msg(self._heard)
+        if self.comm is not None:
+            # ipykernel 7.4 takes a comm's messages to the shell that it was last spoken from, at
+            # first that of the cell that made it, where they wait while a cell runs. Here they go
+            # where JupyterLab sends them.
+            self.comm._reply_subshell_for = lambda data, chosen: chosen
 
     def tell(self, **changes: object) -> None:
         """Change some of the status; from any thread."""

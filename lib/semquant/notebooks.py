@@ -33,6 +33,7 @@ _TYPES = {str: "text", int: "a whole number", float: "a number", bool: "true or 
           list: "a list"}
 _TERMINAL = re.compile(r"\x1b\[[0-9;]*m")  # colours of a terminal
 _CELL = re.compile(r"Executing Cell (\d+)-")
+_OBJECT = re.compile(r"<[^<>\n]*>")  # what is displayed, but for its text
 _NOT_SAID = ("Ending Cell", "Input Notebook: ", "Output Notebook: ", "Executing notebook with ")
 
 
@@ -275,7 +276,7 @@ def _lines(say: Callable[[str], object] | None, count: int) -> Iterator[None]:
             text = _TERMINAL.sub("", record.getMessage())
             if match := _CELL.match(text):
                 say(f"cell {match[1]} of {count}")
-            elif not text.startswith(_NOT_SAID):
+            elif not text.startswith(_NOT_SAID) and not _OBJECT.fullmatch(text):
                 for line in text.splitlines():
                     say(line)
 

@@ -39,9 +39,7 @@ export default view(({ model, data, root }) => {
   const controls = h("fieldset", { class: "sq-bare" },
     h("div", { class: "sq-entries" }, Object.values(fields).map((f) => f.node)),
     h("div", { class: "sq-row" }, write, run, stop));
-  const start = content("run");
-  const form = h("form", { onsubmit(event) { event.preventDefault(); start(); } }, controls);
-  form.noValidate = true; // the kernel says what is wrong, beside the field
+  const form = panel(controls, run, content("run"));
   line.whenever((alive) => { controls.disabled = !alive; });
 
   // ---- the command, the file, and what the run says --------------------------------------------------
@@ -50,7 +48,7 @@ export default view(({ model, data, root }) => {
   const command = h("pre", { class: "sq-text", "data-name": "command" });
   const spell = () => {
     const place = output.value.trim();
-    command.textContent = ["semquant", "notebook", data.source, place, "--parameters",
+    command.textContent = [data.program, "notebook", data.source, place, "--parameters",
       place.replace(/(\.[^./]*)?$/, ".yml")].map(word).join(" ");
   };
   output.addEventListener("input", spell);
@@ -78,7 +76,7 @@ export default view(({ model, data, root }) => {
     turns(status.state !== "running", run, stop);
     write.disabled = status.state === "running";
     progress.put(status);
-    for (const [name, f] of Object.entries(fields)) f.complain(status.problems?.[name] ?? "");
+    complaints(fields, status.problems ?? {}, root);
     const elsewhere = status.problem && !Object.keys(status.problems ?? {}).length;
     wrong.textContent = elsewhere ? status.problem.text : "";
     result.hidden = !status.result;
@@ -98,7 +96,7 @@ export default view(({ model, data, root }) => {
   spell();
   follow();
   return {
-    nodes: [h("p", { class: "sq-title" }, data.title), line.note, form, wrong, progress.nodes, result, log,
+    nodes: [h("p", { class: "sq-title" }, data.title), line.note, form, wrong, ...progress.nodes, result, log,
       file, h("p", { class: "sq-title" }, "The same as a command, in the project's folder"), command,
       h("p", {}, copy, " ", copied)],
     undo() { line.undo(); model.off("change:status", follow); },

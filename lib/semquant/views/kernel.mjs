@@ -2,7 +2,8 @@
 // may hold a view whose kernel is gone, in a built book as well as in a notebook that was opened
 // again.
 
-const PATIENCE = 5000; // ms until a kernel that does not answer is said not to
+const PATIENCE = 4000; // ms until a kernel that does not answer is said not to
+const LONGEST = 30000; // ms between two questions, at most
 
 /**
  * The line to the kernel. `note` is the line to show, `tell(content)` sends a command, and
@@ -14,43 +15,58 @@ function kernel(model) {
   const listeners = [];
   let alive = null;
   let timer = null;
+  let pause = 0;
 
-  const put = (now, text) => {
-    note.textContent = text;
-    note.hidden = !text;
-    note.dataset.state = now ? "alive" : now === null ? "asking" : "none";
+  const put = (state, ...text) => {
+    note.replaceChildren(...text);
+    note.hidden = !text.length;
+    note.dataset.state = state;
+  };
+  const change = (now) => {
     if (now === alive) return;
     alive = now;
-    for (const f of listeners) f(alive === true);
+    for (const f of listeners) f(alive);
   };
-  const silent = () => put(false, built
-    ? `These controls need a kernel: run \`make lab\` in a copy of the project and open this page's notebook${
-      document.querySelector(".dropdown-launch-buttons") ? ", or use a launch button at the top of this page" : ""}.`
-    : "No kernel answers: it is busy, or it is not the one that this cell was run in. Run the cell again.");
+  const silent = () => {
+    if (built) {
+      const launch = document.querySelector(".dropdown-launch-buttons");
+      put("none", "These controls need a kernel: run ", h("code", {}, "make lab"), " in a copy of the "
+        + `project and open this page's notebook${launch ? ", or use a launch button at the top" : ""}.`);
+    } else {
+      put("none", "No kernel answers: it is busy, or it is not the one that this cell was run in. "
+        + "If it stays so, run the cell again.");
+      ask(); // a question may have been lost, or wait behind a cell that runs
+    }
+  };
   const tell = (content) => {
     clearTimeout(timer);
-    timer = setTimeout(silent, built ? 0 : PATIENCE);
+    if (!built) timer = setTimeout(silent, Math.max(PATIENCE, pause));
     model.send(content);
   };
-  const heard = (content) => {
-    if (!content?.heard) return; // the kernel says so to every command
-    clearTimeout(timer);
-    put(true, "");
+  const ask = () => {
+    pause = Math.min(2 * pause + 1000, LONGEST);
+    tell({ do: "hello" });
   };
-  const ask = () => tell({ do: "hello" });
+  const heard = () => {
+    clearTimeout(timer);
+    pause = 0;
+    put("alive");
+    change(true);
+  };
+  const answered = (content) => { if (content?.heard) heard(); }; // it says so to every command
 
-  put(null, "Asking the kernel ...");
-  model.on("msg:custom", heard);
-  model.on("comm_live_update", ask);
+  model.on("msg:custom", answered);
+  model.on("change:status", heard);
   if (built) silent();
+  else put("asking", "Asking the kernel ...");
   ask();
   return {
     note, tell,
     whenever(f) { listeners.push(f); f(alive === true); },
     undo() {
       clearTimeout(timer);
-      model.off("msg:custom", heard);
-      model.off("comm_live_update", ask);
+      model.off("msg:custom", answered);
+      model.off("change:status", heard);
     },
   };
 }
@@ -66,10 +82,18 @@ function entry({ label, name, input, help = "" }) {
   const node = h("div", { class: "sq-entry" }, h("label", { for: id }, label), input,
     help ? about : null, wrong);
   return { node, input, complain(text = "") {
+    const news = text && text !== wrong.textContent;
     wrong.textContent = text;
     if (text) input.setAttribute("aria-invalid", "true");
     else input.removeAttribute("aria-invalid");
+    return Boolean(news);
   } };
+}
+
+/** Show problems beside their fields; whoever works in the view is taken to the first new one. */
+function complaints(fields, problems, root) {
+  const news = Object.entries(fields).filter(([name, f]) => f.complain(problems[name] ?? ""));
+  if (news.length && root.contains(document.activeElement)) news[0][1].input.focus();
 }
 
 const select = (options, value) => {
@@ -77,6 +101,18 @@ const select = (options, value) => {
   node.value = value;
   return node;
 };
+
+/** Controls whose main button, or Enter in a field, does something; the kernel checks what is in them. */
+function panel(controls, main, action) {
+  const form = h("form", { onsubmit(event) { event.preventDefault(); action(); } }, controls);
+  form.noValidate = true;
+  form.addEventListener("keydown", (event) => { // JupyterLab keeps Enter from the browser
+    if (event.key !== "Enter" || event.target.tagName !== "INPUT") return;
+    event.preventDefault();
+    if (!main.disabled) form.requestSubmit();
+  });
+  return form;
+}
 
 /** Only one button of a pair can be pressed; the focus goes with it. */
 function turns(now, first, second) {

@@ -1,5 +1,7 @@
 // Distilling again with other settings; the kernel does the work.
 
+const CURVES = 8; // so many runs are drawn, the last ones
+
 export default view(({ model, data, root }) => {
   root.classList.add("sq-redistill");
   root.dataset.lmSuppressShortcuts = "true"; // JupyterLab's own keys
@@ -73,11 +75,7 @@ export default view(({ model, data, root }) => {
   const controls = h("fieldset", { class: "sq-bare" },
     h("div", { class: "sq-entries" }, Object.values(fields).map((f) => f.node)),
     modes.node, chosen, drawn, h("div", { class: "sq-row" }, run, stop));
-  const form = h("form", { onsubmit(event) {
-    event.preventDefault();
-    line.tell({ do: "run", settings: settings() });
-  } }, controls);
-  form.noValidate = true; // the kernel says what is wrong, beside the field
+  const form = panel(controls, run, () => line.tell({ do: "run", ...settings() }));
   const progress = meter("How far the fit is");
   line.whenever((alive) => { controls.disabled = !alive; });
 
@@ -86,16 +84,15 @@ export default view(({ model, data, root }) => {
     turns(status.state !== "running", run, stop);
     progress.put(status);
     const problem = status.problem;
-    for (const [name, f] of Object.entries(fields)) {
-      f.complain(problem?.field === name ? problem.text : "");
-    }
+    complaints(fields, problem ? { [problem.field]: problem.text } : {}, root);
     wrong.textContent = problem && !fields[problem.field] ? problem.text : "";
     drawCurves();
   }
 
   // ---- what came out -------------------------------------------------------------------------------
 
-  const table = h("div", { class: "sq-scroll", tabindex: 0, role: "region", "aria-label": "All runs" });
+  const table = h("div", { class: "sq-scroll", tabindex: 0, role: "region",
+    "aria-label": `All runs. ${data.caption}` });
   const charts = h("div", { class: "sq-columns" });
   const cell = (name, value, digits = 3) => h("td", { "data-name": name, "data-value": value ?? null },
     value === null || value === undefined ? "–" : signed(value, digits));
@@ -112,7 +109,7 @@ export default view(({ model, data, root }) => {
         h("td", { colspan: 5, class: "sq-wrong" }, `failed: ${r.problem}`));
     }
     return h("tr", { "data-run": r.number, "data-state": r.state }, head, what,
-      h("td", {}, r.state === "stopped" ? `stopped, ${r.reached}` : r.reached),
+      h("td", {}, r.state === "stopped" ? `stopped: ${r.reached}` : r.reached),
       cell("entropy", r.entropy), cell("highest", r.highest), cell("deviation", r.deviation, 4),
       percent(r.accuracy));
   }
@@ -123,7 +120,6 @@ export default view(({ model, data, root }) => {
       table.replaceChildren(h("p", { class: "sq-note" }, "No run yet."));
     } else {
       table.replaceChildren(h("table", { class: "sq-runs" },
-        h("caption", {}, data.caption),
         h("thead", {}, h("tr", {}, ["run", "prior", "β", "scale", "seed", "concepts", "epochs",
           "entropy", "at most", "deviation", "accuracy"].map((t) => h("th", { scope: "col" }, t)))),
         h("tbody", {}, [...runs].reverse().map(row))));
@@ -138,9 +134,11 @@ export default view(({ model, data, root }) => {
     if (status.history && status.state === "running") {
       curves.push({ name: `run ${status.number}`, history: status.history });
     }
+    const newest = curves.at(-1)?.name;
     charts.replaceChildren(...[["distillation", "Distillation loss"], ["prior", "Prior loss"]]
-      .map(([key, title]) => curveChart(title, curves
-        .map((c) => ({ name: c.name, values: c.history[key] ?? [] })).filter((c) => c.values.length)))
+      .map(([key, title]) => curveChart(title, newest, curves.slice(-CURVES)
+        .map((c) => ({ name: c.name, epochs: c.history.epochs, values: c.history[key] ?? [] }))
+        .filter((c) => c.values.length)))
       .filter(Boolean));
   }
 
@@ -150,7 +148,8 @@ export default view(({ model, data, root }) => {
   follow();
   return {
     nodes: [h("p", { class: "sq-title" }, data.title), data.about ? h("p", { class: "sq-note" }, data.about) : null,
-      line.note, form, wrong, progress.nodes, table, charts],
+      line.note, form, wrong, ...progress.nodes,
+      h("p", { class: "sq-note" }, data.caption), table, charts],
     undo() {
       line.undo();
       model.off("change:status", follow);
@@ -159,8 +158,8 @@ export default view(({ model, data, root }) => {
   };
 });
 
-/** Losses over epochs, the last curve in front; logarithmic, unless a loss is 0. */
-function curveChart(title, curves) {
+/** Losses over epochs, the newest run's in colour; logarithmic, unless a loss is 0. */
+function curveChart(title, newest, curves) {
   if (!curves.length) return null;
   const [width, height, left, right, top, bottom] = [340, 180, 46, 44, 10, 34];
   const all = curves.flatMap((c) => c.values);
@@ -169,31 +168,40 @@ function curveChart(title, curves) {
   let [low, high] = [Math.min(...all.map(scaled)), Math.max(...all.map(scaled))];
   const room = (high - low) * 0.06 || 0.05 * Math.abs(high) || 0.05;
   [low, high] = [low - room, high + room];
-  const longest = Math.max(2, ...curves.map((c) => c.values.length));
+  const longest = Math.max(2, ...curves.map((c) => c.epochs.at(-1)));
   const x = (epoch) => left + (width - left - right) * (epoch - 1) / (longest - 1);
   const y = (v) => top + (height - top - bottom) * (high - scaled(v)) / (high - low);
   const marks = ticks(low, high, 4).map((t) => (log ? 10 ** t : t));
+  const step = Math.ceil((longest - 1) / 6);
+  const epochs = Array.from({ length: Math.floor((longest - 1) / step) + 1 }, (_, i) => 1 + i * step);
   const short = (v) => String(Number(v.toPrecision(2)));
-  const last = curves.length - 1;
-  const said = `${title} over epochs. ` + curves.slice(-4)
+  const said = `${title} by epoch. ` + curves.slice(-4)
     .map((c) => `${c.name}: ${short(c.values[0])} to ${short(c.values.at(-1))}`).join("; ");
+  // names at the ends of the curves, newest first, as far as they don't cover each other
+  const named = [];
+  for (const c of [...curves].reverse()) {
+    const end = y(c.values.at(-1));
+    if (named.every((other) => Math.abs(other.end - end) > 11)) named.push({ ...c, end });
+  }
   return h("div", {}, h("p", { class: "sq-title" }, title),
     s("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": said },
       marks.map((m) => [
         s("line", { class: "sq-grid", x1: left, x2: width - right, y1: y(m), y2: y(m) }),
         s("text", { class: "sq-faint", x: left - 6, y: y(m) + 4, "text-anchor": "end" }, short(m)),
       ]),
-      ticks(1, longest, 5).filter(Number.isInteger).map((t) =>
-        s("text", { class: "sq-faint", x: x(t), y: height - bottom + 16, "text-anchor": "middle" }, String(t))),
+      epochs.map((t) => s("text", { class: "sq-faint", x: x(t), y: height - bottom + 16,
+        "text-anchor": "middle" }, String(t))),
       s("text", { class: "sq-faint", x: (left + width - right) / 2, y: height - 3, "text-anchor": "middle" }, "epoch"),
-      curves.map((c, k) => {
-        const points = c.values.map((v, i) => [x(i + 1), y(v)]);
-        const mark = { fill: k === last ? "var(--sq-accent)" : "var(--sq-muted)" };
-        return s("g", {},
-          s("polyline", { points: points.map((p) => p.join(",")).join(" "), fill: "none",
-            stroke: mark.fill, "stroke-width": k === last ? 2.2 : 1, "stroke-dasharray": k === last ? null : "4 2" }),
-          points.length === 1 ? s("circle", { cx: points[0][0], cy: points[0][1], r: 3, ...mark }) : null,
-          k > last - 4 ? s("text", { x: points.at(-1)[0] + 5, y: points.at(-1)[1] + 4,
-            class: k === last ? null : "sq-faint" }, c.name) : null);
-      })));
+      curves.map((c) => {
+        const points = c.values.map((v, i) => [x(c.epochs[i]), y(v)]);
+        const now = c.name === newest;
+        const colour = now ? "var(--sq-accent)" : "var(--sq-muted)";
+        return [
+          s("polyline", { points: points.map((p) => p.join(",")).join(" "), fill: "none", stroke: colour,
+            "stroke-width": now ? 2.2 : 1.2, "stroke-dasharray": now ? null : "4 2" }),
+          points.length === 1 ? s("circle", { cx: points[0][0], cy: points[0][1], r: 3, fill: colour }) : null,
+        ];
+      }),
+      named.map((c) => s("text", { x: x(c.epochs.at(-1)) + 5, y: c.end + 4,
+        class: c.name === newest ? null : "sq-faint" }, c.name))));
 }
