@@ -1,6 +1,8 @@
 """The folder that the book is built from, and the build, on a book of two pages."""
 
+import base64
 import fnmatch
+import io
 import json
 import os
 import re
@@ -12,8 +14,10 @@ from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import nbformat
+import numpy as np
 import pytest
 import yaml
+from PIL import Image
 from IPython.core.inputtransformer2 import TransformerManager
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
@@ -356,3 +360,23 @@ def test_every_page_of_the_book_is_in_its_navigation_and_has_a_title_of_its_own(
             text = nbformat.read(PROJECT / f"{page}.ipynb", as_version=4).cells[0].source
         titles[re.match(r"# (.+)", text)[1]] += 1
     assert not [title for title, count in titles.items() if count > 1]
+
+
+def test_a_figure_full_of_pictures_is_given_as_jpeg(project):
+    """As PNG such figures made pages of six megabytes; small ones stay as they are."""
+    generator = np.random.default_rng(0)
+    pictures = []
+    for side in (400, 20):
+        with io.BytesIO() as file:
+            noise = generator.integers(0, 256, (side, side, 3), dtype=np.uint8)
+            Image.fromarray(noise).save(file, "png")
+            pictures.append(base64.b64encode(file.getvalue()).decode())
+    path = project.parent / "executed" / "book" / "intro.ipynb"
+    content = nbformat.read(path, as_version=4)
+    content.cells[2].outputs = [new_output("display_data", {"image/png": p}) for p in pictures]
+    nbformat.write(content, path)
+    heavy, light = nbformat.read(stage(project) / "book" / "intro.ipynb", as_version=4).cells[2].outputs
+    assert list(heavy.data) == ["image/jpeg"] and list(light.data) == ["image/png"]
+    with Image.open(io.BytesIO(base64.b64decode(heavy.data["image/jpeg"]))) as image:
+        assert image.size == (400, 400)
+    assert light.data["image/png"].strip() == pictures[1]

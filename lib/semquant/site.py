@@ -8,6 +8,8 @@ address is relative to the page: it is there, but most sites accept an absolute 
 
 from __future__ import annotations
 
+import base64
+import io
 import re
 import shutil
 import subprocess
@@ -19,6 +21,7 @@ from xml.sax.saxutils import escape
 
 import nbformat
 import yaml
+from PIL import Image
 
 from semquant import preview
 from semquant.assets import vendor
@@ -28,6 +31,7 @@ from semquant.settings import build_root, project_root
 
 __all__ = ["build", "public_addresses", "stage", "toc_pages"]
 
+HEAVY = 270_000  # characters of base 64, 200 kB: from here on a figure is given as JPEG
 # the part of _config.yml that points at scripts served from the book itself
 OWN_SCRIPTS = ("mathjax_path", "nb_ipywidgets_js")
 
@@ -132,6 +136,7 @@ def stage(executed: Path, target: Path, root: Path | None = None,
             raise InputError(f"notebook: {page}.ipynb was not executed ({notebook} is not there)")
         content = nbformat.read(notebook, as_version=4)
         _treat_parameters_alike(content)
+        _lighten(content)
         for part in (content, *content.cells):  # it names folders of the machine
             part.metadata.pop("papermill", None)
         if addresses["repository"]:
@@ -156,6 +161,22 @@ def _treat_parameters_alike(notebook: nbformat.NotebookNode) -> None:
             for tag in cell.metadata.get("tags", [])}
     if "injected-parameters" in tags and "remove-cell" in tags.get("parameters", []):
         tags["injected-parameters"].append("remove-cell")
+
+
+def _lighten(notebook: nbformat.NotebookNode) -> None:
+    """Give figures full of pictures as JPEG: as PNG they would make a page heavy."""
+    for output in (o for cell in notebook.cells for o in cell.get("outputs", [])):
+        data, about = output.get("data", {}), output.get("metadata", {})
+        if len(data.get("image/png", "")) < HEAVY:
+            continue
+        with Image.open(io.BytesIO(base64.b64decode(data.pop("image/png")))) as image:
+            ground = Image.new("RGB", image.size, "white")
+            ground.paste(image, mask=image.getchannel("A") if image.mode == "RGBA" else None)
+        with io.BytesIO() as file:
+            ground.save(file, "jpeg", quality=90, subsampling=0, optimize=True)
+            data["image/jpeg"] = base64.b64encode(file.getvalue()).decode()
+        if "image/png" in about:
+            about["image/jpeg"] = about.pop("image/png")
 
 
 def toc_pages(root: Path) -> list[str]:
@@ -194,6 +215,7 @@ def build(staged: Path, html: Path) -> Path:
         raise InputError(f"book: the build of {staged} failed (jupyter-book exit status "
                          f"{done.returncode})")
     _for_crawlers(staged)
+    _name_controls(staged / "_build" / "html")
     old = html.with_name(html.name + ".old")
     shutil.rmtree(old, ignore_errors=True)
     if html.exists():
@@ -201,6 +223,17 @@ def build(staged: Path, html: Path) -> Path:
     shutil.move(staged / "_build" / "html", html)
     shutil.rmtree(old, ignore_errors=True)
     return html / "index.html"
+
+
+def _name_controls(html: Path) -> None:
+    """Let controls be called what is written on them (WCAG 2.5.3): the theme's other labels go."""
+    for page in html.rglob("*.html"):
+        text = page.read_text()
+        text = text.replace('<summary aria-label="Toggle hidden content">', "<summary>")
+        text = re.sub(r'(<button class="btn search-button-field[^>]*?) aria-label="Search"', r"\1", text)
+        # an icon's title becomes text within the button, which is called "Color mode"
+        text = re.sub(r'(<i class="theme-switch [^>]*?)\s+title="[^"]*"', r"\1", text)
+        write_atomic(page, text)
 
 
 def _for_crawlers(staged: Path) -> None:

@@ -208,6 +208,6 @@ function view(draw) {
 
 /** The still figure before a view is for print and for pages without scripts; hide it elsewhere. */
 function takeThePlaceOfTheFigure(el) {
-  const cell = el.closest(".cell, .jp-Cell");
-  cell?.classList.add("sq-live");
+  if (el.isConnected) el.closest(".cell, .jp-Cell")?.classList.add("sq-live");
+  else requestAnimationFrame(() => takeThePlaceOfTheFigure(el)); // the manager attaches it later
 }
