@@ -173,7 +173,7 @@ def _lighten(notebook: nbformat.NotebookNode) -> None:
             ground = Image.new("RGB", image.size, "white")
             ground.paste(image, mask=image.getchannel("A") if image.mode == "RGBA" else None)
         with io.BytesIO() as file:
-            ground.save(file, "jpeg", quality=90, subsampling=0, optimize=True)
+            ground.save(file, "jpeg", quality=90, subsampling=0)
             data["image/jpeg"] = base64.b64encode(file.getvalue()).decode()
         if "image/png" in about:
             about["image/jpeg"] = about.pop("image/png")
