@@ -2,8 +2,8 @@
 
 `make test` runs pytest-xdist with ``--dist loadgroup``. The tests of a file stay together in one
 process unless a test names a group of its own (``pytest.mark.xdist_group``). The file that builds
-the smoke book comes first and the tests that read it in a browser come last, so that no process
-waits long for the book.
+the smoke book comes first and the files that read it come last, so that no process waits long for
+the book.
 
 ``SEMQUANT_TEST_BOOK=folder`` names a build folder that holds a smoke book already
 (``SEMQUANT_BUILD=folder semquant book --preset smoke``): for work on single tests, no book is built
@@ -31,20 +31,20 @@ def built(tmp_path_factory) -> Path:
 
 
 def _turn(item: pytest.Item) -> int:
-    if HERE / "browser" in item.path.parents:
-        return 2
-    return 0 if "built" in item.fixturenames else 1
+    if item.path.name == "test_book.py":
+        return 0
+    return 2 if "built" in item.fixturenames or HERE / "browser" in item.path.parents else 1
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep a file's tests together, and put them in an order that wastes no time."""
-    first = {}  # a file comes when the first of its tests does
+    turn = {}  # a file comes when the last of its tests can
     for item in items:
-        first[item.path] = min(_turn(item), first.get(item.path, 2))
+        turn[item.path] = max(_turn(item), turn.get(item.path, 0))
         if not item.get_closest_marker("xdist_group"):
             item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(HERE))))
-    items.sort(key=lambda item: first[item.path])
+    items.sort(key=lambda item: turn[item.path])
 
 
 def pytest_terminal_summary(terminalreporter) -> None:
