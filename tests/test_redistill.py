@@ -200,7 +200,7 @@ def test_stop_ends_before_the_next_batch_and_shows_what_was_fitted():
 
 
 def test_stop_before_the_first_batch_says_so():
-    view = slow(0.3).run(epochs=2, scale="literal")
+    view = slow(0.5).run(epochs=2, scale="scaled")  # its scale is being chosen
     view.stop()
     view.wait()
     assert view.fitted is None and view.explanation is None
