@@ -10,10 +10,10 @@ import pytest
 import torch
 from PIL import Image
 
-from semquant import explorer, widgets
+from semquant import explorer, explorers, form, redistill, widgets
 from semquant.canvas import METHOD_COLOURS, SIGN_COLOURS, part_colour
 from semquant.checks import InputError
-from semquant.widgets import View, pack, picture, show
+from semquant.widgets import pack, picture, show
 
 
 def unpacked(packed):
@@ -54,7 +54,12 @@ def test_a_picture_keeps_its_colours_and_gets_its_size():
         assert np.abs(back.reshape(-1, 3).mean(0) - [200, 0, 0]).max() < 6
 
 
-@pytest.mark.parametrize("kind", View.__subclasses__())
+KINDS = (explorer.ExplanationExplorer, explorers.BiasExplorer, explorers.PriorExplorer,
+         explorers.SelectionExplorer, explorers.TemplateExplorer, form.NotebookForm,
+         redistill.Redistill)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_view_brings_its_script_and_look_and_asks_for_nothing(kind):
     script, look = str(kind._esm), str(kind._css)
     assert script.count("export default") == 1 and "function unpack" in script
