@@ -122,7 +122,8 @@ class NotebookForm(KernelView, script="form"):
         if problems:
             raise InputError("; ".join(problems.values()))
         good = {p.name: good.get(p.name, p.default) for p in self.parameters}
-        file = write_parameters(place.with_suffix(".yml"), good, f"parameters of {self.data['source']}")
+        file = write_parameters(place.with_suffix(".yml"), good,
+                                f"parameters of {self.data['source']}")
         self.tell(file={"path": self._shown(file), "text": file.read_text()})
         return file
 
@@ -173,8 +174,8 @@ class NotebookForm(KernelView, script="form"):
         from IPython.display import HTML, display
 
         output = self.status["settings"].get("output", self.data["output"])
-        command = shlex.join([self.data["program"], "notebook", self.data["source"], output, "--parameters",
-                              str(Path(output).with_suffix(".yml"))])
+        command = shlex.join([self.data["program"], "notebook", self.data["source"], output,
+                              "--parameters", str(Path(output).with_suffix(".yml"))])
         lines = "\n".join(f"{p.name}: {_text(p.default)}  # {p.help or p.type}"
                           for p in self.parameters)
         display(HTML(f'<figure class="sq-still"><pre>{escape(command)}</pre>'

@@ -45,7 +45,8 @@ class KernelView(View):
 
     def __init__(self, **traits: object) -> None:
         self._lock = threading.RLock()
-        super().__init__(status={"state": "idle", "line": "", "done": 0.0, "problem": None}, **traits)
+        status = {"state": "idle", "line": "", "done": 0.0, "problem": None}
+        super().__init__(status=status, **traits)
         self.on_msg(self._heard)
         if self.comm is not None:
             # ipykernel 7.4 takes a comm's messages to the shell that it was last spoken from, at
@@ -90,8 +91,8 @@ def one_line(error: BaseException) -> str:
 def beside(work: Callable[[], object], name: str) -> threading.Thread:
     """Start a thread that ends with the kernel.
 
-    It has the context of who starts it: what it sends belongs, for whoever listens, to the same cell
-    or command. Executed notebooks keep only what belongs to the cell that runs.
+    It has the context of who starts it: what it sends belongs, for whoever listens, to the same
+    cell or command. Executed notebooks keep only what belongs to the cell that runs.
     """
     thread = threading.Thread(target=contextvars.copy_context().run, args=(work,), name=name,
                               daemon=True)

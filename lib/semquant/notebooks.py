@@ -182,7 +182,8 @@ def read_parameters(path: str | Path) -> dict[str, object]:
         reason = getattr(error, "strerror", None) or "it is not text"
         raise InputError(f"parameters: {path} can't be read ({reason})") from error
     except yaml.YAMLError as error:
-        raise InputError(f"parameters: {path} is not YAML ({str(error).splitlines()[0]})") from error
+        line = str(error).splitlines()[0]
+        raise InputError(f"parameters: {path} is not YAML ({line})") from error
     if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):
         raise InputError(f"parameters: {path} does not hold lines of the form 'name: value'")
     return found

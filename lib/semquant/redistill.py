@@ -250,7 +250,7 @@ class Redistill(KernelView, script="live"):
         return self
 
     def show(self) -> None:
-        """Display the view, and a figure of the runs' losses for print and for pages without scripts."""
+        """Display the view, and a figure of all losses for print and for pages without scripts."""
         from semquant.figures import training_history
 
         done = [row for row in self.runs if row.get("reached")]
@@ -286,7 +286,8 @@ class Redistill(KernelView, script="live"):
         elif not number("scale", chosen["scale"], 0) > 0:
             raise InputError(f"scale: {chosen['scale']!r} is not above 0")
         if self.train.w is None and chosen["prior"] != "none":
-            raise InputError(f"prior: {chosen['prior']!r} needs measured prior weights, there are none")
+            raise InputError(f"prior: {chosen['prior']!r} needs measured prior weights, "
+                             "there are none")
 
     def _among(self, concepts: int | Sequence[str] | None, draw: int) -> list[int]:
         """Positions of the concepts that take part."""
