@@ -99,6 +99,16 @@ def test_descriptions_differ_from_page_to_page(html):
     assert not [text for text, n in said.items() if n > 1]
 
 
+def without_pixels(cell):
+    """A cell's text and outputs; of pictures only that they are there: heavy ones become JPEG."""
+    outputs = []
+    for output in cell.get("outputs", []):
+        data = {"image" if kind in ("image/png", "image/jpeg") else kind: value
+                for kind, value in output.get("data", {}).items()}
+        outputs.append((output.output_type, output.get("text"), data | ({"image": True} if "image" in data else {})))
+    return cell.id, cell.source, outputs
+
+
 @pytest.mark.parametrize("page", NOTEBOOKS)
 def test_the_notebook_of_a_page_can_be_downloaded_as_it_was_executed(built, html, page):
     path = html / f"{page}.html"
@@ -107,8 +117,7 @@ def test_the_notebook_of_a_page_can_be_downloaded_as_it_was_executed(built, html
     nbformat.validate(content)
     assert any(cell.get("outputs") for cell in content.cells)
     executed = nbformat.read(built / "smoke" / "notebooks" / f"{page}.ipynb", as_version=4)
-    assert [(c.id, c.source, c.get("outputs")) for c in content.cells] == \
-        [(c.id, c.source, c.get("outputs")) for c in executed.cells]
+    assert [without_pixels(cell) for cell in content.cells] == [without_pixels(cell) for cell in executed.cells]
 
 
 def test_the_landing_page_has_the_state_of_every_table_and_figure(html):

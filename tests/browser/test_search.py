@@ -20,6 +20,7 @@ def test_search_finds_pages_and_leads_to_them(open_page, from_file):
         assert not page.locator(f"{RESULTS} p.context").count()
     else:
         page.locator(f"{RESULTS} p.context").first.wait_for()
+        page.wait_for_load_state("networkidle")  # what is being read when a page is left has failed
     found.get_by_role("link", name="Bias-interpreting", exact=True).first.click()
     page.wait_for_url("**/method/bias_interpreting.html**")
     assert page.locator("article h1").first.inner_text().startswith("Bias-interpreting")
