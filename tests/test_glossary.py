@@ -17,7 +17,8 @@ OF_THE_PAPER = (
     "distillation lambda beta entropy_of_contributions relative_deviation bias-interpreting "
     "interpretable_filter filter_loss template mask part part_group prior_weight prior_loss "
     "baseline ours residual Case_1 Case_2 Grad-CAM true_contribution most_important_reasons "
-    "contribution_of_a_part error_of_part_contributions target threshold explanation_capacity").split()
+    "contribution_of_a_part error_of_part_contributions target threshold "
+    "explanation_capacity").split()
 LINKING = [p for p in toc_pages(ROOT) if p == "book/intro" or p.startswith("book/method/")]
 
 
@@ -25,12 +26,13 @@ def source(page):
     path = ROOT / f"{page}.ipynb"
     if not path.exists():
         return (ROOT / f"{page}.md").read_text()
-    return "\n".join(c.source for c in nbformat.read(path, as_version=4).cells).replace("{{", "{").replace("}}", "}")
+    text = "\n".join(c.source for c in nbformat.read(path, as_version=4).cells)
+    return text.replace("{{", "{").replace("}}", "}")  # in f-strings
 
 
 def used(text):
     """The terms that a text links."""
-    return [m[1] for m in re.finditer(r"\{term\}`(?:[^`<]*<)?([^`<>]+)>?`", re.sub(r"\s+", " ", text))]
+    return re.findall(r"\{term\}`(?:[^`<]*<)?([^`<>]+)>?`", re.sub(r"\s+", " ", text))
 
 
 def test_no_term_is_there_twice():

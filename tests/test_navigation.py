@@ -42,6 +42,11 @@ class Reader(HTMLParser):
         return [link["href"] for link in self.links if name in (link.get("class") or "").split()]
 
 
+def plain(html):
+    """The text of a piece of HTML, on one line."""
+    return " ".join(unescape(re.sub(r"<[^>]+>", " ", html)).split())
+
+
 @lru_cache(maxsize=None)
 def read(path: Path) -> Reader:
     return Reader(path.read_text())
@@ -64,8 +69,8 @@ def test_next_leads_through_all_pages_in_order_and_previous_back(html):
     for before, after in zip(PAGES, PAGES[1:]):
         (there,) = read(html / f"{before}.html").of_class("right-next")
         (back,) = read(html / f"{after}.html").of_class("left-prev")
-        assert (html / before).parent.joinpath(there).resolve() == (html / f"{after}.html").resolve()
-        assert (html / after).parent.joinpath(back).resolve() == (html / f"{before}.html").resolve()
+        assert ((html / before).parent / there).resolve() == (html / f"{after}.html").resolve()
+        assert ((html / after).parent / back).resolve() == (html / f"{before}.html").resolve()
     assert not read(html / f"{PAGES[0]}.html").of_class("left-prev")
     assert not read(html / f"{PAGES[-1]}.html").of_class("right-next")
 
@@ -73,7 +78,8 @@ def test_next_leads_through_all_pages_in_order_and_previous_back(html):
 def test_the_side_bar_has_the_captions_and_every_page(html):
     text = (html / f"{PAGES[0]}.html").read_text()
     captions = re.findall(r'<p[^>]*class="caption"[^>]*><span class="caption-text">([^<]+)', text)
-    assert captions == [part["caption"] for part in yaml.safe_load((ROOT / "_toc.yml").read_text())["parts"]]
+    parts = yaml.safe_load((ROOT / "_toc.yml").read_text())["parts"]
+    assert captions == [part["caption"] for part in parts]
     linked = {link["href"].partition("#")[0] for link in read(html / f"{PAGES[0]}.html").links}
     assert {f"{page.removeprefix('book/')}.html" for page in PAGES[1:]} <= linked
 
@@ -91,7 +97,8 @@ def test_what_other_sites_show_of_a_page(html, page):
     assert shown["twitter:card"] == "summary_large_image" and shown["og:image:alt"]
     picture = (html / f"{page}.html").parent / shown["og:image"]  # relative: no public address
     with Image.open(picture) as image:
-        assert image.size == preview.SIZE == (int(shown["og:image:width"]), int(shown["og:image:height"]))
+        assert image.size == preview.SIZE
+    assert (shown["og:image:width"], shown["og:image:height"]) == tuple(map(str, preview.SIZE))
 
 
 def test_descriptions_differ_from_page_to_page(html):
@@ -105,7 +112,9 @@ def without_pixels(cell):
     for output in cell.get("outputs", []):
         data = {"image" if kind in ("image/png", "image/jpeg") else kind: value
                 for kind, value in output.get("data", {}).items()}
-        outputs.append((output.output_type, output.get("text"), data | ({"image": True} if "image" in data else {})))
+        if "image" in data:
+            data["image"] = True
+        outputs.append((output.output_type, output.get("text"), data))
     return cell.id, cell.source, outputs
 
 
@@ -117,25 +126,25 @@ def test_the_notebook_of_a_page_can_be_downloaded_as_it_was_executed(built, html
     nbformat.validate(content)
     assert any(cell.get("outputs") for cell in content.cells)
     executed = nbformat.read(built / "smoke" / "notebooks" / f"{page}.ipynb", as_version=4)
-    assert [without_pixels(cell) for cell in content.cells] == [without_pixels(cell) for cell in executed.cells]
+    assert list(map(without_pixels, content.cells)) == list(map(without_pixels, executed.cells))
 
 
 def test_the_landing_page_has_the_state_of_every_table_and_figure(html):
     text = (html / "book" / "intro.html").read_text()
     (table,) = [t for t in re.findall(r"<table.*?</table>", text, re.S) if "What differs" in t]
-    cells = [[unescape(re.sub(r"<[^>]+>|\s+", " ", c)).strip() for c in re.findall(r"<td.*?</td>", row, re.S)]
-             for row in re.findall(r"<tr.*?</tr>", table, re.S)]
-    rows = status.load()
-    assert [c[1] for c in cells if c] == [row["state"] for row in rows]
-    hrefs = [[unescape(h) for h in re.findall(r'href="([^"]+)"', row)] for row in re.findall(r"<tr.*?</tr>", table, re.S)][1:]
-    expected = [[f"{place.removeprefix('book/').partition('#')[0]}.html" for place in
-                 (*row["where"].values(), *row["photos"].values())] for row in rows]
-    assert [[h.partition("#")[0] for h in row] for row in hrefs] == expected
-    plain = re.sub(r"<[^>]+>|\s+", " ", text)
-    assert status.counted(rows).replace("'", "\N{RIGHT SINGLE QUOTATION MARK}") in re.sub(r"\s+", " ", unescape(plain))
+    shown, rows = re.findall(r"<tr.*?</tr>", table, re.S)[1:], status.load()
+    assert len(shown) == len(rows)
+    for html_row, row in zip(shown, rows):
+        assert plain(re.findall(r"<td.*?</td>", html_row, re.S)[1]) == row["state"]
+        places = (*row["where"].values(), *row["photos"].values())
+        pages = [place.partition("#")[0] for place in places]
+        assert [f"book/{link.partition('.html#')[0]}" for link in
+                re.findall(r'href="([^"]+)"', html_row)] == pages
+    counted = status.counted(rows).replace("'", "\N{RIGHT SINGLE QUOTATION MARK}")
+    assert counted in plain(text)
 
 
 def test_the_landing_page_says_what_entropy_does_here(html):
-    text = re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]+>", " ", (html / "book" / "intro.html").read_text())))
-    assert re.search(r"(The entropy of contributions (rises, as in|does not rise here; in)|Whether the entropy "
-                     r"of contributions rises depends)", text)
+    text = plain((html / "book" / "intro.html").read_text())
+    assert re.search(r"(The entropy of contributions (rises, as in|does not rise here; in)|"
+                     r"Whether the entropy of contributions rises depends)", text)

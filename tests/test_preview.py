@@ -17,7 +17,8 @@ from semquant.explanation import Explanation
 
 @pytest.mark.parametrize("text, kept", [
     ("One sentence.", "One sentence."),
-    ("The paper\nexplains [Chen et al., 2018, Chen et al., 2019] it. So.", "The paper explains it. So."),
+    ("The paper\nexplains [Chen et al., 2018, Chen et al., 2019] it. So.",
+     "The paper explains it. So."),
     ("A [mask] stays.", "A [mask] stays."),
     ("Short. " + "x" * 200 + ".", "Short."),
     ("No end", "No end"),
@@ -34,13 +35,13 @@ def test_a_long_first_sentence_is_cut_between_words():
 
 
 def parsed(text):
-    return {m[1]: m[2] for m in re.finditer(r'<meta (?:property|name)="([^"]+)" content="([^"]*)">', text)}
+    return dict(re.findall(r'<meta (?:property|name)="([^"]+)" content="([^"]*)">', text))
 
 
 def test_tags_with_a_picture_and_an_address():
-    found = parsed(preview.tags("A & <b>", 'says "no"', site="https://example.org/b/", page="book/x.html",
-                                image="https://example.org/b/_static/preview.png", alternative="a dog",
-                                name="Book"))
+    found = parsed(preview.tags(
+        "A & <b>", 'says "no"', site="https://example.org/b/", page="book/x.html",
+        image="https://example.org/b/_static/preview.png", alternative="a dog", name="Book"))
     assert found == {
         "og:title": "A &amp; &lt;b&gt;", "og:type": "website", "og:site_name": "Book",
         "og:description": "says &quot;no&quot;", "description": "says &quot;no&quot;",
@@ -56,12 +57,14 @@ def test_tags_without_an_address_name_none():
 
 def explanation(values):
     values = torch.tensor(values)
-    return Explanation(values.sum(1), values, torch.ones_like(values), 0.0, names=["ear", "torso", "leg"])
+    return Explanation(values.sum(1), values, torch.ones_like(values), 0.0,
+                       names=["ear", "torso", "leg"])
 
 
 def test_the_picture_has_the_size_that_sites_crop_to_and_bars_of_the_parts():
     said = explanation([[4.0, 2.0, 0.0], [1.0, 1.0, 0.0], [0.0, 3.0, -2.0]])
-    figure = preview.draw(np.full((3, 8, 8, 3), 255, np.uint8), np.zeros((3, 4, 4)), said, "A\ntitle", "b")
+    figure = preview.draw(np.full((3, 8, 8, 3), 255, np.uint8), np.zeros((3, 4, 4)), said,
+                          "A\ntitle", "b")
     widths = [[round(p.get_width(), 3) for p in ax.patches] for ax in figure.axes if ax.patches]
     assert widths == [[4, 2, 0], [1, 1, 0], [0, 3, 0]]  # what is below 0 has no length
     legend = [t.get_text() for t in figure.legends[0].get_texts()]
@@ -69,7 +72,8 @@ def test_the_picture_has_the_size_that_sites_crop_to_and_bars_of_the_parts():
     with Image.open(io.BytesIO(preview.png(figure))) as image:
         assert image.size == preview.SIZE
         colours = {c for _, c in image.convert("RGB").getcolors(10**6)}
-    assert {tuple(int(PART_COLOURS[p][k:k + 2], 16) for k in (1, 3, 5)) for p in ("ear", "torso")} <= colours
+    bars = {tuple(int(PART_COLOURS[p][k:k + 2], 16) for k in (1, 3, 5)) for p in ("ear", "torso")}
+    assert bars <= colours
 
 
 def test_fewer_images_than_there_is_room_for_are_an_error():
@@ -82,8 +86,9 @@ def test_the_picture_is_taken_from_the_cell_with_the_tag_only():
     other = new_output("display_data", {"image/png": "b3RoZXI="})
     mine = new_output("execute_result", {"image/png": "bWluZQ==", "text/plain": "x"},
                       metadata={"image/png": {"alt": "a dog"}})
-    notebook = new_notebook(cells=[new_code_cell("a", outputs=[other]),
-                                   new_code_cell("b", outputs=[mine], metadata={"tags": ["preview"]})])
+    notebook = new_notebook(cells=[
+        new_code_cell("a", outputs=[other]),
+        new_code_cell("b", outputs=[mine], metadata={"tags": ["preview"]})])
     assert preview.taken_from(notebook) == (b"mine", "a dog")
     notebook.cells.pop()
     assert preview.taken_from(notebook) is None

@@ -54,7 +54,7 @@ def test_states_are_accepted_ones_and_explained():
 
 
 def test_nothing_is_called_reproduced_while_the_default_data_are_drawings():
-    """`reproduced` means photographs and networks of the paper's size: that takes another default."""
+    """`reproduced` means photographs and networks of the paper's size: not the default."""
     default = yaml.safe_load((ROOT / "book" / "presets" / "quick.yml").read_text())
     if default["images"] == default["faces"] == "drawn":
         assert not [row["item"] for row in ROWS if row["state"] == "reproduced"]
@@ -75,15 +75,17 @@ def test_what_differs_is_one_sentence(row):
 
 
 def rows(**states):
-    return [{"item": f"{state}{k}", "title": "Table 1. A title", "what": "w", "state": state, "where": {},
-             "photos": {}, "differs": "D."} for state, n in states.items() for k in range(n)]
+    return [{"item": f"{state}{k}", "title": "Table 1. A title", "what": "w", "state": state,
+             "where": {}, "photos": {}, "differs": "D."}
+            for state, n in states.items() for k in range(n)]
 
 
 def test_the_sentence_counts_the_states():
     some = rows(reproduced=1, partly=2) + [{**r, "state": "on drawings"} for r in rows(partly=13)]
     assert status.counted(some) == (
-        "Of the paper's 16 tables and figures, the supplement's included, one is reproduced as the paper "
-        "measured it, 13 are reproduced on drawings, two are reproduced partly, and none are missing.")
+        "Of the paper's 16 tables and figures, the supplement's included, one is reproduced as the "
+        "paper measured it, 13 are reproduced on drawings, two are reproduced partly, and none are "
+        "missing.")
     count = Counter(row["state"] for row in ROWS)
     assert sum(count.values()) == len(ROWS)
     assert f"{len(ROWS)} tables and figures" in status.counted(ROWS)
@@ -91,8 +93,8 @@ def test_the_sentence_counts_the_states():
 
 def test_links_are_relative_to_the_page_that_shows_them():
     table = {"item": "table_1", "title": "Table 1. Entropy", "what": "entropy", "state": "partly",
-             "where": {"one": "book/experiment1/summary#a"}, "photos": {"two": "book/reproduce/api"},
-             "differs": "D."}
+             "where": {"one": "book/experiment1/summary#a"},
+             "photos": {"two": "book/reproduce/api"}, "differs": "D."}
     assert status.table([table]).splitlines()[-1] == (
         "| **Table 1**: entropy | partly | [one](experiment1/summary.ipynb#a). Photographs: "
         "[two](reproduce/api.md) | D. |")
@@ -108,7 +110,8 @@ def broken(tmp_path, change):
 
 
 @pytest.mark.parametrize("change, message", [
-    (lambda c: c[0].update(state="party"), r"row 1 \(table_1\), state: 'party' is not one of .*did you mean partly"),
+    (lambda c: c[0].update(state="party"),
+     r"row 1 \(table_1\), state: 'party' is not one of .*did you mean partly"),
     (lambda c: c[1].pop("differs"), r"row 2 \(table_2\): differs is missing"),
     (lambda c: c[0].update(were=1), r"row 1 \(table_1\): were is not one of"),
     (lambda c: c[0].update(item="table_9"), r"item: 'table_9' is not one of"),

@@ -4,10 +4,10 @@ The picture is drawn by the landing page from its own run, in a cell with the ta
 readers don't see; `site.stage` takes it from there. The rest is a Sphinx extension, which
 ``_config.yml`` lists: it puts the Open Graph tags of a page into its head.
 
-`sphinxext-opengraph` is the library for such tags. Its descriptions are the first 200 characters of a
-page, with the LaTeX of formulas and the brackets of citations, cut within a word; and where the book
-has no public address, the addresses that it writes are wrong on every page in a folder. Both would
-have to be done here after all, and what is left of it are the few lines of `tags`.
+`sphinxext-opengraph` is the library for such tags. Its descriptions are the first 200 characters of
+a page, with the LaTeX of formulas and the brackets of citations, cut within a word; and where the
+book has no public address, the addresses that it writes are wrong on every page in a folder. Both
+would have to be done here after all, and what is left of it are the few lines of `tags`.
 """
 
 from __future__ import annotations
@@ -66,18 +66,22 @@ def draw(images: ArrayLike | Tensor, heatmaps: ArrayLike | Tensor, explanation: 
 
     pictures, heatmaps, values = rgb(images), array(heatmaps), array(explanation.contributions)
     if not len(pictures) == len(heatmaps) == len(values) == 3:
-        raise InputError(f"images: {len(pictures)}, heat maps: {len(heatmaps)}, explanations: {len(values)}; "
-                         "accepted: three of each")
+        raise InputError(f"images: {len(pictures)}, heat maps: {len(heatmaps)}, explanations: "
+                         f"{len(values)}; accepted: three of each")
     width, height = SIZE
-    figure = plt.figure(figsize=(width / 100, height / 100), dpi=100, layout="none", facecolor="white")
+    figure = plt.figure(figsize=(width / 100, height / 100), dpi=100, layout="none",
+                        facecolor="white")
 
     def axes(left: float, top: float, wide: float, high: float):
         """Axes at a place in pixels from the left upper corner."""
-        return figure.add_axes((left / width, 1 - (top + high) / height, wide / width, high / height))
+        return figure.add_axes((left / width, 1 - (top + high) / height,
+                                wide / width, high / height))
 
-    figure.text(60 / width, 1 - 50 / height, title, fontsize=30, fontweight="bold", color=INK, va="top",
-                linespacing=1.15)
-    figure.text(60 / width, 1 - 158 / height, subtitle, fontsize=17, color="#555555", va="top")
+    def words(left: float, top: float, text: str, **style) -> None:
+        figure.text(left / width, 1 - top / height, text, **{"color": INK, "va": "top"} | style)
+
+    words(60, 50, title, fontsize=30, fontweight="bold", linespacing=1.15)
+    words(60, 158, subtitle, fontsize=17, color="#555555")
     values = values.clip(min=0)
     longest = max(float(values.sum(1).max()), 1e-9)
     for k, left in enumerate((60, 435, 810)):
@@ -94,8 +98,7 @@ def draw(images: ArrayLike | Tensor, heatmaps: ArrayLike | Tensor, explanation: 
         ax.set(xlim=(0, longest), ylim=(-0.5, 0.5))
         bare(ax)
         score = signed(float(explanation.yhat[k]), 1)
-        figure.text(left / width, 1 - 424 / height, f"score {score}: what each part adds", fontsize=15,
-                    color=INK, va="center")
+        words(left, 424, f"score {score}: what each part adds", fontsize=15, va="center")
     shown = [name for name, total in zip(explanation.names, values.sum(0)) if total > 0]
     figure.legend(handles=[Patch(color=part_colour(name), label=name) for name in shown],
                   loc="lower center", bbox_to_anchor=(0.5, 28 / height), ncols=max(len(shown), 1),
@@ -105,7 +108,7 @@ def draw(images: ArrayLike | Tensor, heatmaps: ArrayLike | Tensor, explanation: 
 
 
 def png(figure: Figure) -> bytes:
-    """Return a figure as a PNG of `SIZE` pixels, whatever a notebook's settings are; it is closed."""
+    """Return a figure as a PNG of `SIZE` pixels, whatever a notebook's settings; it is closed."""
     import matplotlib.pyplot as plt
 
     with io.BytesIO() as file:
@@ -115,7 +118,7 @@ def png(figure: Figure) -> bytes:
 
 
 def taken_from(notebook: nbformat.NotebookNode) -> tuple[bytes, str] | None:
-    """Return the picture of an executed notebook and the picture in words, or None if it has none."""
+    """Return an executed notebook's picture and the picture in words, or None if it has none."""
     for cell in notebook.cells:
         if TAG in cell.metadata.get("tags", []):
             for output in cell.get("outputs", []):
@@ -168,13 +171,15 @@ def tags(title: str, description: str, *, site: str = "", page: str = "", image:
                   "og:image:alt": alternative}
     lines = [f'<meta property="{key}" content="{escape(str(value))}">'
              for key, value in found.items() if value]
-    named = {"description": description, "twitter:card": "summary_large_image" if image else "summary"}
-    lines += [f'<meta name="{key}" content="{escape(value)}">' for key, value in named.items() if value]
+    named = {"description": description,
+             "twitter:card": "summary_large_image" if image else "summary"}
+    lines += [f'<meta name="{key}" content="{escape(value)}">'
+              for key, value in named.items() if value]
     return "\n".join(lines) + "\n"
 
 
 def _description(doctree) -> str:
-    """The first paragraph that is not in a box, up to its first formula that is more than a letter."""
+    """The first paragraph outside of boxes, up to its first formula of more than a letter."""
     from docutils import nodes
 
     for paragraph in doctree.findall(nodes.paragraph):
@@ -211,8 +216,8 @@ def _add(app, pagename: str, templatename: str, context: dict, doctree) -> None:
 def setup(app) -> dict:
     """Register the extension with Sphinx.
 
-    ``semquant_preview`` is whether there is a picture, ``semquant_preview_alt`` the picture in words;
-    ``semquant_summary`` describes a page that begins with no sentence of its own.
+    ``semquant_preview`` is whether there is a picture, ``semquant_preview_alt`` the picture in
+    words; ``semquant_summary`` describes a page that begins with no sentence of its own.
     """
     app.add_config_value("semquant_preview", False, "html", bool)
     app.add_config_value("semquant_preview_alt", "", "html", str)

@@ -1,4 +1,4 @@
-"""How far the book has each table and figure of the paper: ``book/status.yml``, as a page shows it."""
+"""How far the book has each table and figure of the paper: ``book/status.yml`` as pages show it."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ __all__ = ["STATES", "counted", "explained", "load", "table"]
 #: The states that a table or figure can be in, and what they mean.
 STATES = {
     "reproduced": "measured as in the paper, on its photographs with networks of its size",
-    "on drawings": "the same quantity by the same definition, beside the paper's numbers where it prints any, "
-                   "but of drawn images and small networks: it puts the method to the test, and not the "
-                   "printed numbers",
-    "partly": "panels, rows or columns are missing (averages of others aside), or something else stands in "
-              "their place",
+    "on drawings": "the same quantity by the same definition, beside the paper's numbers where it "
+                   "prints any, but of drawn images and small networks: it puts the method to the "
+                   "test, and not the printed numbers",
+    "partly": "panels, rows or columns are missing (averages of others aside), or something else "
+              "stands in their place",
     "not": "not there",
 }
 KEYS = {"item", "what", "state", "where", "differs"}
-NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten",
+NUMBERS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten",
            "eleven", "twelve")
 
 
@@ -104,7 +104,8 @@ def table(rows: Sequence[dict], page: str = "book/intro") -> str:
     root = project_root()
 
     def links(places: dict[str, str]) -> str:
-        return ", ".join(f"[{words}]({_place(target, page, root)})" for words, target in places.items())
+        return ", ".join(f"[{words}]({_place(target, page, root)})"
+                         for words, target in places.items())
 
     lines = ["| Of the paper | State | Where | What differs |", "|---|---|---|---|"]
     for row in rows:
@@ -113,21 +114,22 @@ def table(rows: Sequence[dict], page: str = "book/intro") -> str:
         where = links(row["where"])
         if row["photos"]:
             where += ". Photographs: " + links(row["photos"])
-        lines.append(f"| **{label}**: {row['what']} | {row['state']} | {where} | {row['differs'].strip()} |")
+        lines.append(f"| **{label}**: {row['what']} | {row['state']} | {where} | "
+                     f"{row['differs'].strip()} |")
     return "\n".join(lines)
 
 
 def counted(rows: Sequence[dict]) -> str:
     """Return how many rows are in which state, as a sentence."""
     count = Counter(row["state"] for row in rows)
-    said = {"reproduced": "reproduced as the paper measured {them}",
-            "on drawings": "reproduced on drawings", "partly": "reproduced partly", "not": "missing"}
+    said = {"reproduced": "reproduced as the paper measured {them}", "not": "missing",
+            "on drawings": "reproduced on drawings", "partly": "reproduced partly"}
     parts = []
-    for state, words in said.items():
+    for state in STATES:
         n = count[state]
         amount = NUMBERS[n] if n < len(NUMBERS) else str(n)
-        verb = "is" if n == 1 else "are"
-        parts.append(f"{'none' if n == 0 else amount} {verb} {words.format(them='it' if n == 1 else 'them')}")
+        verb, them = ("is", "it") if n == 1 else ("are", "them")
+        parts.append(f"{amount} {verb} {said[state].format(them=them)}")
     return (f"Of the paper's {len(rows)} tables and figures, the supplement's included, "
             f"{', '.join(parts[:-1])}, and {parts[-1]}.")
 
