@@ -287,8 +287,9 @@ for page in PAGES:
             f"{ROOT}/{page}.ipynb",
             needs(page),
             [str(p) for p in sorted((ROOT / "book").glob("*.yml"))],
-            sources("attribute_figures", "canvas", "diagrams", "exhibits", "explorer", "explorers",
-                    "figures", "notebooks", "reports", "settings", "store", "widgets", "words"),
+            sources("attribute_figures", "canvas", "diagrams", "evidence", "exhibits", "explorer",
+                    "explorers", "figures", "notebooks", "photographs", "preview", "reports",
+                    "settings", "status", "store", "sweeps", "widgets", "words"),
             VIEWS,
         output: EXECUTED[page]
         threads: THREADS
@@ -304,7 +305,7 @@ rule book:
         f"{ROOT}/_config.yml",
         f"{ROOT}/_toc.yml",
         f"{ROOT}/pyproject.toml",
-        sources("assets", "site"),
+        sources("assets", "preview", "site"),
         [str(p) for p in sorted((ROOT / "book").rglob("*"))
          if p.is_file() and p.suffix != ".ipynb" and "presets" not in p.parts],
     output: str(HERE / "html" / "index.html")
