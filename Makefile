@@ -38,7 +38,7 @@ paper-check: $(STAMP) ## one training step of every full-size network, on the CP
 	@$(VENV)/bin/semquant check --preset paper --data "$(DATA)"
 
 lab: $(STAMP) ## open JupyterLab on the notebooks
-	@$(VENV)/bin/jupyter lab book
+	@$(VENV)/bin/jupyter lab --ServerApp.root_dir='$(CURDIR)' --LabApp.default_url=/lab/tree/book
 
 clean: ## remove everything generated (results, executed notebooks, HTML), not .venv
 	rm -rf $(BUILD) .snakemake

@@ -2,6 +2,7 @@
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -291,3 +292,20 @@ def test_a_file_of_something_else_is_no_explainer(tmp_path):
     save_file({"a": torch.zeros(2)}, tmp_path / "other.safetensors")
     with pytest.raises(InputError, match="other.safetensors holds no explainer"):
         FittedExplainer.load(tmp_path / "other.safetensors")
+
+
+@pytest.mark.parametrize("settings", [{"scale": "scaled"}, {"scale": "literal", "depth": 18}])
+def test_a_fit_neither_draws_from_the_global_generators_nor_seeds_them(settings):
+    generator = torch.Generator().manual_seed(0)
+    x, y = torch.randn(24, 4, 8, 8, generator=generator), torch.rand(24, 5, generator=generator)
+    measured = Measured(x, y, y.sum(dim=1), torch.rand(24, 5, generator=generator))
+    states = []
+    for seed in (1, 2):  # whatever they hold
+        torch.manual_seed(seed)
+        np.random.seed(seed)
+        before = torch.get_rng_state(), np.random.get_state()[1].copy()
+        fitted = distill_measured(measured, epochs=2, batch_size=8, device="cpu", **settings)
+        assert torch.equal(torch.get_rng_state(), before[0])
+        assert (np.random.get_state()[1] == before[1]).all()
+        states.append(torch.cat([t.flatten().float() for t in fitted.g.state_dict().values()]))
+    assert torch.equal(*states)

@@ -157,6 +157,16 @@ def test_random_numbers_of_other_cells_are_left_alone(scale):
     assert (torch.get_rng_state().tolist(), np.random.get_state()[1].tolist()) == before
 
 
+def test_other_cells_draws_leave_the_fit_alone():
+    by_hand = distill_measured(measured(), epochs=3, scale="literal", **SETTINGS)
+    view = slow(0.01).run(epochs=3, scale="literal")
+    until(lambda: "batch" in view.status["line"])
+    while view.status["state"] == "running":
+        torch.rand(3)
+        time.sleep(0.001)
+    assert torch.equal(weights(view.wait().fitted), weights(by_hand))
+
+
 def test_run_returns_at_once_and_progress_is_told():
     view = slow()
     told = []

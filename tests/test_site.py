@@ -193,7 +193,7 @@ def test_the_install_cell_does_what_is_missing(project, tmp_path, monkeypatch, i
 def test_own_scripts_keep_their_order(project):
     scripts = configuration(stage(project))["sphinx"]["config"]["nb_ipywidgets_js"]
     names = [name.rpartition("/")[2] for name in scripts]
-    assert names == ["widgets-early.js", "require.js", "widgets-config.js", "embed-amd.js"]
+    assert names == ["require.js", "widgets-config.js", "libembed-amd.js", "widgets-start.js"]
 
 
 def test_where_scripts_cannot_be_fetched_none_are_named(project, monkeypatch):
@@ -249,9 +249,11 @@ def test_the_built_book_asks_no_other_address(project):
             assert outside not in text, f"{page.name}: {outside}"
         assert "book.css" in text
     intro, words = (pages / "intro.html").read_text(), (pages / "method" / "words.html").read_text()
-    assert "vendor/widgets/embed-amd.js" in intro and "tag_parameters" in intro
+    assert "vendor/widgets/libembed-amd.js" in intro and "widgets-start.js" in intro and "tag_parameters" in intro
     assert "draw()" not in intro
-    assert "vendor/mathjax/tex-mml-chtml.js" in words
+    assert "formulas.js" in words and (html / "_static" / "vendor" / "mathjax").is_dir()
+    assert "scripts/fontawesome.js" not in words  # the icons' font is there
+    assert not list((html / "_static" / "scripts").glob("fontawesome.js*"))
     assert 'href="../intro.html#a-heading"' in words
     assert not (html / "sitemap.xml").exists() and not (html / "robots.txt").exists()
 

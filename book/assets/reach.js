@@ -5,7 +5,7 @@
     if (one.scrollWidth > one.clientWidth) one.tabIndex = 0;
     else one.removeAttribute("tabindex");
   });
-  const typeset = async () => { await window.MathJax?.startup?.promise; reach(); };
+  const typeset = async () => { await (window.formulas ?? window.MathJax?.startup?.promise); reach(); };
   addEventListener("load", typeset);
   addEventListener("resize", reach);
 })();

@@ -12,6 +12,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from semquant import priors
 from semquant.checks import InputError, number, one_of
@@ -28,6 +29,7 @@ __all__ = ["LOSSES", "FittedExplainer", "distill", "distill_measured"]
 LOSSES = ("cross_entropy", "l2")
 SCALES = ("literal", "scaled")
 BIASES = ("mean", "min")
+DRAWN = ("kaiming_normal_", "kaiming_uniform_", "normal_", "uniform_")  # how modules begin
 SCALE_IMAGES = 512  # as many as the starting scale is computed from
 
 
@@ -265,7 +267,9 @@ def distill_measured(
         }
 
     tensors = (x, y, yhat) if w is None else (x, y, yhat, w)
-    batches = TensorBatches(*tensors, batch_size=batch_size, device=device, workers=workers)
+    generator = torch.Generator()  # of its own: torch's stays as it is, for whatever runs beside
+    batches = TensorBatches(*tensors, batch_size=batch_size, device=device, workers=workers,
+                            generator=generator)
     steps = max(1, epochs * len(batches))
     optimizer = torch.optim.AdamW(
         [
@@ -290,6 +294,7 @@ def distill_measured(
     history = fit(
         g, step, batches, epochs=epochs, optimizer=optimizer, scheduler=scheduler, seed=seed,
         checkpoint=checkpoint, key=key, amp=amp, device=device, progress=progress, on_epoch=after,
+        generator=generator,
     )  # fmt: skip
     return FittedExplainer(g, history, without_prior, names)
 
@@ -300,22 +305,36 @@ def _start(bias: str | float, yhat: Tensor) -> float:
     return float(number("bias", bias))
 
 
+class _Drawing(TorchFunctionMode):
+    """Lets the weights that this thread initialises be drawn from a generator."""
+
+    def __init__(self, generator: torch.Generator) -> None:
+        super().__init__()
+        self.generator = generator
+
+    def __torch_function__(self, function, types, arguments=(), keywords=None):
+        keywords = dict(keywords or {})
+        if function.__name__ in DRAWN and keywords.get("generator") is None:
+            keywords["generator"] = self.generator
+        return function(*arguments, **keywords)
+
+
 def _fresh(measured: Measured, *, scale: str | float, seed: int, **settings) -> Explainer:
-    """A freshly initialised g; torch's generator is left where it was."""
+    """A freshly initialised g; torch's generator is not drawn from."""
     channels, *size = measured.x.shape[1:]
     if isinstance(scale, str):
         one_of("scale", scale, SCALES)
     n = measured.y.shape[1]
-    with torch.random.fork_rng(devices=[]):  # made on the CPU
-        torch.manual_seed(seed)
-        fixed = scale if not isinstance(scale, str) else 1.0
+    generator = torch.Generator().manual_seed(seed)
+    fixed = scale if not isinstance(scale, str) else 1.0
+    with _Drawing(generator):
         g = Explainer(channels, n, tuple(size), scale=fixed, **settings)
-        if scale == "scaled":
-            some = torch.randperm(len(measured))[:SCALE_IMAGES].to(measured.y.device)
-            part = measured[some].to("cpu")
-            scale = starting_scale(g, part.x, part.y, part.yhat)
-            g.scale.fill_(scale)
-            g.settings["scale"] = scale
+    if scale == "scaled":
+        some = torch.randperm(len(measured), generator=generator)[:SCALE_IMAGES]
+        part = measured[some.to(measured.y.device)].to("cpu")
+        scale = starting_scale(g, part.x, part.y, part.yhat)
+        g.scale.fill_(scale)
+        g.settings["scale"] = scale
     return g
 
 

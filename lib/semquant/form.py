@@ -31,7 +31,7 @@ GRACE = 5.0  # seconds that a cell has to clean up when it is interrupted
 _running: weakref.WeakSet[NotebookForm] = weakref.WeakSet()
 
 
-class NotebookForm(KernelView, script="form"):
+class NotebookForm(KernelView, script="kernel form"):
     """A notebook's parameters as a form; runs the notebook in a process of its own.
 
     Parameters

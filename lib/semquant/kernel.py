@@ -14,7 +14,7 @@ from collections.abc import Callable
 import traitlets
 
 from semquant.checks import InputError
-from semquant.widgets import VIEWS, View
+from semquant.widgets import View
 
 __all__ = ["KernelView", "beside", "one_line"]
 
@@ -35,13 +35,6 @@ class KernelView(View):
     status = traitlets.Dict().tag(sync=True)
     #: name of a command -> name of the method that does it
     commands: dict[str, str] = {}
-
-    def __init_subclass__(cls, script: str = "", **options: object) -> None:
-        super().__init_subclass__(script=script, **options)
-        if script:
-            parts = ("common", "kernel", script)
-            cls._esm = "\n".join((VIEWS / f"{part}.mjs").read_text() for part in parts)
-            cls._css = View._css + (VIEWS / "live.css").read_text()
 
     def __init__(self, **traits: object) -> None:
         self._lock = threading.RLock()

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-import numpy as np
 import torch
 import traitlets
 from torch import Tensor
@@ -37,7 +36,7 @@ POINTS = 300  # of a curve that a page holds, at most
 DEFAULTS = {"prior": "measured", "beta": 10.0, "epochs": 12, "seed": 0, "scale": "scaled",
             "concepts": None, "draw": 0}
 
-_one_fit = threading.Lock()  # torch has one generator, which a fit seeds: one at a time
+_one_fit = threading.Lock()  # they would only slow each other down: one at a time
 
 
 class _Stopped(Exception):
@@ -55,7 +54,7 @@ class _Watched(Rows):
         return self.rows[index]
 
 
-class Redistill(KernelView, script="live"):
+class Redistill(KernelView, script="kernel live"):
     r"""Distill a score again, with other settings, and compare what comes out.
 
     Parameters
@@ -104,10 +103,8 @@ class Redistill(KernelView, script="live"):
     Notes
     -----
     The same settings and seed give the same numbers as `distill_measured`, bit by bit on the same
-    device and with the same number of threads. A fit seeds torch's and numpy's global generators;
-    here both are given back what they held as soon as an epoch's order of images is drawn, so that
-    other cells draw what they would have drawn. What they draw while g is being made, some tenths
-    of a second after the start, may come twice.
+    device and with the same number of threads. A fit draws from a generator of its own: it leaves
+    those of torch and numpy alone, and other cells leave it alone.
     """
 
     runs = traitlets.List().tag(sync=True)
@@ -393,7 +390,7 @@ class Redistill(KernelView, script="live"):
 
 
 class _Fit:
-    """One run: the fit, its progress, and the generators that it leaves as they were."""
+    """One run: the fit and its progress."""
 
     def __init__(self, view: Redistill, chosen: dict, among: list[int]) -> None:
         self.view, self.epochs = view, chosen["epochs"]
@@ -412,7 +409,6 @@ class _Fit:
         self.stopped = False
         self.seconds = 0.0
         self._g: FittedExplainer | None = None
-        self._kept: tuple | None = None
         self._said = 0.0
 
     def go(self) -> None:
@@ -431,16 +427,11 @@ class _Fit:
     def watched(self, epoch: int, fitted: FittedExplainer) -> None:
         """Keep hold of g, which goes on learning."""
         self._g = fitted
-        if epoch == 0:
-            self._kept = _generators()
 
     def fetched(self) -> None:
         """Before every batch."""
         if self._g is None:  # g's scale is being chosen
             return
-        if self._kept is not None:  # the order of this epoch's images has just been drawn
-            _give_back(self._kept)
-            self._kept = None
         if self.view._stop.is_set():
             self.stopped = True
             raise _Stopped
@@ -457,25 +448,11 @@ class _Fit:
         if epoch in (1, self.epochs) or time.monotonic() - self._said > AT_LEAST:
             self.say(f"epoch {epoch} of {self.epochs}, loss {means['loss']:.4g}", 0.0,
                      history=_curves(self.history))
-        self._kept = _generators()
 
     def say(self, line: str, inside: float, **more: object) -> None:
         self._said = time.monotonic()
         if not self.view._stop.is_set():
             self.view.tell(line=line, done=(len(self.history) + inside) / self.epochs, **more)
-
-
-def _generators() -> tuple:
-    """The states of torch's and numpy's global generators."""
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
-    return torch.get_rng_state(), cuda, np.random.get_state()
-
-
-def _give_back(states: tuple) -> None:
-    cpu, cuda, numpy = states
-    torch.set_rng_state(cpu)
-    torch.cuda.set_rng_state_all(cuda)
-    np.random.set_state(numpy)
 
 
 def _curves(history: list[dict[str, float]]) -> dict[str, list]:

@@ -239,8 +239,11 @@ def comparison(frame: pd.DataFrame, metric: str, published: pd.DataFrame, *,
     Returns
     -------
     pandas Styler
-        A row for each value of `columns`, a column for each method.
+        A row for each value of `columns`, a column for each method. Where the paper prints an average
+        and all that it is of has been measured, it gets a row: the mean for each seed.
     """
+    if "average" in published and set(published) <= {*frame[columns], "average"}:
+        frame = pd.concat([frame, _averages(frame, metric, columns)])
     measured = cells(frame, metric, columns=columns)
     shown = [c for c in frame[columns].unique() if c in measured or c in published]
     labels = paper()["labels"]
@@ -250,6 +253,14 @@ def comparison(frame: pd.DataFrame, metric: str, published: pd.DataFrame, *,
         published.reindex(index=rows, columns=shown).rename(**names).T,
         digits=digits, caption=caption,
     )
+
+
+def _averages(frame: pd.DataFrame, metric: str, columns: str) -> pd.DataFrame:
+    """Rows called "average": a metric's mean over the values of `columns`, where all are there."""
+    seeds = [name for name in ("performer_seed", "seed") if name in frame]
+    groups = frame.dropna(subset=[metric]).groupby(["method", *seeds], sort=False, dropna=False)
+    each = groups[metric].agg(["mean", "count"]).reset_index().rename(columns={"mean": metric})
+    return each[each["count"] == frame[columns].nunique()].assign(**{columns: "average"})
 
 
 def beginning(settings: Settings) -> str:

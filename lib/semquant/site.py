@@ -34,6 +34,8 @@ __all__ = ["build", "public_addresses", "stage", "toc_pages"]
 HEAVY = 270_000  # characters of base 64, 200 kB: from here on a figure is given as JPEG
 # the part of _config.yml that points at scripts served from the book itself
 OWN_SCRIPTS = ("mathjax_path", "nb_ipywidgets_js")
+ICON_SCRIPT = (r'<link rel="preload" as="script" href="[^"]*scripts/fontawesome\.js[^"]*" ?/?>'
+               r'|<script [^>]*src="[^"]*scripts/fontawesome\.js[^"]*"></script>')
 
 
 def public_addresses(root: Path) -> dict[str, str]:
@@ -215,7 +217,7 @@ def build(staged: Path, html: Path) -> Path:
         raise InputError(f"book: the build of {staged} failed (jupyter-book exit status "
                          f"{done.returncode})")
     _for_crawlers(staged)
-    _name_controls(staged / "_build" / "html")
+    _mend(staged / "_build" / "html")
     old = html.with_name(html.name + ".old")
     shutil.rmtree(old, ignore_errors=True)
     if html.exists():
@@ -225,15 +227,28 @@ def build(staged: Path, html: Path) -> Path:
     return html / "index.html"
 
 
-def _name_controls(html: Path) -> None:
-    """Let controls be called what is written on them (WCAG 2.5.3): the theme's other labels go."""
+def _mend(html: Path) -> None:
+    """Mend what the theme and docutils put on the pages.
+
+    The theme brings its icons twice, as a font and as a script of 1.5 MB that replaces the font's by
+    drawings on each page that is opened: the font stays.
+
+    Controls are called what is written on them (WCAG 2.5.3), not by the theme's other labels. A
+    bibliography's entries have a role that ARIA has dropped, in a list whose other members are no
+    entries: it stays plain text.
+    """
     for page in html.rglob("*.html"):
         text = page.read_text()
+        text = re.sub(ICON_SCRIPT, "", text)
         text = text.replace('<summary aria-label="Toggle hidden content">', "<summary>")
         text = re.sub(r'(<button class="btn search-button-field[^>]*?) aria-label="Search"', r"\1", text)
         # an icon's title becomes text within the button, which is called "Color mode"
         text = re.sub(r'(<i class="theme-switch [^>]*?)\s+title="[^"]*"', r"\1", text)
+        text = text.replace('<div role="list" class="citation-list">', '<div class="citation-list">')
+        text = text.replace(' role="doc-biblioentry"', "")
         write_atomic(page, text)
+    for file in (html / "_static" / "scripts").glob("fontawesome.js*"):
+        file.unlink()
 
 
 def _for_crawlers(staged: Path) -> None:

@@ -20,8 +20,7 @@ STATES = {
     "on drawings": "the same quantity by the same definition, beside the paper's numbers where it "
                    "prints any, but of drawn images and small networks: it puts the method to the "
                    "test, and not the printed numbers",
-    "partly": "panels, rows or columns are missing (averages of others aside), or something else "
-              "stands in their place",
+    "partly": "panels, rows or columns are missing, or something else stands in their place",
     "not": "not there",
 }
 KEYS = {"item", "what", "state", "where", "differs"}

@@ -21,7 +21,7 @@ from semquant.rows import Computed, Rows
 from semquant.settings import RECIPES
 
 __all__ = ["TensorBatches", "choose_device", "cpu_threads", "fit", "preparation",
-           "seed_everything", "train_performer"]
+           "seed_everything", "seed_of", "train_performer"]
 
 Step = Callable[[tuple, int], dict[str, Tensor]]
 
@@ -54,13 +54,18 @@ def choose_device(name: str = "auto") -> torch.device:
     return device
 
 
-def seed_everything(*numbers: int | str) -> int:
-    """Seed torch (all devices) and numpy from a tuple, and return the seed.
+def seed_of(*numbers: int | str) -> int:
+    """Return a seed that stands for a tuple.
 
     The tuple is hashed, so that (seed 0, epoch 1) and (seed 1, epoch 0) share nothing.
     """
     digest = hashlib.sha256(repr(numbers).encode()).digest()
-    seed = int.from_bytes(digest[:4], "little")
+    return int.from_bytes(digest[:4], "little")
+
+
+def seed_everything(*numbers: int | str) -> int:
+    """Seed torch (all devices) and numpy from a tuple, and return the seed; see `seed_of`."""
+    seed = seed_of(*numbers)
     torch.manual_seed(seed)
     np.random.seed(seed)
     return seed
@@ -69,7 +74,7 @@ def seed_everything(*numbers: int | str) -> int:
 class TensorBatches:
     """Shuffled batches of tensors in memory, or of rows that are fetched for each batch.
 
-    Called with an epoch, it yields tuples of tensors on `device`. The order is drawn from torch's
+    Called with an epoch, it yields tuples of tensors on `device`. The order is drawn from a
     generator, which `fit` seeds before each epoch; it doesn't depend on where the rows are, nor on
     the number of workers.
 
@@ -86,6 +91,8 @@ class TensorBatches:
         Mirror each first tensor left to right with probability 1/2.
     workers : int
         Processes that fetch batches ahead, where not everything is in memory; 0 fetches them here.
+    generator : torch.Generator, optional
+        On the CPU; torch's own by default.
     """
 
     def __init__(
@@ -95,6 +102,7 @@ class TensorBatches:
         device: torch.device | str = "cpu",
         flip: bool = False,
         workers: int = 0,
+        generator: torch.Generator | None = None,
     ):
         if len({len(t) for t in tensors}) != 1:
             raise InputError(f"tensors: lengths {[len(t) for t in tensors]} are not equal")
@@ -109,6 +117,7 @@ class TensorBatches:
         self.sources = tuple(t.images if isinstance(t, Computed) else t for t in tensors)
         self.batch_size = batch_size
         self.flip = flip
+        self.generator = generator
         self._order: list[Tensor] = []
         self._loader = None
 
@@ -117,13 +126,13 @@ class TensorBatches:
         return full + (rest > 1 or (full == 0 and rest == 1))
 
     def __call__(self, epoch: int) -> Iterator[tuple[Tensor, ...]]:
-        order = torch.randperm(len(self.sources[0]))
+        order = torch.randperm(len(self.sources[0]), generator=self.generator)
         self._order[:] = [order[start : start + self.batch_size]
                           for start in range(0, len(self) * self.batch_size, self.batch_size)]
         for fetched in self._fetched():
             batch = [t.to(self.device, non_blocking=True) for t in fetched]
             if self.flip:
-                turned = torch.rand(len(batch[0])) < 0.5
+                turned = torch.rand(len(batch[0]), generator=self.generator) < 0.5
                 turned = turned.to(self.device).view(-1, *[1] * (batch[0].dim() - 1))
                 batch[0] = torch.where(turned, batch[0].flip(-1), batch[0])
             yield tuple(compute(t) if compute else t for compute, t in zip(self.compute, batch))
@@ -188,6 +197,7 @@ def fit(
     device: torch.device | str = "cpu",
     progress: str | None = None,
     on_epoch: Callable[[int, dict], object] | None = None,
+    generator: torch.Generator | None = None,
 ) -> list[dict[str, float]]:
     """Train a module, and return what each epoch measured.
 
@@ -225,6 +235,9 @@ def fit(
         Shows a progress bar with this label, in a terminal or a notebook.
     on_epoch : callable, optional
         Called with (epoch, measured) after each epoch; a true answer ends the training.
+    generator : torch.Generator, optional
+        Seeded before each epoch in the place of torch's and numpy's own, which are left alone then:
+        for a fit beside other work. `batches` must draw from it, and nothing else may draw.
 
     Returns
     -------
@@ -248,7 +261,10 @@ def fit(
         disable=True if progress is None or len(history) == epochs else None,
     )
     for epoch in range(len(history) + 1, epochs + 1):
-        seed_everything(seed, epoch)
+        if generator is None:
+            seed_everything(seed, epoch)
+        else:
+            generator.manual_seed(seed_of(seed, epoch))
         sums: dict[str, Tensor] = {}
         count = 0
         for batch in batches(epoch):

@@ -21,7 +21,7 @@ ALLOWED = (
 
 # what still has to happen when a page has loaded: formulas, fonts, views
 _READY = """async (count) => {
-  await window.MathJax?.startup?.promise;
+  await window.formulas;
   const views = () => document.querySelectorAll(".sq-view[data-ready]").length;
   while (views() < count) await new Promise((done) => setTimeout(done, 10));
   await document.fonts.ready;

@@ -182,7 +182,8 @@ function enlarge({ shape: [rows, columns], values }, size) {
 function view(draw) {
   return {
     render({ model, el }) {
-      const root = h("div", { class: "sq-view" });
+      // in JupyterLab its shortcuts would take Enter and the arrow keys from the controls
+      const root = h("div", { class: "sq-view", "data-lm-suppress-shortcuts": "true" });
       el.append(root);
       let undo = null;
       const fill = () => {

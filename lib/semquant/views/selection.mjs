@@ -67,13 +67,19 @@ export default view(({ data }) => {
 
   // ---- the chart -----------------------------------------------------------------------------------
 
+  /** What the chart shows, for who can't see it. */
+  const inWords = () => `${MEASURES[state.measure].name} against the number of concepts, ${KINDS[state.kind]}: `
+    + [...state.chosen].sort().map((t) => `${targets[t].name} ` + sizes.map((k) => [k, summary(t, k)])
+      .filter(([, about]) => about)
+      .map(([k, about]) => `${signed(about.centre, MEASURES[state.measure].digits)} with ${k}`).join(", ")).join("; ");
+
   let drawn;
   function draw(width) {
     const height = width < 420 ? 250 : 300;
     // the same axis for both kinds of weights, so that they can be compared
     const found = [...state.chosen].flatMap((t) => kinds.flatMap((kind) => sizes.flatMap((n) => values(t, n, kind))));
     const low = Math.min(0, ...found), high = Math.max(...found, 0.01);
-    const { svg, plot, X, Y } = axes({ width, height, label: "", left: 46, right: 18,
+    const { svg, plot, X, Y } = axes({ width, height, label: inWords(), left: 46, right: 18,
       x: { low: sizes[0] * 0.85, high: sizes.at(-1) * 1.15, log: true, ticks: sizes.map((n) => [n, String(n)]), name: "concepts" },
       y: linear(low, high, { about: 5 }) });
     const here = s("line", { class: "sq-here", y1: 4, y2: height - 34 });
@@ -110,7 +116,7 @@ export default view(({ data }) => {
       size.set(state.size);
       update();
     }
-    drawn = { svg, here, X };
+    drawn = { here, X };
     place();
     return svg;
   }
@@ -147,18 +153,15 @@ export default view(({ data }) => {
     const count = Math.max(0, ...rows.map(({ about }) => about.count));
     const choices = count === 1 ? "the only choice" : `${count} random choices for each`;
     const plain = `${n} concept${n > 1 ? "s" : ""}, ${KINDS[state.kind]}, ${choices}`;
-    const inWords = ({ t, about }) => `${targets[t].name}, ${signed(about.centre, digits)}`
+    const told = ({ t, about }) => `${targets[t].name}, ${signed(about.centre, digits)}`
       + (about.count === 1 ? "" : ` (${about.few ? "all" : "middle 80 %"} from ${span(about)})`);
     const ranked = [...rows].sort((a, b) => a.about.centre - b.about.centre);
     const what = count === 1 ? name : `${state.centre} ${name}`;
     words.replaceChildren(...(!rows.length ? ["Choose at least one attribute that is explained."] : [
       h("strong", {}, `${plain}. `), `The ${what} is `,
-      rows.length === 1 ? `${inWords(rows[0])}.` : `lowest for ${inWords(ranked[0])}, and highest for ${inWords(ranked.at(-1))}.`]));
+      rows.length === 1 ? `${told(rows[0])}.` : `lowest for ${told(ranked[0])}, and highest for ${told(ranked.at(-1))}.`]));
     status.textContent = rows.length ? `${plain}: ${state.centre} ${name} ${rows.map(({ t, about }) =>
       `${targets[t].name} ${signed(about.centre, digits)}`).join(", ")}` : "nothing is chosen";
-    drawn.svg.setAttribute("aria-label", `${name} against the number of concepts, ${KINDS[state.kind]}: `
-      + [...state.chosen].sort().map((t) => `${targets[t].name} ` + sizes.map((k) => summary(t, k)).map((about, k) =>
-        (about ? `${signed(about.centre, digits)} with ${sizes[k]}` : "")).filter(Boolean).join(", ")).join("; "));
   }
 
   const nodes = h("div", { class: "sq-selection" },

@@ -1,0 +1,3 @@
+// After the widget manager: draw the page's widgets as soon as the page is read, not when its pictures
+// and fonts are there, too.
+window.require(["@jupyter-widgets/html-manager/dist/libembed-amd"], (manager) => manager.renderWidgets());
