@@ -33,7 +33,9 @@ def built(tmp_path_factory) -> Path:
 def _turn(item: pytest.Item) -> int:
     if item.path.name == "test_book.py":
         return 0
-    return 2 if "built" in item.fixturenames or HERE / "browser" in item.path.parents else 1
+    if item.path.name == "test_pages.py":  # its visits are the longest part
+        return 2
+    return 3 if "built" in item.fixturenames or HERE / "browser" in item.path.parents else 1
 
 
 @pytest.hookimpl(tryfirst=True)

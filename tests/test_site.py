@@ -249,9 +249,10 @@ def test_the_built_book_asks_no_other_address(project):
             assert outside not in text, f"{page.name}: {outside}"
         assert "book.css" in text
     intro, words = (pages / "intro.html").read_text(), (pages / "method" / "words.html").read_text()
-    assert "vendor/widgets/libembed-amd.js" in intro and "widgets-start.js" in intro and "tag_parameters" in intro
+    assert "vendor/widgets/libembed-amd.js" in intro and "widgets-start.js" in intro
+    assert "tag_parameters" in intro
     assert "draw()" not in intro
-    assert "formulas.js" in words and (html / "_static" / "vendor" / "mathjax").is_dir()
+    assert "_static/formulas.js" in words
     assert "scripts/fontawesome.js" not in words  # the icons' font is there
     assert not list((html / "_static" / "scripts").glob("fontawesome.js*"))
     assert 'href="../intro.html#a-heading"' in words

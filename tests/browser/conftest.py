@@ -25,7 +25,7 @@ expects one takes it out of ``open_page.log`` (a `reading.Log`).
 
 ``open_page`` belongs to one test; each of its pages is in a context of its own (no cache, no
 storage). Other fixtures: ``browser`` (Playwright's, one a process), ``html`` (the book's folder),
-``address`` (where it is served), ``axe`` (the text of axe-core's script).
+``address`` (where it is served), ``axe`` (the text of axe-core's script), ``visit`` (``visiting.py``).
 
 Where Chromium, axe-core or the pages' own scripts can't be had, tests that need them are skipped
 and say why; with CI=true they fail. To try tests without building the book each time, see
@@ -36,7 +36,8 @@ from __future__ import annotations
 
 import os
 import threading
-from functools import partial
+from collections.abc import Callable
+from functools import cache, partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -45,6 +46,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 from browser import chromium
 from browser.reading import Opener
+from browser.visiting import Visit, look
 from semquant.assets import Unavailable, unpack_locked
 from semquant.settings import build_root
 
@@ -122,3 +124,19 @@ def axe(tmp_path_factory) -> str:
     except Unavailable as reason:
         lacking(f"axe-core could not be fetched: {reason}")
     return (folder / "axe.min.js").read_text()
+
+
+@pytest.fixture(scope="session")
+def visit(opener, axe) -> Callable[[str, str], Visit]:
+    """Return the visit of a page in a scheme; it is made once in a process."""
+    place = Path(os.environ.get("SEMQUANT_SCREENSHOTS") or build_root() / "screenshots")
+
+    @cache
+    def made(name: str, scheme: str) -> Visit:
+        mine = opener.again()
+        try:
+            return look(mine, name, scheme, axe, place)
+        finally:
+            mine.close()
+
+    return made

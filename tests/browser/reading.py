@@ -19,6 +19,14 @@ ALLOWED = (
                r"\(strictTypes\)"),
 )
 
+# kept in the page: when as many views as there should be were ready, in milliseconds from its start
+_WHEN_READY = """
+  const look = () => {
+    if (document.querySelectorAll(".sq-view[data-ready]").length < COUNT) setTimeout(look, 5);
+    else window.whenReady = performance.now();
+  };
+  look();
+"""
 # what still has to happen when a page has loaded: formulas, fonts, views
 _READY = """async (count) => {
   await window.formulas;
@@ -98,13 +106,8 @@ class Opener:
 
     def __call__(self, page: str | Path, *, width: int = 1280, height: int = 900,
                  scheme: str = "light", motion: str = "no-preference", media: str = "screen",
-                 scripts: bool = True, touch: bool = False, from_file: bool = False,
-                 before: str = "", wait: bool = True) -> Page:
-        """Open a page and wait until it is ready; options as in ``conftest.py``.
-
-        `before` is a script that runs before those of the page; without `wait` the page has only
-        loaded when it is returned.
-        """
+                 scripts: bool = True, touch: bool = False, from_file: bool = False) -> Page:
+        """Open a page and wait until it is ready; options as in ``conftest.py``."""
         path = page if isinstance(page, Path) else self.html / f"{page}.html"
         if from_file or isinstance(page, Path):
             url, base = path.as_uri(), path.parent.as_uri() + "/"
@@ -119,15 +122,15 @@ class Opener:
             offline=url.startswith("file:"))
         self._contexts.append(context)
         context.set_default_timeout(PATIENCE)
-        context.route(re.compile(f"^(?!{inside.pattern[1:]})"), lambda route: route.abort())
         opened = context.new_page()
         opened.emulate_media(media=media)
-        if before:
-            opened.add_init_script(before)
+        count = count_of_views(path)
+        if scripts and count:
+            opened.add_init_script(_WHEN_READY.replace("COUNT", str(count)))
         self.log.listen(opened, inside)
         opened.goto(url, wait_until="load")
-        if wait and scripts:
-            settle(opened, count_of_views(path))
+        if scripts:
+            settle(opened, count)
         return opened
 
     def close(self) -> None:
@@ -139,6 +142,12 @@ class Opener:
 def count_of_views(path: Path) -> int:
     """Return how many views a built page brings: each comes with a still figure."""
     return len(re.findall(r'<figure class="[^"]*\bsq-still\b', path.read_text()))
+
+
+def seconds_until_ready(page: Page) -> float | None:
+    """Return how long after its beginning a page's views were ready; None if it has none."""
+    milliseconds = page.evaluate("window.whenReady ?? null")
+    return None if milliseconds is None else milliseconds / 1000
 
 
 def settle(page: Page, count: int = 0) -> None:

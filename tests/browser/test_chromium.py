@@ -3,6 +3,7 @@
 import sys
 
 import pytest
+from playwright.sync_api import Error
 
 from browser import chromium
 
@@ -83,3 +84,11 @@ def test_where_it_cannot_be_installed_one_line_says_what_to_do(machine, monkeypa
     assert line.startswith("no Chromium for the browser tests (looked for ")
     assert chromium.TO_DO in line
     assert line.endswith("the browser tests are skipped") != ci
+
+
+@pytest.mark.parametrize("host", ["example.com", "192.0.2.1", "[2001:db8::1]"])
+def test_it_reaches_no_other_machine(browser, host):
+    page = browser.new_page()
+    with pytest.raises(Error, match="ERR_NAME_NOT_RESOLVED"):
+        page.goto(f"http://{host}/")
+    page.close()

@@ -1,0 +1,112 @@
+"""Visits to every page of the book: what is looked at on the way, and what is kept of it.
+
+A page is opened twice: wide and light, from a server; and as wide as a phone and dark, with reduced
+motion, as a file. Each time the window is then drawn to the other widths.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+from playwright.sync_api import Page
+
+from browser.reading import Opener, count_of_views, seconds_until_ready, settle, sticking_out
+from semquant.site import toc_pages
+from smoke import ROOT
+
+PAGES = toc_pages(ROOT)
+GENERATED = ["search", "genindex"]  # by Sphinx
+WIDTHS = {"light": (1280, 768, 360), "dark": (360, 768, 1280)}  # the first one is opened
+#: the process of this group visits all pages as files, so that it knows what they share
+FILES = pytest.mark.xdist_group("files")
+# other tests of one page run in one process, which opens it once
+VISITS = [pytest.param((page, scheme), id=f"{page}-{scheme}",
+                       marks=FILES if scheme == "dark" else pytest.mark.xdist_group(page))
+          for scheme in ("dark", "light") for page in (*PAGES, *GENERATED)]
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
+
+# in a view, a picture on a button that has a name (axe-core sees to that) needs no text of its own
+_IMAGES = """() => [...document.querySelectorAll("article img")].map((one) => ({
+  source: one.currentSrc.slice(0, 80), loaded: one.naturalWidth > 0,
+  described: one.alt.trim() !== "" || one.matches(".sq-view :is(label, button) img[alt]")}))"""
+# what MathJax has left as it was, and what it could not read
+_RAW_MATHS = r"""() => {
+  const found = [...document.querySelectorAll(".math")]
+    .filter((one) => !one.querySelector("mjx-container"));
+  const walker = document.createTreeWalker(document.querySelector("main"), NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const node = walker.currentNode;
+    if (!/\\\(|\\\)|\\\[|\\\]|\$\$/.test(node.data)) continue;
+    if (!node.parentElement.closest("pre, code, script, style, mjx-container")) {
+      found.push(node.parentElement);
+    }
+  }
+  found.push(...document.querySelectorAll("mjx-merror"));
+  return found.map((one) => one.textContent.slice(0, 100));
+}"""
+_MOVING = """() => document.getAnimations()
+  .filter((one) => one.playState === "running" && one.effect.getComputedTiming().duration > 20)
+  .map((one) => one.animationName ?? one.transitionProperty ?? "animation")"""
+_STILLS = """() => [...document.querySelectorAll(".sq-still")]
+  .filter((one) => one.checkVisibility() && one.getBoundingClientRect().height > 0).length"""
+
+
+@dataclass(repr=False)  # pytest would print all of it beside what failed
+class Visit:
+    """What a page was like in one scheme."""
+
+    trouble: list[str]
+    theme: str
+    ready: float | None  # seconds until its views were ready
+    files: set[Path] = field(default_factory=set)  # that it loaded, when opened as a file
+    sideways: dict[int, list[str]] = field(default_factory=dict)  # width -> what reaches beyond it
+    images: list[dict] = field(default_factory=list)
+    raw_maths: list[str] = field(default_factory=list)
+    moving: list[str] = field(default_factory=list)
+    violations: list[str] = field(default_factory=list)
+    figures: int = 0  # still figures to be seen, though their views are
+    printed: tuple[int, int, int] = (0, 0, 0)  # visible views and figures on paper; views there are
+
+
+def look(opener: Opener, name: str, scheme: str, axe: str, place: Path) -> Visit:
+    """Visit a page; keep a picture of each width in ``<width>-<scheme>/`` of the folder `place`."""
+    dark = scheme == "dark"
+    page = opener(name, width=WIDTHS[scheme][0], scheme=scheme, from_file=dark,
+                  motion="reduce" if dark else "no-preference")
+    seen = Visit(opener.log.trouble(), page.evaluate("document.documentElement.dataset.theme"),
+                 seconds_until_ready(page))
+    seen.moving = page.evaluate(_MOVING)
+    seen.violations = violations(page, axe)
+    for width in WIDTHS[scheme]:
+        page.set_viewport_size({"width": width, "height": 900})
+        settle(page)
+        seen.sideways[width] = sticking_out(page)
+        page.screenshot(path=place / f"{width}-{scheme}" / f"{name}.png", full_page=True)
+    seen.images = page.evaluate(_IMAGES)
+    seen.raw_maths = page.evaluate(_RAW_MATHS)
+    seen.figures = page.evaluate(_STILLS.replace(".sq-still", ".sq-still:not(.sq-kept)"))
+    page.emulate_media(media="print")
+    views = page.locator(".sq-view").all()
+    seen.printed = (sum(view.is_visible() for view in views), page.evaluate(_STILLS),
+                    count_of_views(opener.html / f"{name}.html"))
+    seen.files = {Path(unquote(urlsplit(url).path)) for url in opener.log.requests
+                  if url.startswith("file:")}
+    seen.trouble = opener.log.trouble()  # also what came after it was opened
+    return seen
+
+
+def violations(page: Page, axe: str) -> list[str]:
+    """Run axe-core; return a line for each element that breaks a rule.
+
+    It fetches style sheets for the rule about turned screens; those of files no script may read.
+    """
+    page.evaluate(axe)
+    found = page.evaluate("""async (rules) => (await axe.run(document,
+      {runOnly: rules, resultTypes: ["violations"], preload: location.protocol !== "file:"}))
+      .violations""", RULES)
+    return [f"{rule['id']}: {' '.join(map(str, node['target']))}: "
+            f"{' '.join(node['failureSummary'].split())[:300]} | {node['html'][:160]}"
+            for rule in found for node in rule["nodes"]]
