@@ -342,8 +342,12 @@ def test_a_page_that_hides_its_parameters_hides_the_values_it_was_run_with(proje
 
 
 def test_the_api_reference_names_every_module():
-    text = (PROJECT / "book" / "reproduce" / "api.md").read_text()
-    named = set(re.findall(r"automodule:: semquant\.(\S+)", text))
+    pages = sorted((PROJECT / "book" / "reproduce").glob("api_*.md"))
+    named = [name for page in pages
+             for name in re.findall(r"automodule:: semquant\.(\S+)", page.read_text())]
+    listed = re.findall(r"\{py:mod\}`~semquant\.(\S+)`[, ]",
+                        (PROJECT / "book" / "reproduce" / "api.md").read_text().split("## The pages")[1])
+    assert sorted(listed) == sorted(named) and len(set(named)) == len(named)
     library = Path(site.__file__).parent
     modules = {path.stem for path in library.glob("*.py")} - {"__init__", "__main__", "cli"}
     assert {name for name in named if not name.startswith("datasets")} == modules

@@ -53,7 +53,14 @@ from semquant.settings import build_root
 HERE = Path(__file__).parent
 # the browser looks up no name and asks nobody on its own; what a page asks for is also recorded
 OPTIONS = ["--disable-background-networking", "--disable-component-update",
-           "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
+           "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+           "--disable-features=" + ",".join([
+               # two hidden pages of the browser's own in each window, which take half a second each
+               "WebUIOmniboxPopup", "WebUIOmniboxAimPopup",
+               # of Playwright's list, which this one replaces
+               "AvoidUnnecessaryBeforeUnloadCheckSync", "DestroyProfileOnBrowserClose",
+               "HttpsFirstBalancedModeAutoEnable", "HttpsUpgrades", "MediaRouter",
+               "OptimizationHints", "PaintHolding"])]
 
 
 def lacking(reason: str) -> None:

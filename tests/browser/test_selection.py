@@ -42,7 +42,7 @@ def check(view, points, target, size, weights, measure, centre):
 @pytest.mark.parametrize("k", range(3))
 @pytest.mark.parametrize("weights, label", [("linear", "fixed linear weights"), ("learned", "weights by g")])
 def test_the_numbers_are_those_of_the_choices(explorer, points, k, weights, label):
-    explorer.get_by_label(label).check()
+    explorer.get_by_role("radio", name=label).check()
     slide(explorer, "Number of concepts", k)
     for target in NAMES:
         check(explorer, points, target, SIZES[k], weights, "deviation", "median")
@@ -52,8 +52,8 @@ def test_the_numbers_are_those_of_the_choices(explorer, points, k, weights, labe
 
 
 def test_the_other_measure_and_the_mean_by_keyboard(explorer, points):
-    explorer.get_by_label("relative deviation").press("ArrowRight")
-    explorer.get_by_label("median").press("ArrowRight")
+    explorer.get_by_role("radio", name="relative deviation").press("ArrowRight")
+    explorer.get_by_role("radio", name="median").press("ArrowRight")
     for target in NAMES:
         check(explorer, points, target, 10, "linear", "accuracy_loss", "mean")
     assert "mean loss of accuracy" in explorer.get_by_role("status").inner_text()
