@@ -233,7 +233,8 @@ def _mend(html: Path) -> None:
     The theme brings its icons twice, as a font and as a script of 1.5 MB that replaces the font's by
     drawings on each page that is opened: the font stays.
 
-    Controls are called what is written on them (WCAG 2.5.3), not by the theme's other labels. A
+    Controls are called what is written on them (WCAG 2.5.3), not by the theme's other labels; the
+    arrows that open a part of the navigation, with nothing written on them, get a name. A
     bibliography's entries have a role that ARIA has dropped, in a list whose other members are no
     entries: it stays plain text.
     """
@@ -244,6 +245,8 @@ def _mend(html: Path) -> None:
         text = re.sub(r'(<button class="btn search-button-field[^>]*?) aria-label="Search"', r"\1", text)
         # an icon's title becomes text within the button, which is called "Color mode"
         text = re.sub(r'(<i class="theme-switch [^>]*?)\s+title="[^"]*"', r"\1", text)
+        text = text.replace('<summary><span class="toctree-toggle"',
+                            '<summary aria-label="Pages below this one"><span class="toctree-toggle"')
         text = text.replace('<div role="list" class="citation-list">', '<div class="citation-list">')
         text = text.replace(' role="doc-biblioentry"', "")
         write_atomic(page, text)
