@@ -77,8 +77,9 @@ class NotebookForm(KernelView, script="kernel form"):
         self.tell(lines=[], file=None, result=None, problems={}, settings={})
 
     def _shown(self, path: Path) -> str:
-        """A path as it is typed in the project's folder."""
-        return os.path.relpath(path, self.root)
+        """A path as it is typed in the project's folder; whole if it is elsewhere."""
+        path = path.resolve()
+        return str(path.relative_to(self.root) if path.is_relative_to(self.root) else path)
 
     def _program(self) -> str:
         """The command, as it is typed in the project's folder."""
