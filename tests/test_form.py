@@ -58,6 +58,14 @@ def test_fields_have_kinds_defaults_help_and_accepted_values(form):
     ]
 
 
+def test_paths_are_shown_from_the_projects_folder_or_whole(form, tmp_path):
+    assert form.data["source"] == str(tmp_path / "story.ipynb")
+    assert form.data["output"] == str(tmp_path / "out" / "copy.ipynb")
+    within = NotebookForm("book/experiment1/alexnet.ipynb", "out/copy.ipynb")
+    assert within.data["source"] == "book/experiment1/alexnet.ipynb"
+    assert within.data["output"] == "out/copy.ipynb"
+
+
 def test_a_file_for_papermill_with_typed_values(form, tmp_path):
     file = form.write({"count": "3", "rate": "2", "kind": "b"})
     assert file == tmp_path / "out" / "copy.yml"

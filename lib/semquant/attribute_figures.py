@@ -265,9 +265,9 @@ def agreement_dots(table: pd.DataFrame) -> Figure:
              "centred": "y centred"}
     shown = [name for name in names if name in set(table["method"])]
     table = table.assign(gain=100 * (table["accuracy"] - table["performer_accuracy"]))
-    measures = {"deviation": "relative deviation", "gain": "accuracy gained, points",
-                "entropy": "entropy", "agreement": "agreement with flips"}
-    figure, axes = plt.subplots(1, 4, figsize=(WIDTH, 0.9 + 0.33 * len(shown)), sharey=True)
+    measures = {"deviation": "relative\ndeviation", "gain": "accuracy gained,\npoints",
+                "entropy": "entropy", "agreement": "agreement\nwith flips"}
+    figure, axes = plt.subplots(1, 4, figsize=(WIDTH, 1.05 + 0.33 * len(shown)), sharey=True)
     for ax, (measure, title) in zip(axes, measures.items()):
         for place, method in enumerate(shown):
             values = table[table["method"] == method].groupby("target")[measure].mean().dropna()
