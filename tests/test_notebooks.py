@@ -1,5 +1,6 @@
 """Notebooks run strictly: names and types of parameters, failures that name notebook and cell."""
 
+import ast
 import json
 from pathlib import Path
 
@@ -107,6 +108,17 @@ def test_comments_of_the_books_notebooks_are_understood():
                 assert parameter.default in parameter.accepted
                 seen.add(parameter.name)
     assert seen >= lists
+
+
+def test_the_books_notebooks_use_what_they_import():
+    for path in sorted((Path(__file__).parents[1] / "book").rglob("*.ipynb")):
+        nb = nbformat.read(path, as_version=4)
+        tree = ast.parse("\n".join(c.source for c in nb.cells if c.cell_type == "code"))
+        imports = [n for n in ast.walk(tree) if isinstance(n, (ast.Import, ast.ImportFrom))]
+        names = [(a.asname or a.name).split(".")[0] for n in imports for a in n.names]
+        used = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}
+        assert len(names) == len(set(names)), f"{path.name} imports a name twice"
+        assert set(names) <= used, f"{path.name} does not use {', '.join(sorted(set(names) - used))}"
 
 
 def test_values_are_checked_all_at_once(notebook):

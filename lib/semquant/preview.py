@@ -15,7 +15,6 @@ from __future__ import annotations
 import base64
 import io
 import re
-from collections.abc import Sequence
 from html import escape, unescape
 from typing import TYPE_CHECKING
 

@@ -24,7 +24,7 @@ from numpy.typing import ArrayLike
 from PIL import Image
 from torch import Tensor
 
-from semquant.canvas import METHOD_COLOURS, SIGN_COLOURS, array, part_colour, resize, rgb
+from semquant.canvas import METHOD_COLOURS, SIGN_COLOURS, part_colour, resize, rgb
 from semquant.checks import InputError, number, one_of
 
 __all__ = ["View", "pack", "picture", "show"]
