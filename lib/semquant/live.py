@@ -10,7 +10,7 @@ What takes long happens beside the notebook, in a thread or a process of its own
 
 from __future__ import annotations
 
-from semquant import experiment1, experiment2
+from semquant import experiment1, experiment2, reports
 from semquant.explanation import UNASSIGNED
 from semquant.form import NotebookForm
 from semquant.redistill import Redistill
@@ -48,7 +48,7 @@ def of_filters(settings: Settings, architecture: str, category: str, performer_s
     return Redistill(
         measured["train"], measured["test"], validation=measured["val"],
         labels=positive["test"], validation_labels=positive["val"], counted=positive["test"],
-        title=f"Distill {architecture}'s score for {category} again",
+        title=f"Distill {reports.paper()['labels'][architecture]}'s score for {category} again",
         about=f"The concepts are the {len(assignment)} filters of its top map; g is fitted to "
               f"{len(images['train']):,} images.",
         names=[f"{names[p]} filter {i}" for i, p in enumerate(assignment)],

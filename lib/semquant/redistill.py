@@ -54,7 +54,7 @@ class _Watched(Rows):
         return self.rows[index]
 
 
-class Redistill(KernelView, script="kernel live"):
+class Redistill(KernelView, script="charts kernel live"):
     r"""Distill a score again, with other settings, and compare what comes out.
 
     Parameters

@@ -158,50 +158,35 @@ export default view(({ model, data, root }) => {
   };
 });
 
-/** Losses over epochs, the newest run's in colour; logarithmic, unless a loss is 0. */
+/** Losses over epochs, the newest run's in colour; logarithmic if they fall far. */
 function curveChart(title, newest, curves) {
   if (!curves.length) return null;
-  const [width, height, left, right, top, bottom] = [340, 180, 46, 44, 10, 34];
   const all = curves.flatMap((c) => c.values);
-  const log = Math.min(...all) > 0;
-  const scaled = (v) => (log ? Math.log10(v) : v);
-  let [low, high] = [Math.min(...all.map(scaled)), Math.max(...all.map(scaled))];
-  const room = (high - low) * 0.06 || 0.05 * Math.abs(high) || 0.05;
-  [low, high] = [low - room, high + room];
+  const [low, high] = [Math.min(...all), Math.max(...all)];
   const longest = Math.max(2, ...curves.map((c) => c.epochs.at(-1)));
-  const x = (epoch) => left + (width - left - right) * (epoch - 1) / (longest - 1);
-  const y = (v) => top + (height - top - bottom) * (high - scaled(v)) / (high - low);
-  const marks = ticks(low, high, 4).map((t) => (log ? 10 ** t : t));
   const step = Math.ceil((longest - 1) / 6);
   const epochs = Array.from({ length: Math.floor((longest - 1) / step) + 1 }, (_, i) => 1 + i * step);
   const short = (v) => String(Number(v.toPrecision(2)));
   const said = `${title} by epoch. ` + curves.slice(-4)
     .map((c) => `${c.name}: ${short(c.values[0])} to ${short(c.values.at(-1))}`).join("; ");
+  const { svg, plot, X, Y } = axes({ width: 340, height: 180, label: said, left: 46, right: 44, top: 10,
+    x: { low: 1, high: longest, ticks: epochs.map((t) => [t, String(t)]), name: "epoch" },
+    y: low > 0 && high > 4 * low ? decades(low, high) : linear(low, high) });
   // names at the ends of the curves, newest first, as far as they don't cover each other
   const named = [];
   for (const c of [...curves].reverse()) {
-    const end = y(c.values.at(-1));
-    if (named.every((other) => Math.abs(other.end - end) > 11)) named.push({ ...c, end });
+    const end = [X(c.epochs.at(-1)) + 5, Y(c.values.at(-1)) + 4];
+    if (named.every((other) => Math.hypot(other.end[0] - end[0], 3 * (other.end[1] - end[1])) > 36)) {
+      named.push({ ...c, end });
+    }
   }
-  return h("div", {}, h("p", { class: "sq-title" }, title),
-    s("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": said },
-      marks.map((m) => [
-        s("line", { class: "sq-grid", x1: left, x2: width - right, y1: y(m), y2: y(m) }),
-        s("text", { class: "sq-faint", x: left - 6, y: y(m) + 4, "text-anchor": "end" }, short(m)),
-      ]),
-      epochs.map((t) => s("text", { class: "sq-faint", x: x(t), y: height - bottom + 16,
-        "text-anchor": "middle" }, String(t))),
-      s("text", { class: "sq-faint", x: (left + width - right) / 2, y: height - 3, "text-anchor": "middle" }, "epoch"),
-      curves.map((c) => {
-        const points = c.values.map((v, i) => [x(c.epochs[i]), y(v)]);
-        const now = c.name === newest;
-        const colour = now ? "var(--sq-accent)" : "var(--sq-muted)";
-        return [
-          s("polyline", { points: points.map((p) => p.join(",")).join(" "), fill: "none", stroke: colour,
-            "stroke-width": now ? 2.2 : 1.2, "stroke-dasharray": now ? null : "4 2" }),
-          points.length === 1 ? s("circle", { cx: points[0][0], cy: points[0][1], r: 3, fill: colour }) : null,
-        ];
-      }),
-      named.map((c) => s("text", { x: x(c.epochs.at(-1)) + 5, y: c.end + 4,
-        class: c.name === newest ? null : "sq-faint" }, c.name))));
+  const colour = (c) => (c.name === newest ? "var(--sq-accent)" : "var(--sq-muted)");
+  plot.append(
+    ...curves.map((c) => s("path", { class: c.name === newest ? "sq-line sq-chosen" : "sq-line sq-baseline",
+      stroke: colour(c), d: through(c.values.map((v, i) => [X(c.epochs[i]), Y(v)])) })),
+    ...curves.filter((c) => c.values.length === 1).map((c) => s("circle", { cx: X(c.epochs[0]), cy: Y(c.values[0]),
+      r: 3, fill: colour(c) })),
+    ...named.map((c) => s("text", { x: c.end[0], y: c.end[1],
+      class: c.name === newest ? "sq-end sq-over" : "sq-faint sq-over" }, c.name)));
+  return h("div", {}, h("p", { class: "sq-title" }, title), svg);
 }
