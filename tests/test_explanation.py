@@ -1,3 +1,6 @@
+import re
+from decimal import Decimal
+
 import pytest
 import torch
 from torch import nn
@@ -76,8 +79,22 @@ def test_merge(explanation):
 def test_reasons(explanation):
     first, _ = explanation.reasons(k=1)
     assert first == (
-        "score 5.00: eye +6.00 (67%), other concepts -1.00, bias -0.50, not explained +0.50"
+        "score 5.00: eye +6.00 (67%), other concepts −1.00, bias −0.50, not explained +0.50"
     )
+
+
+def test_reasons_add_up_as_printed():
+    generator = torch.Generator().manual_seed(0)
+    alpha, y = torch.randn(40, 6, generator=generator), torch.randn(40, 6, generator=generator)
+    names = ["left-ear", "left-ear", "{eye}", "leg", "tail", "torso"]  # a name is printed as it is
+    made = Explanation(torch.randn(40, generator=generator), y, alpha, -0.0049, names)
+    for b, sentence in enumerate(made.reasons(k=3)):
+        score, *terms = [Decimal(v.replace("−", "-")) for v in re.findall(r"[+−]?\d+\.\d\d", sentence)]
+        assert len(terms) == 6 and sum(terms) == score == round(Decimal(float(made.yhat[b])), 2)
+        assert "−0.00" not in sentence
+        assert abs(float(terms[-1]) - float(made.residual[b])) < 0.016  # a half of a digit, thrice
+        for reason in made.top(3)[b]:
+            assert reason.name in sentence
 
 
 class Net(nn.Module):

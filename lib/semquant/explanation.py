@@ -153,18 +153,25 @@ class Explanation:
         return Explanation(self.yhat, merged, torch.ones_like(merged), self.bias, names)
 
     def reasons(self, k: int = 3, share: float | None = None) -> list[str]:
-        """Each image's explanation in a sentence, with at most `k` reasons (see `top`)."""
+        """Each image's explanation in a sentence, with at most `k` reasons (see `top`).
+
+        Two digits are printed, and what is printed adds up: rounding goes to what is not explained.
+        """
         sentences = []
         for b, top in enumerate(self.top(k, share)):
-            named = [f"{r.name} {r.contribution:+.2f} ({r.share:.0%})" for r in top]
-            rest = float(self.contributions[b].sum()) - sum(r.contribution for r in top)
-            sentences.append(
-                f"score {float(self.yhat[b]):.2f}: " + ", ".join([
-                    *named, f"other concepts {rest:+.2f}", f"bias {self.bias:+.2f}",
-                    f"not explained {float(self.residual[b]):+.2f}",
-                ])
-            )
+            score, total, bias = (round(float(v), 2) for v in (
+                self.yhat[b], self.contributions[b].sum(), self.bias))
+            named = [round(r.contribution, 2) for r in top]
+            text = [f"{r.name} {_signed(value)} ({r.share:.0%})" for r, value in zip(top, named)]
+            text += [f"{name} {_signed(value)}" for name, value in (
+                ("other concepts", total - sum(named)), ("bias", bias), ("not explained", score - total - bias))]
+            sentences.append(f"score {_signed(score).lstrip('+')}: {', '.join(text)}")
         return sentences
+
+
+def _signed(value: float) -> str:
+    """Two digits, with a true minus sign and without a negative zero."""
+    return f"{round(value, 2) + 0.0:+.2f}".replace("-", "−")
 
 
 def grad_cam(
