@@ -136,7 +136,7 @@ def test_numbers_quoted_in_the_errata_are_the_tables():
         assert "{} to {}".format(*two) in " ".join(ERRATA["deviation-caption"]["why"].split())
     for method in ("baseline", "ours"):
         value = _value("supplement_accuracy", "vgg16", method, "average")
-        assert f"{value} %" in ERRATA["accuracy-caption"]["why"]
+        assert f"{value}%" in ERRATA["accuracy-caption"]["why"]
 
 
 def test_main_text_repeats_the_supplement():

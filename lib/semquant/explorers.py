@@ -280,7 +280,7 @@ def explore_selection(points: pd.DataFrame, names: Mapping[str, str], note: str 
 
 
 def selection_figure(points: pd.DataFrame, names: Mapping[str, str]) -> Figure:
-    """Draw what the selection explorer shows: the median for each target, the middle 80 % as a band."""
+    """Draw what the selection explorer shows: the median for each target, the middle 80% as a band."""
     figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 3.0), sharey=True)
     for ax, kind, title in zip(axes, ("linear", "learned"), ("fixed linear weights", "weights by g")):
         for target, colour, mark in zip(names, TARGET_COLOURS, "os^D", strict=False):

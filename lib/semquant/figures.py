@@ -158,7 +158,7 @@ def _pie(ax: Axes, values: np.ndarray, names: Sequence[str], bias: float) -> Non
         for wedge, share, name in zip(wedges, shares(positive), names):
             if share >= 8:
                 angle = np.deg2rad((wedge.theta1 + wedge.theta2) / 2)
-                ax.text(0.68 * np.cos(angle), 0.68 * np.sin(angle), f"{share} %", ha="center",
+                ax.text(0.68 * np.cos(angle), 0.68 * np.sin(angle), f"{share}%", ha="center",
                         va="center", fontsize=7.5, color=readable_on(part_colour(name)))
     sign = MINUS if bias < 0 else "+"
     total = round(float(values.sum()), 2) + round(bias, 2)  # the sum holds as it is written

@@ -323,9 +323,9 @@ export default view(({ data }) => {
     const lines = [
       ["entropy H(c)", (row) => cell(`${row.name}entropy`, row.entropy.mean, range(row.entropy, 2))],
       ["relative deviation", (row) => cell(`${row.name}deviation`, row.deviation.mean, range(row.deviation, 3))],
-      ["accuracy", (row) => cell(`${row.name}accuracy`, row.accuracy.mean, `${(100 * row.accuracy.mean).toFixed(1)} %`)],
+      ["accuracy", (row) => cell(`${row.name}accuracy`, row.accuracy.mean, `${(100 * row.accuracy.mean).toFixed(1)}%`)],
       ["H(c) of this image", (row) => cell(`${row.name}image-entropy`, row.image.entropy, signed(row.image.entropy))],
-      [`${run.unit} that make up 90 %`, (row) => cell(`${row.name}carry`, row.image.carry,
+      [`${run.unit} that make up 90%`, (row) => cell(`${row.name}carry`, row.image.carry,
         `${Number(row.image.carry.toFixed(1))} of ${n}`)],
     ];
     table.replaceChildren(

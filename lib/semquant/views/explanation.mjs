@@ -227,7 +227,7 @@ export default view(({ data, root }) => {
     const whole = sum(values);
     const below = rows.filter((row) => contribution(row, m) < -0.005);
     const picture = s("svg", { viewBox: "-64 -64 128 128", role: "img", "aria-label": `${m}: ` + (whole
-      ? rows.map((row, k) => percent[k] ? `${row.name} ${percent[k]} %` : "").filter(Boolean).join(", ")
+      ? rows.map((row, k) => percent[k] ? `${row.name} ${percent[k]}%` : "").filter(Boolean).join(", ")
       : "no part contributes") });
     let from = 0;
     rows.forEach((row, k) => {
@@ -304,7 +304,7 @@ export default view(({ data, root }) => {
     const c = now();
     const reasons = (m) => {
       const found = top(m).map(({ row, value, share }) => c.phrases
-        ? called(row) : `${row.name} ${signed(value, 2, true)} (${Math.round(100 * share)} %)`);
+        ? called(row) : `${row.name} ${signed(value, 2, true)} (${Math.round(100 * share)}%)`);
       return found.length ? found.join(", ") : "nothing";
     };
     words.replaceChildren(

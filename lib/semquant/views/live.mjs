@@ -97,7 +97,7 @@ export default view(({ model, data, root }) => {
   const cell = (name, value, digits = 3) => h("td", { "data-name": name, "data-value": value ?? null },
     value === null || value === undefined ? "–" : signed(value, digits));
   const percent = (value) => h("td", { "data-name": "accuracy", "data-value": value ?? null },
-    value === null || value === undefined ? "–" : `${(100 * value).toFixed(1)} %`);
+    value === null || value === undefined ? "–" : `${(100 * value).toFixed(1)}%`);
 
   function row(r) {
     const s = r.settings;

@@ -5,7 +5,7 @@ const MEASURES = {
   deviation: { name: "relative deviation", digits: 3 },
   accuracy_loss: { name: "loss of accuracy", digits: 3 },
 };
-const FEW = 10; // choices; of fewer the whole range is told instead of the middle 80 %
+const FEW = 10; // choices; of fewer the whole range is told instead of the middle 80%
 
 export default view(({ data }) => {
   const { targets, sizes } = data;
@@ -144,7 +144,7 @@ export default view(({ data }) => {
     const few = rows.some(({ about }) => about.few);
     const span = (about) => `${signed(about.low, digits)} to ${signed(about.high, digits)}`;
     table.replaceChildren(
-      h("thead", {}, h("tr", {}, h("td"), [state.centre, few ? "lowest to highest" : "middle 80 %"].map((text) =>
+      h("thead", {}, h("tr", {}, h("td"), [state.centre, few ? "lowest to highest" : "middle 80%"].map((text) =>
         h("th", { scope: "col" }, text)))),
       h("tbody", {}, rows.map(({ t, about }) => h("tr", {}, h("th", { scope: "row" }, mark(t), targets[t].name),
         cell(`${targets[t].key}-centre`, about.centre, signed(about.centre, digits)),
@@ -154,7 +154,7 @@ export default view(({ data }) => {
     const choices = count === 1 ? "the only choice" : `${count} random choices for each`;
     const plain = `${n} concept${n > 1 ? "s" : ""}, ${KINDS[state.kind]}, ${choices}`;
     const told = ({ t, about }) => `${targets[t].name}, ${signed(about.centre, digits)}`
-      + (about.count === 1 ? "" : ` (${about.few ? "all" : "middle 80 %"} from ${span(about)})`);
+      + (about.count === 1 ? "" : ` (${about.few ? "all" : "middle 80%"} from ${span(about)})`);
     const ranked = [...rows].sort((a, b) => a.about.centre - b.about.centre);
     const what = count === 1 ? name : `${state.centre} ${name}`;
     words.replaceChildren(...(!rows.length ? ["Choose at least one attribute that is explained."] : [

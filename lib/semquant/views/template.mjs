@@ -169,7 +169,7 @@ export default view(({ data }) => {
     const y = sum(x), before = sum(z);
     const kept = relu(z) ? relu(x) / relu(z) : NaN;
     const stray = relu(x) ? x.reduce((total, v, k) => total + (z[k] < 0 ? Math.max(v, 0) : 0), 0) / relu(x) : 0;
-    const percent = (v) => (Number.isNaN(v) ? "–" : `${(100 * v).toFixed(0)} %`);
+    const percent = (v) => (Number.isNaN(v) ? "–" : `${(100 * v).toFixed(0)}%`);
     numbers.replaceChildren(h("tbody", {}, [
       ["y = Σ x", "y", y, signed(y)], ["Σ z, without the mask", "sum-z", before, signed(before)],
       ["Σ max(x, 0) in percent of Σ max(z, 0)", "kept", kept, percent(kept)],
