@@ -77,6 +77,15 @@ def test_no_page_shows_the_name_of_an_object_in_its_place(built):
         assert not found, (page, found.group(0))
 
 
+@pytest.mark.parametrize("page", NOTEBOOKS)
+def test_negative_numbers_have_a_true_minus(built, page):
+    nb = nbformat.read(built / "smoke" / "notebooks" / f"{page}.ipynb", as_version=4)
+    shown = [output.data for cell in nb.cells for output in cell.get("outputs", ()) if "data" in output]
+    for text in [d.get("text/html", d.get("text/markdown", "")) for d in shown]:
+        text = re.sub(r"(?s)<(style|script|svg|code|pre)\b.*?</\1>|<[^>]*>|\$[^$]*\$|`[^`]*`", " ", text)
+        assert not re.search(r"(^|[\s(=|])-\d.{,40}", text), re.search(r".{,40}[\s(=|]-\d.{,40}", text)
+
+
 def test_a_page_runs_alone_with_other_parameters(built, tmp_path, monkeypatch):
     """Another category and seed: what is not in the store is trained on the way."""
     monkeypatch.setenv("SEMQUANT_BUILD", str(tmp_path / "build"))
