@@ -182,8 +182,10 @@ function enlarge({ shape: [rows, columns], values }, size) {
 function view(draw) {
   return {
     render({ model, el }) {
-      // in JupyterLab its shortcuts would take Enter and the arrow keys from the controls
-      const root = h("div", { class: "sq-view", "data-lm-suppress-shortcuts": "true" });
+      const root = h("div", { class: "sq-view" });
+      // in JupyterLab its shortcuts would take Enter and the arrow keys from the controls; it asks
+      // what has the focus first
+      root.addEventListener("focusin", ({ target }) => { target.dataset.lmSuppressShortcuts = "true"; });
       el.append(root);
       let undo = null;
       const fill = () => {

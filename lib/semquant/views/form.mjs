@@ -2,7 +2,6 @@
 
 export default view(({ model, data, root }) => {
   root.classList.add("sq-form");
-  root.dataset.lmSuppressShortcuts = "true"; // JupyterLab's own keys
   const line = kernel(model);
   const given = model.get("status").settings ?? {};
 

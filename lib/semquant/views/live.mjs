@@ -4,7 +4,6 @@ const CURVES = 8; // so many runs are drawn, the last ones
 
 export default view(({ model, data, root }) => {
   root.classList.add("sq-redistill");
-  root.dataset.lmSuppressShortcuts = "true"; // JupyterLab's own keys
   const line = kernel(model);
   const given = { ...data.defaults, ...model.get("status").settings };
 
