@@ -188,5 +188,11 @@ class TestComparisonTable:
         assert cells.loc["own", "ours"].tolist() == ["2.00", "—", "—"]
         assert cells.loc["VGG-M", "baseline"].tolist() == ["—", "—", "—"]
 
+    def test_a_column_that_the_paper_does_not_have_is_measured_only(self):
+        paper = self.paper.assign(baseline=np.nan)
+        cells = figures.comparison_table(self.measured.assign(baseline=1.0), paper).data
+        assert list(cells["ours"]) == ["this run", "paper", "difference"]
+        assert list(cells["baseline"]) == ["this run"] and cells.loc["own", "baseline"].tolist() == ["1.000"]
+
     def test_rows_come_in_the_papers_order(self):
         assert list(self.cells().index) == ["AlexNet", "VGG-M", "own"]

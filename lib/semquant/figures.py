@@ -378,12 +378,14 @@ def comparison_table(measured: pd.DataFrame, paper: pd.DataFrame, *, digits: int
     -------
     pandas Styler
         For each column the mean (± half the range over seeds), the paper's number, and mean minus
-        paper. What is missing is an em dash.
+        paper. What is missing is an em dash; for a column of which the paper has no number, the last
+        two are left out.
     """
     rows = [*paper.index, *(r for r in measured.index if r not in paper.index)]
     columns = [*paper.columns, *(c for c in measured.columns if c not in paper.columns)]
     cells: dict[tuple, list[str]] = {}
     for column in columns:
+        known = any(len(_numbers(paper, row, column)) for row in rows)
         for row in rows:
             mine, theirs = _numbers(measured, row, column), _numbers(paper, row, column)
             ours, published, difference = DASH, DASH, DASH
@@ -394,7 +396,8 @@ def comparison_table(measured: pd.DataFrame, paper: pd.DataFrame, *, digits: int
                 published = signed(theirs[0], digits)
             if len(mine) and len(theirs):
                 difference = signed(mine.mean() - theirs[0], digits, plus=True)
-            for name, text in ((here, ours), ("paper", published), ("difference", difference)):
+            texts = {here: ours} | ({"paper": published, "difference": difference} if known else {})
+            for name, text in texts.items():
                 cells.setdefault((column, name), []).append(text)
     style = pd.DataFrame(cells, index=rows).style.set_table_attributes('class="dataframe"')
     style = style.set_properties(**{"text-align": "right", "white-space": "nowrap"})
