@@ -1,10 +1,10 @@
-"""The 40 face attributes of CelebA in words: what is said where one is there, and where it isn't."""
+"""Experiment 2 in words: the 40 face attributes of CelebA, there and not there; starts of g."""
 
 from __future__ import annotations
 
 from semquant.checks import one_of
 
-__all__ = ["ATTRIBUTES", "PHRASES", "TARGETS", "label", "phrase"]
+__all__ = ["ATTRIBUTES", "PHRASES", "STARTS", "TARGETS", "label", "phrase"]
 
 PHRASES = {
     "5_o_Clock_Shadow": ("5 o'clock shadow", "No 5 o'clock shadow"),
@@ -51,6 +51,9 @@ PHRASES = {
 """For each attribute, in CelebA's order, the words for a positive score and for a negative one."""
 
 ATTRIBUTES = tuple(PHRASES)
+STARTS = {"near_zero": "near zero", "default": "as torch does"}
+"""How g's last layer starts."""
+
 TARGETS = ("Attractive", "Heavy_Makeup", "Male", "Young")
 """The attributes that the paper explains: what describes a face as a whole."""
 
