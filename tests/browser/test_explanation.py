@@ -139,6 +139,26 @@ def test_an_attribute_page_has_signed_bars_with_the_librarys_numbers(open_page, 
         assert PHRASES[reason.name][0 if float(ours.y[k, reason.index]) > 0 else 1] in words
 
 
+def test_changes_are_undone_with_most_concepts_out_of_sight(open_page):
+    (view,) = views(open_page(ATTRIBUTE), "explanation")
+    before = number(view, "ours-total")
+    boxes, undo = view.get_by_role("checkbox"), view.get_by_role("button", name="Undo changes")
+    assert boxes.count() < 39
+    for k in (0, 1):
+        boxes.nth(k).press("Space")
+        assert number(view, "ours-total") != pytest.approx(before, abs=1e-6)
+        if k:  # and with a changed one out of sight
+            view.get_by_role("button", name="Show all 39").press("Enter")
+            boxes.last.press("Space")
+            view.get_by_role("button", name="Show 10").press("Enter")
+        undo.press("Enter")
+        assert number(view, "ours-total") == pytest.approx(before, abs=1e-6)
+        assert undo.is_disabled()
+        view.get_by_role("button", name="Show all 39").press("Enter")
+        assert all(box.is_checked() for box in boxes.all())
+        view.get_by_role("button", name="Show 10").press("Enter")
+
+
 def test_the_landing_page_has_every_network_and_target(open_page):
     (view,) = views(open_page("book/intro"), "explanation")
     choice = view.get_by_label("Network")

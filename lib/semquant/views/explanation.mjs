@@ -23,7 +23,11 @@ export default view(({ data, root }) => {
   const words = h("p", { class: "sq-words" });
   const status = h("p", { class: "sq-hidden", role: "status", "aria-live": "polite" });
   const undo = button("Undo changes", () => {
-    for (const row of rows) { row.on = true; row.factor = 1; row.box.checked = true; }
+    for (const row of rows) {
+      row.on = true;
+      row.factor = 1;
+      if (row.box) row.box.checked = true; // of many concepts only the first have been shown
+    }
     describe();
     update();
   }, { "data-name": "undo" });
