@@ -8,7 +8,7 @@ import pytest
 from semquant.site import toc_pages
 from smoke import ROOT
 
-STEPS = 60
+STEPS = 100
 PAGES = [page for page in toc_pages(ROOT) if (ROOT / f"{page}.ipynb").exists()]
 NO_NUMBER = re.compile(r".{,40}\b(NaN|Infinity|undefined|null|\[object).{,40}")
 # use one control of a view: which one, and what it is set to, are given as numbers from 0 to 1

@@ -77,6 +77,7 @@ export default view(({ data }) => {
   function startRun() {
     const run = now();
     state.image = Math.min(state.image, run.pictures.length - 1);
+    state.seed = Math.min(state.seed, run.seeds.length);
     state.beta = run.betas.indexOf(run.usual) < 0 ? run.betas.length - 1 : run.betas.indexOf(run.usual);
     state.epoch = run.epochs.length - 1;
     if (state.order === "part" && !run.parts) state.order = "number";
@@ -108,6 +109,8 @@ export default view(({ data }) => {
       onchange(value) { state.order = value; update(); } }).node,
       h("div", { class: "sq-control sq-check" }, outline,
         h("label", { for: outline.id }, "outline of β = 0, the baseline")));
+    state.concept = -1;
+    arrange(); // this run's concepts, before one is looked at
     concept = slider({ label: "Look at", min: 0, max: run.names.length - 1, value: 0,
       show: (place) => spoken(place), oninput(place) { state.concept = arranged[place]; mark(); } });
     concept.node.classList.add("sq-wide");
@@ -118,8 +121,6 @@ export default view(({ data }) => {
       : ["positive", "negative"].map((sign) => h("span", {}, swatch(signs[sign]),
         sign === "positive" ? "speaks for the score" : "speaks against it"))));
     note.textContent = run.note;
-    state.concept = -1;
-    arrange();
     fresh();
   }
 
