@@ -159,3 +159,24 @@ def test_a_phone(open_page, runs):
         <= view.getBoundingClientRect().right + 1)""")
     assert inside
     check(view, runs[0], list(runs[0].betas).index(runs[0].usual), 0, len(runs[0].epochs) - 1, 0)
+
+
+def test_a_finger_that_scrolls_changes_nothing_and_a_tap_does(open_page):
+    page = open_page(PAGE, width=360, touch=True)
+    (view,) = views(page, "bias")
+    curve = view.get_by_role("img", name="Entropy of the contributions")
+    curve.scroll_into_view_if_needed()
+    box = curve.bounding_box()
+    x, y = box["x"] + box["width"] / 3, box["y"] + box["height"] / 2
+    before = number(view, "entropy")
+    touch = page.context.new_cdp_session(page)
+    touch.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [{"x": x, "y": y}]})
+    for k in range(1, 6):
+        touch.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": [{"x": x, "y": y - 20 * k}]})
+    touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    page.wait_for_timeout(100)
+    assert number(view, "entropy") == before
+    curve.scroll_into_view_if_needed()
+    box = curve.bounding_box()
+    page.touchscreen.tap(box["x"] + box["width"] / 3, box["y"] + box["height"] / 2)
+    assert number(view, "entropy") != before

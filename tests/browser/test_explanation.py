@@ -183,3 +183,32 @@ def test_a_record_without_photographs_shows_its_numbers(open_page):
         choose_image(view, k)
         check_equation(view, explanations, k)
     assert not view.locator("canvas").is_visible()
+
+
+@pytest.mark.parametrize("width", [1280, 360])
+def test_a_click_on_an_overlay_counts_when_a_part_had_the_focus(open_page, case, width):
+    (view,) = views(open_page(NETWORK, width=width), "explanation")
+    part = next(name for name in case.by_part("ours").names if name in case.names)
+    for name in ("Grad-CAM", "filters", "parts"):
+        view.get_by_role("button", name=part, exact=True).focus()
+        view.get_by_role("radio", name=name).click()  # its place is looked up before the focus goes
+        assert view.get_by_role("radio", name=name).is_checked()
+
+
+def test_changes_of_attributes_end_with_the_image_and_are_told(open_page):
+    (view,) = views(open_page(ATTRIBUTE), "explanation")
+    first = view.get_by_role("button", pressed=True).inner_text()
+    before = number(view, "ours-total")
+    slide(view, f"Scale α of {first}", 1.5)
+    assert "× 1.5" in view.locator("tr", has=view.get_by_role("button", name=first, exact=True)).inner_text()
+    bars = view.locator(".sq-bar rect").evaluate_all("(all) => all.map((one) => one.getAttribute('width'))")
+    assert max(map(float, bars)) <= 30
+    said = view.get_by_role("status").inner_text().replace("−", "-")
+    assert f"explained by ours: {view.locator('[data-name=ours-total]').inner_text()}".replace("−", "-") in said
+    choose_image(view, 1)
+    assert view.get_by_role("button", name="Undo changes").is_disabled()
+    choose_image(view, 0)
+    assert number(view, "ours-total") == pytest.approx(before, abs=1e-6)
+    view.get_by_role("checkbox").first.press("Space")
+    view.get_by_role("button", name="Undo changes").press("Enter")
+    assert view.evaluate("(one) => one.contains(document.activeElement)")  # the focus is not lost

@@ -258,6 +258,7 @@ export default view(({ data }) => {
     const text = s("text", { class: "sq-end" });
     plot.append(band, ...lines, dot, text);
     const pick = (event) => {
+      if (event.pointerType === "touch" && event.type !== "click") return; // a finger scrolls
       if (event.type === "pointermove" && !event.buttons) return;
       const [px, py] = pointed(svg, event);
       const epoch = nearest(epochs.map((_, k) => X(k)), px);
@@ -268,8 +269,7 @@ export default view(({ data }) => {
       controls.beta.set(beta);
       update();
     };
-    svg.addEventListener("pointerdown", pick);
-    svg.addEventListener("pointermove", pick);
+    for (const type of ["pointerdown", "pointermove", "click"]) svg.addEventListener(type, pick);
     curve.parts = { svg, lines, band, dot, text, X, Y };
     updateCurve(curve);
     return svg;

@@ -2,6 +2,7 @@
 
 const SIZE = 192; // pixels of a picture
 const FIRST_ROWS = 10; // concepts shown before "show all"
+const FIRST_FILTERS = 12; // filters named where none can be looked at
 
 export default view(({ data, root }) => {
   root.classList.add("sq-explanation");
@@ -30,10 +31,11 @@ export default view(({ data, root }) => {
     }
     describe();
     update();
+    table.querySelector("input").focus(); // there is nothing more to undo
   }, { "data-name": "undo" });
   const note = h("p", { class: "sq-note" });
   const columns = h("div", { class: "sq-columns" },
-    h("div", { class: "sq-picture" }, canvas, caption, overlays, words, note),
+    h("div", { class: "sq-picture" }, canvas, overlays, caption, words, note),
     h("div", {}, equation, pies, table, h("div", { class: "sq-row sq-foot" }, detail, undo)));
   const pick = cases.length > 1 && choice({
     label: "Network",
@@ -63,9 +65,17 @@ export default view(({ data, root }) => {
     sum(rows.map((row) => contribution(row, method))) + now().methods[method].bias;
   const changed = () => rows.some((row) => !row.on || row.factor !== 1);
 
+  /** The explained score as it is printed: the rounded sum and the rounded b. */
+  const printed = (method) => {
+    const { bias } = now().methods[method];
+    return rounded(total(method) - bias) + rounded(bias);
+  };
+
   /** As `Explanation.top`: rows by the size of their contribution, only as many as are needed. */
   function top(method) {
     const found = rows.map((row) => ({ row, value: contribution(row, method) }));
+    const percent = shares(found.map((f) => Math.abs(f.value)));
+    found.forEach((f, k) => { f.percent = percent[k]; });
     found.sort((a, b) => Math.abs(b.value) - Math.abs(a.value));
     const whole = sum(found.map((f) => Math.abs(f.value)));
     let reached = 0;
@@ -74,7 +84,7 @@ export default view(({ data, root }) => {
       if (reasons.length >= now().reasons || f.value === 0) break;
       if (reasons.length && reached >= now().share * whole - 1e-9 * whole) break;
       reached += Math.abs(f.value);
-      reasons.push({ ...f, share: Math.abs(f.value) / whole });
+      reasons.push(f);
     }
     return reasons;
   }
@@ -122,7 +132,8 @@ export default view(({ data, root }) => {
   function startImage() {
     const c = now();
     const order = rows.map((_, k) => k);
-    if (!c.groups) {
+    if (!c.groups) { // other images show other concepts first: changes end with the image
+      for (const row of rows) { row.on = true; row.factor = 1; }
       const size = (k) => Math.abs(contribution(rows[k], methods()[0], false));
       order.sort((a, b) => size(b) - size(a));
     }
@@ -155,7 +166,9 @@ export default view(({ data, root }) => {
         state.chosen = k; state.filter = null; describe(); paint();
       }, { class: "sq-link", "data-row": row.name, "aria-pressed": "false" });
       row.cells = Object.fromEntries(methods().map((m) => [m, h("td", { "data-name": `${m}-${row.name}` })]));
-      const line = h("tr", {}, h("th", { scope: "row" }, row.box, row.name_button), Object.values(row.cells));
+      row.scaled = h("span", { class: "sq-note" });
+      const line = h("tr", {}, h("th", { scope: "row" },
+        h("div", { class: "sq-head" }, row.box, row.name_button, row.scaled)), Object.values(row.cells));
       const point = () => { state.pointed = k; mark(); paint(); };
       const leave = () => { if (state.pointed === k) { state.pointed = null; mark(); paint(); } };
       line.addEventListener("pointerenter", point);
@@ -191,13 +204,13 @@ export default view(({ data, root }) => {
       h("tbody", {}, methods().map((m) => {
         const bias = c.methods[m].bias;
         const all = total(m);
-        const explained = rounded(all - bias) + rounded(bias);
+        const explained = printed(m);
         return h("tr", {}, h("th", { scope: "row" }, methodSwatch(m), m),
           number(`${m}-sum`, all - bias, rounded(all - bias)), number(`${m}-bias`, bias, rounded(bias)),
           number(`${m}-total`, all, explained, "sq-strong"),
           number(`${m}-residual`, yhat - all, rounded(yhat) - explained), number("yhat", yhat, rounded(yhat)));
       }))));
-    const largest = Math.max(1e-9, ...rows.flatMap((r) => methods().map((m) => Math.abs(contribution(r, m, false)))));
+    const largest = Math.max(1e-9, ...rows.flatMap((r) => methods().flatMap((m) => [true, false].map((now) => Math.abs(contribution(r, m, now))))));
     for (const row of rows) {
       if (!row.cells) continue;
       for (const m of methods()) {
@@ -206,6 +219,7 @@ export default view(({ data, root }) => {
         row.cells[m].replaceChildren(c.groups ? "" : bar(value, largest), signed(value, 2, true));
       }
       row.line.classList.toggle("sq-off", !row.on);
+      row.scaled.textContent = row.factor === 1 ? "" : `× ${row.factor.toFixed(1)}`;
     }
     pies.replaceChildren(...(c.groups ? methods().map(pie) : []));
     speak(yhat);
@@ -218,7 +232,7 @@ export default view(({ data, root }) => {
 
   /** A bar from the middle: to the right what speaks for the score, to the left what speaks against. */
   function bar(value, largest) {
-    const long = 30 * Math.min(1, Math.abs(value) / largest) * 1;
+    const long = 30 * Math.abs(value) / largest;
     return s("svg", { viewBox: "-31 0 62 10", class: "sq-bar", "aria-hidden": "true" },
       s("line", { x1: 0, x2: 0, y1: 0, y2: 10, class: "sq-axis" }),
       s("rect", { x: value < 0 ? -long : 0, width: long, y: 1, height: 8,
@@ -281,8 +295,8 @@ export default view(({ data, root }) => {
     if (row.grouped) {
       detail.append(h("p", { class: "sq-note" }, `${row.members.length} filter${row.members.length > 1 ? "s" : ""}`
         + `, with their contributions by ${first}` + (c.maps ? "; point at one to see where it fires:" : ":")),
-      h("div", { class: "sq-chips" }, members.map((i) => {
-        const chip = button(`${c.names[i].replace(/^\D+/, "") || c.names[i]} `, () => {
+      c.maps ? h("div", { class: "sq-chips" }, members.map((i) => {
+        const chip = button([h("span", { class: "sq-hidden" }, "filter "), `${numeral(i)} `], () => {
           state.filter = state.filter === i ? null : i;
           for (const other of detail.querySelectorAll(".sq-chips button")) {
             other.setAttribute("aria-pressed", String(other === chip && state.filter === i));
@@ -296,7 +310,9 @@ export default view(({ data, root }) => {
           chip.addEventListener(on, act);
         }
         return chip;
-      })));
+      })) : h("p", {}, [...members.slice(0, FIRST_FILTERS).map((i) => `${numeral(i)} ${signed(alpha[i] * y[i], 2, true)}`),
+        members.length > FIRST_FILTERS ? `${members.length - FIRST_FILTERS} others ${signed(
+          sum(members.slice(FIRST_FILTERS).map((i) => alpha[i] * y[i])), 2, true)}` : null].filter(Boolean).join(", ")));
     } else {
       const i = row.members[0];
       detail.append(h("p", { class: "sq-note" }, `y = ${signed(y[i])}; `,
@@ -307,8 +323,8 @@ export default view(({ data, root }) => {
   function speak(yhat) {
     const c = now();
     const reasons = (m) => {
-      const found = top(m).map(({ row, value, share }) => c.phrases
-        ? called(row) : `${row.name} ${signed(value, 2, true)} (${Math.round(100 * share)}%)`);
+      const found = top(m).map(({ row, value, percent }) => `${called(row)} ${signed(value, 2, true)}`
+        + (c.phrases ? "" : ` (${percent}%)`));
       return found.length ? found.join(", ") : "nothing";
     };
     words.replaceChildren(
@@ -316,7 +332,7 @@ export default view(({ data, root }) => {
       `The network says ${c.says[yhat > 0 ? 0 : 1]} (ŷ = ${signed(yhat)}). `,
       ...methods().map((m, k) => [k ? " " : "", h("strong", {}, `Most important by ${m}: `),
         h("span", { "data-name": `${m}-words` }, reasons(m)), "."]).flat());
-    status.textContent = methods().map((m) => `explained by ${m}: ${signed(total(m))}`).join(", ")
+    status.textContent = methods().map((m) => `explained by ${m}: ${signed(printed(m))}`).join(", ")
       + `; the network's score: ${signed(yhat)}`;
   }
 
@@ -326,7 +342,8 @@ export default view(({ data, root }) => {
   async function paint() {
     const c = now();
     if (!c.pictures) { // photographs that may not be shown
-      caption.textContent = `${c.labels[state.image]} (not shown)`;
+      const label = c.labels[state.image];
+      caption.textContent = label.includes("not shown") ? label : `${label} (not shown)`;
       return;
     }
     const address = data.pictures[c.pictures[state.image]];
@@ -372,6 +389,7 @@ export default view(({ data, root }) => {
   }
 
   const filterName = (c, i) => `filter ${c.names[i].replace(/^\D+/, "") || c.names[i]}`;
+  const numeral = (i) => filterName(now(), i).slice("filter ".length);
   const maskCount = (c) => c.groups.filter((g) => g !== "unassigned").length;
 
   /** The sum of the maps of some filters, in units of activation. */

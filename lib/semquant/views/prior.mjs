@@ -255,8 +255,11 @@ export default view(({ data }) => {
     else updateScatter();
     concept.set(state.concept);
     Object.keys(curves).forEach(updateCurve);
+    const focused = document.activeElement;
     earlier.disabled = state.epoch === 0;
     later.disabled = state.epoch === now().epochs.length - 1;
+    if (focused === earlier && earlier.disabled) later.focus();
+    if (focused === later && later.disabled) earlier.focus();
     const t = now().epochs[state.epoch];
     const rows = [...new Set([state.beta, 0])].map((beta) => {
       const alpha = alphas(beta, state.epoch);
@@ -277,7 +280,7 @@ export default view(({ data }) => {
     const where = t ? `after epoch ${t}` : "before the first epoch";
     words.replaceChildren(h("strong", {}, `${named(state.beta)}, ${where}: `),
       `the cosine between α and w is ${signed(chosen.cosine, 2)}`
-      + (state.beta ? ` (baseline ${signed(baseline.cosine, 2)})` : ", by distillation alone")
+      + (state.beta ? ` (baseline ${signed(baseline.cosine, 2)})` : t ? ", by distillation alone" : "")
       + (t && state.beta ? `; λ is ${Number(chosen.fading.toPrecision(3))}` : "") + ".");
     status.textContent = `${named(state.beta)}, ${where}: ${measure()} ${signed(chosen.apart, 3)}, cosine ${signed(chosen.cosine, 3)}`
       + (t ? `, lambda ${Number(chosen.fading.toPrecision(3))}` : "");

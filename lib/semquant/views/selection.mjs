@@ -109,9 +109,10 @@ export default view(({ data }) => {
       }
       plot.append(group);
     });
-    svg.addEventListener("pointerdown", pick);
-    svg.addEventListener("pointermove", (event) => { if (event.buttons) pick(event); });
+    for (const type of ["pointerdown", "pointermove", "click"]) svg.addEventListener(type, pick);
     function pick(event) {
+      if (event.pointerType === "touch" && event.type !== "click") return; // a finger scrolls
+      if (event.type === "pointermove" && !event.buttons) return;
       state.size = nearest(sizes.map(X), pointed(svg, event)[0]);
       size.set(state.size);
       update();

@@ -105,11 +105,18 @@ export default view(({ data }) => {
       const [x, y] = pointed(svg, event).map((v) => Math.min(Math.max(Math.floor(v), 0), n - 1));
       return [y, x];
     };
+    const finger = (event) => event.pointerType === "touch"; // it scrolls; a tap is a click
     svg.addEventListener("pointermove", (event) => {
+      if (finger(event)) return;
       if (event.buttons) move(...cell(event));
       else tell(...cell(event));
     });
-    svg.addEventListener("pointerdown", (event) => { svg.setPointerCapture(event.pointerId); move(...cell(event)); });
+    svg.addEventListener("pointerdown", (event) => {
+      if (finger(event)) return;
+      svg.setPointerCapture(event.pointerId);
+      move(...cell(event));
+    });
+    svg.addEventListener("click", (event) => move(...cell(event)));
     svg.addEventListener("pointerleave", () => tell(state.row, state.column));
   }
 
@@ -177,15 +184,20 @@ export default view(({ data }) => {
     ].map(([name, key, value, text]) => h("tr", {}, h("th", { scope: "row" }, name),
       h("td", { "data-name": key, "data-value": value }, text)))));
     const zero = n / state.decay;
+    const far = Math.max(state.row, n - 1 - state.row) + Math.max(state.column, n - 1 - state.column);
     const cells = (v) => `${Number(v.toFixed(1))} cell${v === 1 ? "" : "s"}`;
     words.replaceChildren(
       h("strong", {}, `${at[0].toUpperCase()}${at.slice(1)}. `),
-      `The template falls from 1 to 0 within n / β = ${n} / ${state.decay} = ${cells(zero)}`,
-      state.clip ? "; there it is cut off. " : `, and to −1 within ${cells(2 * zero)}. `,
+      zero > far ? `The template falls from 1, but nowhere on this map to 0: n / β = ${n} / ${state.decay} = ${cells(zero)}. `
+        : `The template falls from 1 to 0 within n / β = ${n} / ${state.decay} = ${cells(zero)}`
+          + (state.clip ? "; there it is cut off. "
+            : 2 * zero > far ? ", and nowhere on this map to −1. " : `, and to −1 within ${cells(2 * zero)}. `),
       `y = ${signed(y)}. `,
       off ? "The mask itself puts the peak on the map's largest value." : "This is the map's largest value, where the mask puts the peak.",
       stray > 0 ? ` Not clipped, a negative z under a negative T turns positive: ${percent(stray)} of what is above 0 in x comes from there.` : "");
+    const focused = document.activeElement === home;
     home.disabled = !off;
+    if (focused && !off) row.node.querySelector("input").focus();
     status.textContent = `${at}, β ${state.decay}, n ${n}: y = ${signed(y)}`;
   }
 
