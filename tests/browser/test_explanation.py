@@ -200,7 +200,7 @@ def test_changes_of_attributes_end_with_the_image_and_are_told(open_page):
     first = view.get_by_role("button", pressed=True).inner_text()
     before = number(view, "ours-total")
     slide(view, f"Scale α of {first}", 1.5)
-    assert "× 1.5" in view.locator("tr", has=view.get_by_role("button", name=first, exact=True)).inner_text()
+    assert "× 1.5" in view.locator("tr", has=view.page.get_by_role("button", name=first, exact=True)).inner_text()
     bars = view.locator(".sq-bar rect").evaluate_all("(all) => all.map((one) => one.getAttribute('width'))")
     assert max(map(float, bars)) <= 30
     said = view.get_by_role("status").inner_text().replace("−", "-")
