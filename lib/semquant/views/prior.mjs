@@ -121,7 +121,7 @@ export default view(({ data }) => {
     key.replaceChildren(...(run.parts
       ? data.parts.filter((part) => run.parts.includes(part)).map((part) => h("span", {}, swatch(parts[part]), part))
       : ["positive", "negative"].map((sign) => h("span", {}, swatch(signs[sign]),
-        sign === "positive" ? "αᵢyᵢ speaks for the score" : "against it"))));
+        sign === "positive" ? "αᵢyᵢ speaks for the score" : "against it (a ring)"))));
     note.textContent = run.note;
     state.concept = -1;
     fresh();
@@ -180,6 +180,9 @@ export default view(({ data }) => {
     scatter.dots.forEach((dot, i) => {
       dot.setAttribute("cy", scatter.Y(alpha[i]));
       dot.setAttribute("fill", colour(i, raw[i]));
+      const against = !now().parts && raw[i] * at(now().y, state.image).values[i] < 0;
+      dot.classList.toggle("sq-hollow", against); // a sign is not told by its colour alone
+      dot.style.stroke = against ? colour(i, raw[i]) : "";
       dot.dataset.value = alpha[i];
     });
     scatter.svg.setAttribute("aria-label", `Weights of ${now().names.length} ${now().unit} against their prior weights, `
