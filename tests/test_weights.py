@@ -14,17 +14,17 @@ from safetensors.torch import save_file
 from scipy.io import savemat
 from torch import nn
 
-from semquant import weights
+from semquant.networks import weights
 from semquant.checks import InputError
 from semquant.distillation import FittedExplainer
 from semquant.explainers import Explainer
 from semquant.files import write_checked
-from semquant.jobs import kept_performer
-from semquant.performers import ARCHITECTURES, PAPER_SIZE, build
-from semquant.settings import load_settings
+from semquant_book.study.jobs import kept_performer
+from semquant.networks.performers import ARCHITECTURES, PAPER_SIZE, build
+from semquant_book.study.presets import load_settings
 from semquant.training import TensorBatches, fit
-from semquant.trunks import efficientnet_lite0
-from semquant.weights import (
+from semquant.networks.trunks import efficientnet_lite0
+from semquant.networks.weights import (
     into,
     matconvnet,
     preparation,
