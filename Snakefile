@@ -37,10 +37,10 @@ def sources(*names):
 VIEWS = [str(p) for p in sorted((LIBRARY / "semquant_book" / "views" / "scripts").iterdir())]
 DATA_SOURCES = sources("semquant_book/datasets/__init__", "semquant_book/datasets/drawn/animals", "semquant_book/datasets/drawn/anatomy",
                        "semquant_book/datasets/drawn/bodies", "semquant_book/datasets/drawn/drawing", "semquant_book/datasets/drawn/heads",
-                       "semquant_book/datasets/parallel", "semquant_book/datasets/drawn/scenes", "semquant/files")
+                       "semquant_book/datasets/parallel", "semquant_book/datasets/drawn/scenes", "semquant_book/files")
 FACE_SOURCES = sources("semquant_book/datasets/drawn/attributes", "semquant_book/datasets/drawn/drawing", "semquant_book/datasets/drawn/faces",
                        "semquant_book/datasets/drawn/garments", "semquant_book/datasets/drawn/hairstyles", "semquant_book/datasets/drawn/looks",
-                       "semquant_book/datasets/parallel", "semquant_book/datasets/drawn/portraits", "semquant_book/datasets/drawn/shading", "semquant/files")
+                       "semquant_book/datasets/parallel", "semquant_book/datasets/drawn/portraits", "semquant_book/datasets/drawn/shading", "semquant_book/files")
 if SETTINGS.images == "pascal_part":
     DATA_SOURCES = sources("semquant_book/datasets/__init__", "semquant_book/datasets/pascal_part")
 if SETTINGS.faces == "celeba":
@@ -49,7 +49,7 @@ PERFORMER_SOURCES = sources("semquant/networks/interpretable", "semquant_book/st
                             "semquant_book/study/experiment1")
 FACE_PERFORMER_SOURCES = sources("semquant_book/study/jobs", "semquant/networks/performers", "semquant/training", "semquant/networks/weights", "semquant_book/study/experiment2")
 EXPLAINER_SOURCES = sources("semquant/concepts", "semquant/rows", "semquant/priors", "semquant/losses", "semquant/explainers", "semquant/explanation",
-                            "semquant/distillation", "semquant_book/study/evaluation", "semquant/metrics", "semquant/tensors")
+                            "semquant/distillation", "semquant_book/study/evaluation", "semquant/metrics", "semquant/checks")
 
 
 def performers(architectures, category, controls=True):

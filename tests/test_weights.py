@@ -18,7 +18,7 @@ from semquant.networks import weights
 from semquant.checks import InputError
 from semquant.distillation import FittedExplainer
 from semquant.explainers import Explainer
-from semquant.files import write_checked
+from semquant_book.files import write_checked
 from semquant_book.study.jobs import kept_performer
 from semquant.networks.performers import ARCHITECTURES, PAPER_SIZE, build
 from semquant_book.study.presets import load_settings

@@ -25,9 +25,9 @@ from safetensors.torch import load_file, save_file
 from semquant.checks import InputError, number, one_of
 from semquant_book.datasets.drawn.faces import LARGEST, SPLITS, Faces
 from semquant_book.datasets.parallel import available_cores, in_chunks
-from semquant.files import check_writable, load_or_make
-from semquant.rows import Decoded
-from semquant.rows import join as joined
+from semquant_book.files import check_writable, load_or_make
+from semquant_book.datasets.decoded import Decoded
+from semquant_book.datasets.decoded import join as joined
 from semquant_book.datasets.names import ATTRIBUTES
 
 __all__ = ["HEIGHT", "SPLITS", "WIDTH", "Index", "digest", "join", "load", "repeated", "scan", "square"]
@@ -172,7 +172,7 @@ def load(
     Returns
     -------
     Faces
-        ``images`` (N, 3, S, S) uint8, a tensor or `semquant.rows.Decoded`, ``attributes`` (N, 40)
+        ``images`` (N, 3, S, S) uint8, a tensor or `semquant_book.datasets.decoded.Decoded`, ``attributes`` (N, 40)
         bool, ``ids`` the file names, sorted.
 
     Raises

@@ -17,7 +17,7 @@ from semquant.checks import InputError, one_of
 from semquant_book.datasets.downloads import (
     Download, Unpacked, beside, counts, download, expected, flaw, human, unpack,
 )
-from semquant.files import check_writable
+from semquant_book.files import check_writable
 from semquant_book.study.presets import project_root
 
 __all__ = ["Found", "Source", "add_parser", "check", "describe", "fetch",

@@ -29,7 +29,7 @@ from semquant_book.datasets.drawn.faces import Faces
 from semquant.distillation import FittedExplainer, distill_measured
 from semquant_book.study.evaluation import evaluate_attribute
 from semquant.explanation import Explanation
-from semquant.files import load_or_make, read_checked, write_checked
+from semquant_book.files import load_or_make, read_checked, write_checked
 from semquant_book.study.jobs import at_once, begin, kept_performer, recipe_of
 from semquant.networks.performers import Performer
 from semquant_book.study.presets import SPLITS, Settings, build_root, data_root, hardware

@@ -17,7 +17,7 @@ from torch import Tensor
 from semquant import rows
 from semquant.networks import performers, weights
 from semquant.checks import InputError
-from semquant.files import check_writable, load_or_make
+from semquant_book.files import check_writable, load_or_make
 from semquant.networks.performers import Performer
 from semquant_book.study.presets import Settings, build_root, data_root
 from semquant_book.study.store import record, record_of, source_digest, write_record

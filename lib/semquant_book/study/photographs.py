@@ -24,7 +24,7 @@ from semquant_book.datasets import Images, pascal_part
 from semquant.distillation import distill_measured
 from semquant_book.study.evaluation import evaluate
 from semquant.explanation import Explanation
-from semquant.files import load_or_make
+from semquant_book.files import load_or_make
 from semquant.networks.performers import Performer, initialise, interpretable_top, normalise
 from semquant_book.study.inspection import Case
 from semquant_book.study.tables import metrics_row
