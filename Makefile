@@ -29,7 +29,7 @@ $(STAMP): pyproject.toml
 	@touch $@
 
 book: $(STAMP) ## run the experiments and build the book (PRESET=quick: about 20 minutes on 2 cores)
-	@$(VENV)/bin/semquant book --preset "$(PRESET)" --cores "$(CORES)" --data "$$SEMQUANT_DATA"
+	@SEMQUANT_MAKE=$$PPID exec $(VENV)/bin/semquant book --preset "$(PRESET)" --cores "$(CORES)" --data "$$SEMQUANT_DATA"
 
 test: $(STAMP) ## run every test, the whole chain in the smoke preset and the book in Chromium included
 	@$(VENV)/bin/python tests/browser/chromium.py
