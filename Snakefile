@@ -45,9 +45,9 @@ if SETTINGS.images == "pascal_part":
     DATA_SOURCES = sources("datasets/__init__", "datasets/pascal_part")
 if SETTINGS.faces == "celeba":
     FACE_SOURCES = sources("datasets/faces", "datasets/celeba", "rows")
-PERFORMER_SOURCES = sources("interpretable", "jobs", "performers", "training", "parts", "weights",
+PERFORMER_SOURCES = sources("interpretable", "jobs", "performers", "training", "parts", "pretrained",
                             "experiment1")
-FACE_PERFORMER_SOURCES = sources("jobs", "performers", "training", "weights", "experiment2")
+FACE_PERFORMER_SOURCES = sources("jobs", "performers", "training", "pretrained", "experiment2")
 EXPLAINER_SOURCES = sources("concepts", "rows", "priors", "losses", "explainers", "explanation",
                             "distillation", "evaluation", "metrics", "tensors")
 
@@ -262,7 +262,7 @@ def needs(page):
         return of_faces(targets) + more
     if name == "efficientnet_lite0":
         return [str(ROOT / "book" / "records" / "efficientnet_lite0-dog.json"),
-                sources("datasets/pascal_part", "photographs", "trunks"), EXPLAINER_SOURCES]
+                sources("datasets/pascal_part", "photographs", "pretrained"), EXPLAINER_SOURCES]
     return RESULTS if name in ("claims", "intro") else RESULTS_1
 
 

@@ -145,8 +145,8 @@ def test_layers_without_public_weights_begin_small(monkeypatch):
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     fresh = ("head.3.weight", "head.3.bias")
     monkeypatch.setattr(jobs, "imagenet", lambda architecture: None)
-    monkeypatch.setattr(jobs.weights, "into",
-                        lambda net, public, fc: jobs.weights.Put(tuple(set(before) - {*fresh}), fresh))
+    monkeypatch.setattr(jobs.pretrained, "into",
+                        lambda net, public, fc: jobs.pretrained.Put(tuple(set(before) - {*fresh}), fresh))
     after = jobs.begin(net, "vgg_m", load_settings("paper")).state_dict()
     assert [name for name in before if not torch.equal(before[name], after[name])] == [fresh[0]]
     assert float(after[fresh[0]].std()) == pytest.approx(0.01, rel=0.1)

@@ -47,7 +47,7 @@ __all__ = [
 
 CODE = ("datasets/animals", "datasets/anatomy", "datasets/bodies", "datasets/drawing",
         "datasets/heads", "datasets/pascal_part", "datasets/scenes", "experiment1", "interpretable",
-        "performers", "training", "weights")
+        "performers", "pretrained", "training")
 CONCEPTS = FilterConcepts("mask")  # x is the mask's output
 
 

@@ -66,7 +66,7 @@ __all__ = [
 
 CODE = ("datasets/attributes", "datasets/celeba", "datasets/drawing", "datasets/faces",
         "datasets/garments", "datasets/hairstyles", "datasets/looks", "datasets/portraits",
-        "datasets/shading", "experiment2", "performers", "rows", "training", "weights")
+        "datasets/shading", "experiment2", "performers", "pretrained", "rows", "training")
 #: The shared feature x has d numbers: the first FC layer's output, before or after its ReLU.
 CONCEPTS = {side: OutputConcepts(layer, "mask", list(ATTRIBUTES))
             for side, layer in (("before", "head.3"), ("after", "head.4"))}

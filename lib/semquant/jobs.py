@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from semquant import performers, rows, weights
+from semquant import performers, pretrained, rows
 from semquant.checks import InputError
 from semquant.files import check_writable, load_or_make
 from semquant.performers import Performer
@@ -55,7 +55,7 @@ def begin(net: Performer, architecture: str, settings: Settings, *, fc: bool = F
     activations of pixels from 0 to 255, He's would be far too large for the predecessor's rates.
     """
     if settings.weights == "imagenet":
-        put = weights.into(net, imagenet(architecture), fc=fc)
+        put = pretrained.into(net, imagenet(architecture), fc=fc)
         own = net.state_dict()
         for key in put.fresh:
             if key.endswith(".weight"):
@@ -63,7 +63,7 @@ def begin(net: Performer, architecture: str, settings: Settings, *, fc: bool = F
     return net
 
 
-def imagenet(architecture: str) -> weights.Public:
+def imagenet(architecture: str) -> pretrained.Public:
     """Read the ImageNet weights of a network from the folder of real data.
 
     Raises
@@ -82,8 +82,8 @@ def imagenet(architecture: str) -> weights.Public:
 
 
 @lru_cache(maxsize=1)
-def _imagenet(path: Path, architecture: str, changed: int) -> weights.Public:
-    return weights.matconvnet(path, architecture)
+def _imagenet(path: Path, architecture: str, changed: int) -> pretrained.Public:
+    return pretrained.matconvnet(path, architecture)
 
 
 @contextmanager
