@@ -12,44 +12,44 @@ import json
 import os
 from pathlib import Path
 
-from semquant import settings as S
-from semquant import store
-from semquant.site import toc_pages
+from semquant_book.study import presets as S
+from semquant_book.study import store
+from semquant_book.press.site import toc_pages
 
 PRESET = config.get("preset", "quick")
 DATA = config.get("data", "")
 SETTINGS = S.load_settings(PRESET)
 ROOT = S.project_root(workflow.basedir)
 HERE = S.build_root() / PRESET
-LIBRARY = ROOT / "lib" / "semquant"
+LIBRARY = ROOT / "lib"
 THREADS = SETTINGS.threads
 GPU = int(config.get("gpu", 0))  # GPUs a training job asks a cluster for
 # numeric libraries start no threads of their own beside torch's
 ENVIRONMENT = " ".join(f"{name}={THREADS}" for name in
                        ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"))
-RUN = f"{ENVIRONMENT} PYTHONHASHSEED=0 python -m semquant"
+RUN = f"{ENVIRONMENT} PYTHONHASHSEED=0 python -m semquant_book"
 
 
 def sources(*names):
     return [str(LIBRARY / f"{name}.py") for name in names]
 
 
-VIEWS = [str(p) for p in sorted((LIBRARY / "views").iterdir())]
-DATA_SOURCES = sources("datasets/__init__", "datasets/animals", "datasets/anatomy",
-                       "datasets/bodies", "datasets/drawing", "datasets/heads",
-                       "datasets/parallel", "datasets/scenes", "files")
-FACE_SOURCES = sources("datasets/attributes", "datasets/drawing", "datasets/faces",
-                       "datasets/garments", "datasets/hairstyles", "datasets/looks",
-                       "datasets/parallel", "datasets/portraits", "datasets/shading", "files")
+VIEWS = [str(p) for p in sorted((LIBRARY / "semquant_book" / "views" / "scripts").iterdir())]
+DATA_SOURCES = sources("semquant_book/datasets/__init__", "semquant_book/datasets/drawn/animals", "semquant_book/datasets/drawn/anatomy",
+                       "semquant_book/datasets/drawn/bodies", "semquant_book/datasets/drawn/drawing", "semquant_book/datasets/drawn/heads",
+                       "semquant_book/datasets/parallel", "semquant_book/datasets/drawn/scenes", "semquant/files")
+FACE_SOURCES = sources("semquant_book/datasets/drawn/attributes", "semquant_book/datasets/drawn/drawing", "semquant_book/datasets/drawn/faces",
+                       "semquant_book/datasets/drawn/garments", "semquant_book/datasets/drawn/hairstyles", "semquant_book/datasets/drawn/looks",
+                       "semquant_book/datasets/parallel", "semquant_book/datasets/drawn/portraits", "semquant_book/datasets/drawn/shading", "semquant/files")
 if SETTINGS.images == "pascal_part":
-    DATA_SOURCES = sources("datasets/__init__", "datasets/pascal_part")
+    DATA_SOURCES = sources("semquant_book/datasets/__init__", "semquant_book/datasets/pascal_part")
 if SETTINGS.faces == "celeba":
-    FACE_SOURCES = sources("datasets/faces", "datasets/celeba", "rows")
-PERFORMER_SOURCES = sources("interpretable", "jobs", "performers", "training", "parts", "pretrained",
-                            "experiment1")
-FACE_PERFORMER_SOURCES = sources("jobs", "performers", "training", "pretrained", "experiment2")
-EXPLAINER_SOURCES = sources("concepts", "rows", "priors", "losses", "explainers", "explanation",
-                            "distillation", "evaluation", "metrics", "tensors")
+    FACE_SOURCES = sources("semquant_book/datasets/drawn/faces", "semquant_book/datasets/celeba", "semquant/rows")
+PERFORMER_SOURCES = sources("semquant/networks/interpretable", "semquant_book/study/jobs", "semquant/networks/performers", "semquant/training", "semquant/parts", "semquant/networks/pretrained",
+                            "semquant_book/study/experiment1")
+FACE_PERFORMER_SOURCES = sources("semquant_book/study/jobs", "semquant/networks/performers", "semquant/training", "semquant/networks/pretrained", "semquant_book/study/experiment2")
+EXPLAINER_SOURCES = sources("semquant/concepts", "semquant/rows", "semquant/priors", "semquant/losses", "semquant/explainers", "semquant/explanation",
+                            "semquant/distillation", "semquant_book/study/evaluation", "semquant/metrics", "semquant/tensors")
 
 
 def performers(architectures, category, controls=True):
@@ -195,7 +195,7 @@ for seed in SEEDS:
 
     rule:
         name: f"surveys_{seed}"
-        input: face_performer(seed), sources("concepts", "experiment2", "priors")
+        input: face_performer(seed), sources("semquant/concepts", "semquant_book/study/experiment2", "semquant/priors")
         output: surveys(seed)
         threads: THREADS
         resources: gpu=GPU
@@ -208,7 +208,7 @@ for seed in SEEDS:
 
         rule:
             name: f"explainers_{target}_{seed}"
-            input: surveys(seed), EXPLAINER_SOURCES, sources("experiment2")
+            input: surveys(seed), EXPLAINER_SOURCES, sources("semquant_book/study/experiment2")
             output: attribute_explainers([target], seed)
             threads: THREADS
             resources: gpu=GPU
@@ -219,7 +219,7 @@ for seed in SEEDS:
 
         rule:
             name: f"selection_{target}_{seed}"
-            input: surveys(seed), EXPLAINER_SOURCES, sources("experiment2", "selection")
+            input: surveys(seed), EXPLAINER_SOURCES, sources("semquant_book/study/experiment2", "semquant_book/study/concept_choice")
             output: selections([target], seed)
             threads: THREADS
             resources: gpu=GPU
@@ -237,13 +237,13 @@ def needs(page):
     if "/method/" in f"/{page}":
         recorded = [str(p) for p in sorted((ROOT / "book" / "records").glob("beta-*.json"))]
         return with_records(performers(["alexnet"], CATEGORY) + explainers(["alexnet"], CATEGORY)) \
-            + (recorded + sources("sweeps") if name in ("bias_interpreting", "priors") else [])
+            + (recorded + sources("semquant_book/study/sweeps") if name in ("bias_interpreting", "priors") else [])
     if name == "animals":
         return [str(store.data_record(SETTINGS, CATEGORY))]
     if name == "live":
         return (with_records(performers(["alexnet"], CATEGORY) + explainers(["alexnet"], CATEGORY))
                 + FACES + face_performer(0)
-                + surveys(0) + EXPLAINER_SOURCES + sources("form", "kernel", "live", "redistill"))
+                + surveys(0) + EXPLAINER_SOURCES + sources("semquant_book/pages/form", "semquant_book/views/kernel", "semquant_book/pages/live", "semquant_book/views/redistill"))
     if name == "faces":
         return FACES
     if name in ("departures", "errata"):  # book/*.yml, which all pages depend on
@@ -252,17 +252,17 @@ def needs(page):
         return [str(p) for p in sorted((ROOT / "book" / "records").glob("*.json"))]
     if name == "paper_preset":
         return [str(ROOT / "book" / "records" / "paper-check.json"),
-                str(ROOT / "book" / "presets" / "paper.yml"), sources("rehearsal", "rows")]
+                str(ROOT / "book" / "presets" / "paper.yml"), sources("semquant_book/study/rehearsal", "semquant/rows")]
     if name == "celeba":
         return [str(ROOT / "book" / "records" / "celeba.json"),
-                sources("datasets/celeba", "evidence", "experiment2"), EXPLAINER_SOURCES]
+                sources("semquant_book/datasets/celeba", "semquant_book/study/records", "semquant_book/study/experiment2"), EXPLAINER_SOURCES]
     if "/experiment2/" in f"/{page}":
         targets = [t for t in SETTINGS.targets if t.lower() == name] or SETTINGS.targets
         more = selections(targets, 0) if name == "concept_selection" else []
         return of_faces(targets) + more
     if name == "efficientnet_lite0":
         return [str(ROOT / "book" / "records" / "efficientnet_lite0-dog.json"),
-                sources("datasets/pascal_part", "photographs", "pretrained"), EXPLAINER_SOURCES]
+                sources("semquant_book/datasets/pascal_part", "semquant_book/study/photographs", "semquant/networks/pretrained"), EXPLAINER_SOURCES]
     return RESULTS if name in ("claims", "intro") else RESULTS_1
 
 
@@ -289,9 +289,9 @@ for page in PAGES:
             f"{ROOT}/{page}.ipynb",
             needs(page),
             [str(p) for p in sorted((ROOT / "book").glob("*.yml"))],
-            sources("attribute_figures", "canvas", "diagrams", "evidence", "exhibits", "explorer",
-                    "explorers", "figures", "notebooks", "photographs", "preview", "reports",
-                    "settings", "status", "store", "sweeps", "widgets", "words"),
+            sources("semquant_book/figures/attributes", "semquant_book/figures/style", "semquant_book/figures/diagrams", "semquant_book/study/records", "semquant_book/pages/cases", "semquant_book/views/explorer",
+                    "semquant_book/views/chapters", "semquant_book/figures/networks", "semquant_book/press/notebooks", "semquant_book/study/photographs", "semquant_book/press/preview", "semquant_book/study/tables", "semquant_book/study/inspection", "semquant_book/pages/comparison",
+                    "semquant_book/study/presets", "semquant_book/pages/status", "semquant_book/study/store", "semquant_book/study/sweeps", "semquant_book/views/widgets", "semquant_book/datasets/names"),
             VIEWS,
         output: EXECUTED[page]
         threads: THREADS
@@ -307,7 +307,7 @@ rule book:
         f"{ROOT}/_config.yml",
         f"{ROOT}/_toc.yml",
         f"{ROOT}/pyproject.toml",
-        sources("assets", "preview", "site"),
+        sources("semquant_book/press/assets", "semquant_book/press/preview", "semquant_book/press/site"),
         [str(p) for p in sorted((ROOT / "book").rglob("*"))
          if p.is_file() and p.suffix != ".ipynb" and "presets" not in p.parts],
     output: str(HERE / "html" / "index.html")

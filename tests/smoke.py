@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from semquant.settings import build_root, project_root
+from semquant_book.study.presets import build_root, project_root
 
 ROOT = project_root(Path(__file__).parent)
 
@@ -17,7 +17,7 @@ ROOT = project_root(Path(__file__).parent)
 def book(build: Path, *arguments: str, root: Path = ROOT, **options) -> subprocess.Popen:
     """Start `semquant book` in a process group of its own."""
     environment = os.environ | {"SEMQUANT_BUILD": str(build), "SEMQUANT_ROOT": str(root)}
-    return subprocess.Popen([sys.executable, "-m", "semquant", "book", "--preset", "smoke",
+    return subprocess.Popen([sys.executable, "-m", "semquant_book", "book", "--preset", "smoke",
                              *arguments], env=environment, stdout=subprocess.PIPE,
                             stderr=subprocess.STDOUT, text=True, start_new_session=True, **options)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from semquant.notebooks import notebook_parameters
+from semquant_book.press.notebooks import notebook_parameters
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(str(p.relative_to(ROOT / "book").with_suffix(""))
@@ -19,12 +19,13 @@ NAMES = r"VGG-16|EfficientNet-Lite0|ResNet-\d+|(Case|Experiment|Figure|Section|T
 def functions_that_draw() -> set[str]:
     """The library's functions that return a Figure, as ``module.name``; methods as ``.name``."""
     found = set()
-    for path in (ROOT / "lib" / "semquant").glob("*.py"):  # a Figure of datasets is a drawn body
+    for path in (ROOT / "lib" / "semquant_book").rglob("*.py"):  # a Figure of datasets is a drawn body
         tree = ast.parse(path.read_text())
         for node in ast.walk(tree):
             if (isinstance(node, ast.FunctionDef) and node.returns is not None
                     and ast.unparse(node.returns).strip("'\"").rpartition(".")[2] == "Figure"):
-                found.add(f"{path.stem if node in tree.body else ''}.{node.name}")
+                module = "figures" if path.parent.name == "figures" else path.stem
+                found.add(f"{module if node in tree.body else ''}.{node.name}")
     return found
 
 
@@ -32,7 +33,7 @@ def figures_left(node: ast.AST, drawing: set[str]) -> int:
     """Count the figures that code opens when it runs, without those that it gives away.
 
     A figure is opened by a function that returns one, or by pyplot; it is gone when it is closed
-    or handed to `semquant.widgets.show`, which wants a text of its own. What stands in a function
+    or handed to `semquant_book.views.widgets.show`, which wants a text of its own. What stands in a function
     does not run before the function is called.
     """
     count = 0
@@ -132,7 +133,7 @@ def test_pictures_in_prose_have_a_text():
     ("sns.heatmap(table)", True),
     ("for k in range(2):\n    inner(k)", True),
     ("outer()", True),
-    ("from semquant.figures import sample_sheet as sheet\nsheet(images)", True),
+    ("from semquant_book.figures import sample_sheet as sheet\nsheet(images)", True),
     ("figures.use_style()", False),
     ("case_one(a, b)", False),  # not the library's
     ("shades = sns.color_palette('colorblind')", False),

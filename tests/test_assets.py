@@ -8,7 +8,7 @@ import tarfile
 
 import pytest
 
-from semquant import assets
+from semquant_book.press import assets
 from semquant.checks import InputError
 
 CONTENT = {"package/dist/main.js": b"main()", "package/dist/fonts/a.woff": b"A",

@@ -10,9 +10,9 @@ import pandas as pd  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
 
-from semquant import attribute_figures as figures  # noqa: E402
+from semquant_book.figures import attributes as figures  # noqa: E402
 from semquant.explanation import Explanation  # noqa: E402
-from semquant.words import ATTRIBUTES  # noqa: E402
+from semquant_book.datasets.names import ATTRIBUTES  # noqa: E402
 
 
 @pytest.fixture(autouse=True)

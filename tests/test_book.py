@@ -13,10 +13,10 @@ import pytest
 import yaml
 
 from semquant.checks import InputError
-from semquant.datasets import specimens
+from semquant_book.datasets import specimens
 from semquant.files import sha256
-from semquant.notebooks import execute
-from semquant.site import toc_pages
+from semquant_book.press.notebooks import execute
+from semquant_book.press.site import toc_pages
 from smoke import ROOT, book
 
 NOTEBOOKS = [page for page in toc_pages(ROOT) if (ROOT / f"{page}.ipynb").exists()]

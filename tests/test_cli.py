@@ -9,7 +9,7 @@ import pytest
 
 def semquant(*arguments: str, build) -> subprocess.CompletedProcess:
     environment = os.environ | {"SEMQUANT_BUILD": str(build)}
-    return subprocess.run([sys.executable, "-m", "semquant", *arguments], env=environment,
+    return subprocess.run([sys.executable, "-m", "semquant_book", *arguments], env=environment,
                           capture_output=True, text=True)
 
 

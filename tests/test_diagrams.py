@@ -9,7 +9,7 @@ import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
 
-from semquant import diagrams  # noqa: E402
+from semquant_book.figures import diagrams  # noqa: E402
 from semquant.checks import InputError  # noqa: E402
 
 IMAGE = torch.zeros(3, 16, 16, dtype=torch.uint8)

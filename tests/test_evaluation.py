@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from semquant.evaluation import evaluate, evaluate_attribute, part_errors
+from semquant_book.study.evaluation import evaluate, evaluate_attribute, part_errors
 from semquant.explanation import Explanation
 
 GROUPS = ("eye", "ear", "leg")

@@ -10,10 +10,12 @@ import scipy.io
 import torch
 from PIL import Image
 
-from semquant import evidence, experiment1, experiment2, metrics, reports
+from semquant import metrics
+from semquant_book.study import tables
+from semquant_book.study import experiment1, experiment2, records
 from semquant.checks import InputError
-from semquant.settings import load_settings
-from semquant.words import ATTRIBUTES
+from semquant_book.study.presets import load_settings
+from semquant_book.datasets.names import ATTRIBUTES
 
 
 def write_faces(folder, names, partition, width=178, height=218):
@@ -108,10 +110,10 @@ def test_a_folder_without_celeba_is_one_line(settings, tmp_path, monkeypatch):
 
 
 def test_a_run_on_faces_is_a_record_without_pictures(settings):
-    content = json.loads(json.dumps(evidence.collect(settings)))
+    content = json.loads(json.dumps(records.collect(settings)))
     assert content["data"] == {"train": 38, "val": 14, "test": 16}
-    found = evidence.Evidence.of(content)
-    live = reports.attribute_frame(settings)
+    found = records.Evidence.of(content)
+    live = tables.attribute_frame(settings)
     assert len(found.explainers) == len(live) == 2 * (4 + 1 + 4)
     merged = found.explainers.merge(live, on=["target", "method", "last_layer", "seed"])
     assert np.allclose(merged.entropy_x, merged.entropy_y, atol=1e-6)
@@ -129,7 +131,7 @@ def test_a_run_on_faces_is_a_record_without_pictures(settings):
 def test_a_run_on_animals_is_a_record_without_pictures(build):
     settings = load_settings("smoke", images="pascal_part", architectures=["alexnet"],
                              explainer_seeds=1)
-    content = json.loads(json.dumps(evidence.collect_networks(settings, "dog")))
+    content = json.loads(json.dumps(records.collect_networks(settings, "dog")))
     counts = content["data"]
     assert sum(c["positive"] for c in counts.values()) == 30
     assert sum(c["negative"] for c in counts.values()) == 30
@@ -150,7 +152,7 @@ def test_the_rarer_class_is_repeated_in_training(build):
 
 def test_an_unknown_record_is_one_line():
     with pytest.raises(InputError, match="^record: no run named lfw is recorded$"):
-        evidence.recorded("lfw")
+        records.recorded("lfw")
 
 
 def test_another_folder_is_another_run(data, build, tmp_path, monkeypatch):

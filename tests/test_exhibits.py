@@ -5,9 +5,12 @@ import pytest
 import torch
 from test_widgets import unpacked
 
-from semquant import exhibits, experiment1, experiment2, reports
+from semquant_book.pages import cases
+
+from semquant_book.study import inspection
+from semquant_book.study import experiment1, experiment2
 from semquant.explanation import Explanation
-from semquant.settings import load_settings
+from semquant_book.study.presets import load_settings
 
 
 @pytest.fixture(scope="module")
@@ -19,11 +22,11 @@ def settings(built):
 
 @pytest.fixture(scope="module")
 def shown(settings):
-    return reports.case(settings, "alexnet", "dog")
+    return inspection.case(settings, "alexnet", "dog")
 
 
 def test_a_networks_case_holds_the_chosen_images(settings, shown):
-    packed = exhibits.of_case(shown, settings, "alexnet", "dog", [3, 1, 10_000])
+    packed = cases.of_case(shown, settings, "alexnet", "dog", [3, 1, 10_000])
     assert packed["labels"] == ["drawn dog 4", "drawn dog 2"]  # what there is not is left out
     assert np.allclose(unpacked(packed["yhat"]), shown.measured.yhat[[3, 1]])
     maps = unpacked(packed["maps"]["values"]) * unpacked(packed["maps"]["peak"])[..., None, None]
@@ -37,7 +40,7 @@ def test_a_result_by_some_filters_is_shown_with_their_maps(settings, shown):
     values = torch.arange(3.0 * len(test)).reshape(len(test), 3)
     result = Explanation(values[:, 0], values, torch.ones_like(values), 0.5,
                          [f"mouth & nose filter {i}" for i in filters])
-    (packed,) = exhibits.again(shown, settings, "alexnet", "dog", [0, 2])(result)["cases"]
+    (packed,) = cases.again(shown, settings, "alexnet", "dog", [0, 2])(result)["cases"]
     places = test.positive.nonzero()[[0, 2], 0]
     assert np.array_equal(unpacked(packed["y"]), values[places])
     peak = shown.measured.x[[0, 2]][:, filters].clamp_min(0).amax((2, 3))
@@ -45,7 +48,7 @@ def test_a_result_by_some_filters_is_shown_with_their_maps(settings, shown):
 
 
 def test_faces_come_with_and_without_the_attribute(settings):
-    packed = exhibits.of_attribute(settings, "Male")
+    packed = cases.of_attribute(settings, "Male")
     yhat = unpacked(packed["yhat"])
     found = experiment2.survey(settings, "test").scores[:, experiment2.target_index("Male")]
     assert (yhat > 0).sum() == min(4, int((found > 0).sum()))

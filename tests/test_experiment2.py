@@ -3,11 +3,13 @@
 import pytest
 import torch
 
-from semquant import experiment2, metrics, performers, selection, store
+from semquant import metrics
+from semquant.networks import performers
+from semquant_book.study import concept_choice, experiment2, store
 from semquant.checks import InputError
 from semquant.concepts import Outputs
-from semquant.settings import load_settings
-from semquant.words import ATTRIBUTES
+from semquant_book.study.presets import load_settings
+from semquant_book.datasets.names import ATTRIBUTES
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +93,7 @@ def test_linear_weights_are_least_squares():
     y = torch.randn(50, 3).double()
     yhat = y @ torch.tensor([1.0, -2.0, 0.5]).double() + 4 + 0.1 * torch.randn(50).double()
     scores = torch.cat([yhat[:, None], torch.randn(50, 2).double(), y], dim=1)
-    v = selection.linear_weights(selection.moments(scores), 0, [3, 4, 5])
+    v = concept_choice.linear_weights(concept_choice.moments(scores), 0, [3, 4, 5])
     columns = torch.cat([y, torch.ones(50, 1).double()], dim=1)
     torch.testing.assert_close(v, torch.linalg.lstsq(columns, yhat[:, None]).solution[:, 0])
 
@@ -130,9 +132,9 @@ def test_the_whole_chain(settings):
         assert found["deviation"] == pytest.approx(
             float(metrics.relative_deviation(explained.yhat, explained.total).mean()), rel=1e-4)
         assert ("agreement" in found) == (run[0] != "constant")
-    from semquant import reports
+    from semquant_book.study import tables
 
-    beside = reports.yardstick_frame(settings).set_index("method")
+    beside = tables.yardstick_frame(settings).set_index("method")
     ours = experiment2.explain(settings, "Male")
     expected = {"prior": measured.w * measured.y, "mean_alpha": ours.alpha.mean(dim=0) * ours.y,
                 "another_face": ours.contributions[[len(ours) - 1, *range(len(ours) - 1)]]}
@@ -141,8 +143,8 @@ def test_the_whole_chain(settings):
             float(metrics.contribution_entropy(values).mean()), rel=1e-4)
         assert beside.agreement[method] == pytest.approx(
             float(metrics.rank_agreement(values[:2], drops).mean()), abs=1e-6)
-    selection.make_selection(settings, "Male")
-    points = selection.selection_record(settings, "Male")["points"]
+    concept_choice.make_selection(settings, "Male")
+    points = concept_choice.selection_record(settings, "Male")["points"]
     assert sorted((p["size"], p["draw"], p["weights"]) for p in points) == [
         (2, 0, "learned"), (2, 0, "linear"), (2, 1, "linear"), (39, 0, "learned"), (39, 0, "linear")]
 

@@ -7,7 +7,7 @@ from test_widgets import unpacked
 
 from semquant.checks import InputError
 from semquant.explanation import Explanation
-from semquant.explorer import MASK_SIZE, case, explore
+from semquant_book.views.explorer import MASK_SIZE, case, explore
 
 GROUPS = ("ear", "leg", "tail")
 ASSIGNMENT = [0, 1, -1, 0]  # no filter of the tail

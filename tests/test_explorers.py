@@ -9,10 +9,12 @@ import pandas as pd
 import pytest
 import torch
 
-from semquant import explorers, interpretable, sweeps
-from semquant.canvas import METHOD_COLOURS, PART_COLOURS
+from semquant.networks import interpretable
+from semquant_book.pages import recorded
+from semquant_book.views import chapters
+from semquant_book.figures.style import METHOD_COLOURS, PART_COLOURS
 from semquant.checks import InputError
-from semquant.explorers import Watched
+from semquant_book.views.chapters import Watched
 
 
 def unpacked(packed):
@@ -36,12 +38,12 @@ def watched(parts=("ear", "leg", "unassigned"), loss="cross_entropy", **changes)
 
 def test_the_bias_explorer_holds_what_it_was_given():
     one, other = watched(), watched(None, "l2", phrases=[("A", "no A"), ("B", "no B"), ("C", "no C")])
-    data = explorers.explore_bias(one, other).data
+    data = chapters.explore_bias(one, other).data
     json.dumps(data)  # plain values only
     assert len(data["runs"]) == 2 and data["colours"]["methods"] == METHOD_COLOURS
     assert data["colours"]["parts"] == {p: PART_COLOURS[p] for p in ("ear", "leg", "unassigned")}
     assert data["parts"] == ["ear", "leg", "unassigned"]
-    assert explorers.explore_bias(watched(("wing", "hoof", "eye"))).data["parts"] == ["eye", "wing", "hoof"]
+    assert chapters.explore_bias(watched(("wing", "hoof", "eye"))).data["parts"] == ["eye", "wing", "hoof"]
     for run, given in zip(data["runs"], (one, other)):
         for name in ("alpha", "bias", "y", "yhat", "entropy", "deviation", "accuracy"):
             np.testing.assert_allclose(unpacked(run[name]), getattr(given, name), rtol=1e-6)
@@ -51,7 +53,7 @@ def test_the_bias_explorer_holds_what_it_was_given():
 
 def test_the_prior_explorer_holds_the_first_seed():
     one = watched()
-    run = explorers.explore_prior(one).data["runs"][0]
+    run = chapters.explore_prior(one).data["runs"][0]
     assert run["alpha"]["shape"] == [2, 3, 2, 3] and run["loss"] == "cross_entropy"
     np.testing.assert_allclose(unpacked(run["alpha"]), one.alpha[:, 0], rtol=1e-6)
     np.testing.assert_allclose(unpacked(run["w"]), one.w, rtol=1e-6)
@@ -83,7 +85,7 @@ def points():
 
 
 def test_the_selection_explorer_holds_every_choice():
-    data = explorers.explore_selection(points(), {"young": "Young", "male": "Male"}, "A note.").data
+    data = chapters.explore_selection(points(), {"young": "Young", "male": "Male"}, "A note.").data
     json.dumps(data)
     assert data["sizes"] == [1, 10, 39] and [t["name"] for t in data["targets"]] == ["Young", "Male"]
     found = data["targets"][1]["points"]
@@ -98,12 +100,12 @@ def test_the_selection_explorer_holds_every_choice():
 ])
 def test_choices_that_are_none(frame, message):
     with pytest.raises(InputError, match=message):
-        explorers.explore_selection(frame, {"male": "Male"})
+        chapters.explore_selection(frame, {"male": "Male"})
 
 
 def test_the_template_explorer_holds_the_maps():
     z = torch.randn(2, 8, 8)
-    data = explorers.explore_templates(z, torch.rand(2, 3, 16, 16), ["a", "b"], ["x", "y"]).data
+    data = chapters.explore_templates(z, torch.rand(2, 3, 16, 16), ["a", "b"], ["x", "y"]).data
     json.dumps(data)
     np.testing.assert_allclose(unpacked(data["maps"][1]["z"]), z[1])
     assert data["size"] == 8 and data["decay"] == 4.0
@@ -118,43 +120,43 @@ def test_the_template_explorer_holds_the_maps():
 ])
 def test_maps_that_do_not_fit(maps, titles, message):
     with pytest.raises(InputError, match=message):
-        explorers.explore_templates(maps, torch.rand(2, 3, 8, 8), titles, ["x", "y"])
+        chapters.explore_templates(maps, torch.rand(2, 3, 8, 8), titles, ["x", "y"])
 
 
 def test_weights_scaled_as_the_losses_compare_them():
     w = np.array([3.0, 4.0])
-    np.testing.assert_allclose(explorers.scaled(w, "cross_entropy"), [3 / 7, 4 / 7])
-    np.testing.assert_allclose(explorers.scaled(-w, "l2"), [-0.6, -0.8])
-    np.testing.assert_allclose(explorers.scaled(0 * w, "l2"), [0, 0])
+    np.testing.assert_allclose(chapters.scaled(w, "cross_entropy"), [3 / 7, 4 / 7])
+    np.testing.assert_allclose(chapters.scaled(-w, "l2"), [-0.6, -0.8])
+    np.testing.assert_allclose(chapters.scaled(0 * w, "l2"), [0, 0])
 
 
 def test_still_figures_show_the_numbers():
     run = watched()
-    figure = explorers.bias_figure(run, image=1)
+    figure = chapters.bias_figure(run, image=1)
     bars, entropy, _ = figure.axes
     heights = [patch.get_height() for patch in bars.patches]
     np.testing.assert_allclose(heights[:3], run.alpha[1, 0, -1, 1] * run.y[1])
     np.testing.assert_allclose(heights[3:], run.alpha[0, 0, -1, 1] * run.y[1])
     np.testing.assert_allclose(entropy.lines[0].get_ydata(), run.entropy[0].mean(0))
 
-    figure = explorers.prior_figure(run)
+    figure = chapters.prior_figure(run)
     end = figure.axes[2].collections[0].get_offsets()
     np.testing.assert_allclose(end[:, 0], run.w[0] / run.w[0].sum())
     np.testing.assert_allclose(end[:, 1], run.alpha[1, 0, -1, 0] / run.alpha[1, 0, -1, 0].sum())
 
-    figure = explorers.selection_figure(points(), {"male": "Male"})
+    figure = chapters.selection_figure(points(), {"male": "Male"})
     line = figure.axes[0].lines[-1]
     assert line.get_xdata().tolist() == [1, 10, 39]
     np.testing.assert_allclose(line.get_ydata()[0], 0.1 + 0.0055)
 
     z = torch.randn(8, 8)
-    figure = explorers.template_figure(z, torch.rand(3, 16, 16))
+    figure = chapters.template_figure(z, torch.rand(3, 16, 16))
     shown = figure.axes[3].images[0].get_array()
     np.testing.assert_allclose(shown, interpretable.Mask(8)(z[None, None])[0, 0], rtol=1e-5)
     plt.close("all")
 
 
-@pytest.mark.parametrize("explore", [explorers.explore_bias, explorers.explore_prior])
+@pytest.mark.parametrize("explore", [chapters.explore_bias, chapters.explore_prior])
 def test_the_recorded_sweeps_are_small_enough_for_a_page(explore):
-    view = explore(*map(sweeps.recorded, ("alexnet-scaled", "alexnet-literal", "attractive")))
+    view = explore(*map(recorded.recorded, ("alexnet-scaled", "alexnet-literal", "attractive")))
     assert len(json.dumps(view.data)) < 600_000

@@ -14,7 +14,8 @@ import torch  # noqa: E402
 from matplotlib.colors import to_hex  # noqa: E402
 from matplotlib.patches import Wedge  # noqa: E402
 
-from semquant import canvas, figures  # noqa: E402
+from semquant_book import figures  # noqa: E402
+from semquant_book.figures import style  # noqa: E402
 from semquant.checks import InputError  # noqa: E402
 from semquant.explanation import Explanation  # noqa: E402
 
@@ -44,21 +45,21 @@ def words(figure):
 @pytest.mark.parametrize("values", [[1, 1, 1], [0.1, 99, 0.9], [5, 0, 0, 3, 2.5], [1e-9, 1e9],
                                     np.full(7, 1 / 7)])
 def test_shares_sum_to_100(values):
-    found = canvas.shares(values)
+    found = style.shares(values)
     exact = 100 * np.array(values) / np.sum(values)
     assert found.sum() == 100
     assert (np.abs(found - exact) < 1).all()
 
 
 def test_shares_count_positive_values_only():
-    assert canvas.shares([3, -5, 1]).tolist() == [75, 0, 25]
-    assert canvas.shares([0, -5]).tolist() == [0, 0]
+    assert style.shares([3, -5, 1]).tolist() == [75, 0, 25]
+    assert style.shares([0, -5]).tolist() == [0, 0]
 
 
 def test_signed_never_writes_a_negative_zero():
-    assert canvas.signed(-0.001) == "0.00"
-    assert canvas.signed(-0.25) == "\N{MINUS SIGN}0.25"
-    assert canvas.signed(0.25, plus=True) == "+0.25"
+    assert style.signed(-0.001) == "0.00"
+    assert style.signed(-0.25) == "\N{MINUS SIGN}0.25"
+    assert style.signed(0.25, plus=True) == "+0.25"
 
 
 def test_pies_have_a_wedge_for_each_positive_part_and_say_what_is_negative():
@@ -83,8 +84,8 @@ def test_a_part_has_the_same_colour_everywhere():
     assert [to_hex(p.get_facecolor()).upper() for p in gallery.axes[0].patches] == [
         figures.PART_COLOURS["torso"], figures.PART_COLOURS["eye"]]
     # a part that only real data has
-    assert canvas.part_colour("horn") == canvas.part_colour("horn")
-    assert canvas.part_colour("horn") not in figures.PART_COLOURS.values()
+    assert style.part_colour("horn") == style.part_colour("horn")
+    assert style.part_colour("horn") not in figures.PART_COLOURS.values()
 
 
 def test_colours_differ_also_for_the_colour_blind():
@@ -124,12 +125,12 @@ def test_inputs_are_left_alone():
 
 def test_images_are_taken_in_either_order_and_as_bytes_or_floats():
     images = photos(2)
-    shown = canvas.rgb(images)
+    shown = style.rgb(images)
     assert shown.shape == (2, 16, 16, 3) and shown.min() >= 0 and shown.max() <= 1
-    assert np.allclose(shown, canvas.rgb(images.permute(0, 2, 3, 1).numpy()))
-    assert np.allclose(shown, canvas.rgb(images.float() / 255))
+    assert np.allclose(shown, style.rgb(images.permute(0, 2, 3, 1).numpy()))
+    assert np.allclose(shown, style.rgb(images.float() / 255))
     with pytest.raises(InputError, match="images: shape"):
-        canvas.rgb(np.zeros((2, 16, 16)))
+        style.rgb(np.zeros((2, 16, 16)))
 
 
 def test_signed_bars_show_every_contribution_the_rest_and_b():

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from semquant.checks import InputError
-from semquant.form import NotebookForm
+from semquant_book.pages.form import NotebookForm
 
 CELL = '''kind = "a"  # a, b or c
 count = 2  # so many lines are printed

@@ -6,7 +6,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from semquant.site import toc_pages
+from semquant_book.press.site import toc_pages
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "book" / "reproduce" / "glossary.md").read_text()

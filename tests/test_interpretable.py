@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from semquant.checks import InputError
-from semquant.interpretable import Mask, filter_loss, mutual_information, peaks, templates
+from semquant.networks.interpretable import Mask, filter_loss, mutual_information, peaks, templates
 
 
 def slow_template(size, row, column, decay, amplitude):

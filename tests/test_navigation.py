@@ -12,8 +12,9 @@ import pytest
 import yaml
 from PIL import Image
 
-from semquant import preview, status
-from semquant.site import toc_pages
+from semquant_book.pages import status
+from semquant_book.press import preview
+from semquant_book.press.site import toc_pages
 from smoke import ROOT
 
 PAGES = toc_pages(ROOT)

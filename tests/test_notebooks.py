@@ -8,8 +8,8 @@ import nbformat
 import pytest
 
 from semquant.checks import InputError
-from semquant.cli import main
-from semquant.notebooks import (
+from semquant_book.press.cli import main
+from semquant_book.press.notebooks import (
     check_values, execute, notebook_parameters, parameters, read_parameters, write_parameters,
 )
 

@@ -7,7 +7,7 @@ from typing import get_type_hints
 
 import yaml
 
-from semquant.settings import Settings
+from semquant_book.study.presets import Settings
 
 BOOK = Path(__file__).parents[1] / "book"
 TYPES = {

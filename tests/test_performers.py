@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from semquant.checks import InputError
-from semquant.interpretable import Mask, filter_loss
-from semquant.performers import (
+from semquant.networks.interpretable import Mask, filter_loss
+from semquant.networks.performers import (
     load_weights,
     ARCHITECTURES,
     PAPER_SIZE,

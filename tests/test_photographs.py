@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import nn
 
-from semquant import photographs
+from semquant_book.study import photographs
 from semquant.checks import InputError
-from semquant.datasets import Images, pascal_part
+from semquant_book.datasets import Images, pascal_part
 from semquant.files import write_atomic
-from semquant.performers import normalise
-from semquant.photographs import (
+from semquant.networks.performers import normalise
+from semquant_book.study.photographs import (
     Photographs,
     accuracies,
     example,
@@ -24,7 +24,7 @@ from semquant.photographs import (
     fit_performer,
     with_trunk,
 )
-from semquant.reports import TABLE_3_PARTS
+from semquant_book.study.tables import TABLE_3_PARTS
 
 SIZE = 14
 

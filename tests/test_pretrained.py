@@ -14,17 +14,17 @@ from safetensors.torch import save_file
 from scipy.io import savemat
 from torch import nn
 
-from semquant import torchvision_networks
 from semquant.checks import InputError
 from semquant.distillation import FittedExplainer
 from semquant.explainers import Explainer
 from semquant.files import write_checked
-from semquant.jobs import kept_performer
-from semquant.performers import ARCHITECTURES, PAPER_SIZE, build
-from semquant.pretrained import Normalisation, efficientnet_lite0, into, matconvnet
-from semquant.settings import load_settings
-from semquant.torchvision_networks import torchvision_alexnet, torchvision_weights
+from semquant.networks.performers import ARCHITECTURES, PAPER_SIZE, build
+from semquant.networks.pretrained import Normalisation, efficientnet_lite0, into, matconvnet
 from semquant.training import TensorBatches, fit
+from semquant_book.study import torchvision_networks
+from semquant_book.study.jobs import kept_performer
+from semquant_book.study.presets import load_settings
+from semquant_book.study.torchvision_networks import torchvision_alexnet, torchvision_weights
 
 NARROW = 1 / 16  # of the published channels, rounded to multiples of 8
 FC = 16  # of 4096
@@ -772,7 +772,8 @@ def kept(tmp_path, monkeypatch):
             return []
 
         net = build(architecture, size=64, width=NARROW)
-        kept_performer(net, tmp_path / "kept.safetensors", settings, train, dict, ("performers",))
+        kept_performer(net, tmp_path / "kept.safetensors", settings, train, dict,
+                       ("semquant/networks/performers",))
         return net, trained
 
     return run

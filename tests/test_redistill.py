@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from semquant import metrics, redistill
+from semquant import metrics
+from semquant_book.views import redistill
 from semquant.checks import InputError
 from semquant.concepts import Measured
 from semquant.distillation import distill_measured
-from semquant.evaluation import evaluate_attribute
-from semquant.redistill import Redistill
+from semquant_book.study.evaluation import evaluate_attribute
+from semquant_book.views.redistill import Redistill
 from semquant.rows import Rows
-from semquant.widgets import View
+from semquant_book.views.widgets import View
 
 N = 6
 SETTINGS = dict(batch_size=8, learning_rate=0.01, bias="mean", device="cpu")

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from semquant import reports
+from semquant_book.pages import comparison
 
 PUBLISHED = pd.DataFrame({"baseline": {"male": 3.0, "young": 3.2, "average": 3.1},
                           "ours": {"male": 3.3, "young": 3.5, "average": 3.4}}).T
@@ -16,7 +16,7 @@ MEASURED = pd.DataFrame([
 
 
 def table(frame, published=PUBLISHED):
-    return reports.comparison(frame, "entropy", published, columns="target").data
+    return comparison.comparison(frame, "entropy", published, columns="target").data
 
 
 def test_the_paper_s_average_stands_beside_ours():

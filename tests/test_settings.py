@@ -5,8 +5,8 @@ from dataclasses import fields
 import pytest
 import yaml
 
-from semquant import settings as s
-from semquant import store
+from semquant_book.study import presets as s
+from semquant_book.study import store
 from semquant.checks import InputError
 
 

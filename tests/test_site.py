@@ -21,7 +21,7 @@ from PIL import Image
 from IPython.core.inputtransformer2 import TransformerManager
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from semquant import site
+from semquant_book.press import site
 from semquant.checks import InputError
 
 PROJECT = Path(__file__).parents[1]
@@ -344,15 +344,16 @@ def test_a_page_that_hides_its_parameters_hides_the_values_it_was_run_with(proje
 def test_the_api_reference_names_every_module():
     pages = sorted((PROJECT / "book" / "reproduce").glob("api_*.md"))
     named = [name for page in pages
-             for name in re.findall(r"automodule:: semquant\.(\S+)", page.read_text())]
-    listed = re.findall(r"\{py:mod\}`~semquant\.(\S+)`[, ]",
+             for name in re.findall(r"automodule:: (\S+)", page.read_text())]
+    listed = re.findall(r"\{py:mod\}`~(\S+)`[, ]",
                         (PROJECT / "book" / "reproduce" / "api.md").read_text().split("## The pages")[1])
     assert sorted(listed) == sorted(named) and len(set(named)) == len(named)
-    library = Path(site.__file__).parent
-    modules = {path.stem for path in library.glob("*.py")} - {"__init__", "__main__", "cli"}
-    assert {name for name in named if not name.startswith("datasets")} == modules
-    assert all((library / f"{name.replace('.', '/')}.py").exists() or name == "datasets"
-               for name in named)
+    library = PROJECT / "lib"
+    files = {".".join(path.relative_to(library).with_suffix("").parts)
+             for path in library.rglob("*.py")}
+    assert {name for name in files if not re.search(r"__|\.cli$|\.datasets\.", name)} \
+        == {name for name in named if ".datasets" not in name}
+    assert set(named) <= files | {"semquant_book.datasets"}
 
 
 def test_every_page_of_the_book_is_in_its_navigation_and_has_a_title_of_its_own():

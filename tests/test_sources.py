@@ -16,7 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 import yaml
 
-from semquant import sources
+from semquant_book.datasets import sources
 from semquant.checks import InputError
 
 

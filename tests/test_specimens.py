@@ -9,8 +9,9 @@ import scipy.io
 from PIL import Image
 
 from semquant.checks import InputError
-from semquant.datasets import animals, celeba, faces, pascal_part
-from semquant.datasets.specimens import WITHIN, write_celeba, write_pascal_part
+from semquant_book.datasets import celeba, pascal_part
+from semquant_book.datasets.drawn import animals, faces
+from semquant_book.datasets.specimens import WITHIN, write_celeba, write_pascal_part
 
 TARGETS = ("Attractive", "Heavy_Makeup", "Male", "Young")
 

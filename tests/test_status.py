@@ -9,9 +9,9 @@ import pytest
 import yaml
 from mdit_py_plugins.anchors.index import slugify
 
-from semquant import status
+from semquant_book.pages import status
 from semquant.checks import InputError
-from semquant.site import toc_pages
+from semquant_book.press.site import toc_pages
 
 ROOT = Path(__file__).parents[1]
 ROWS = status.load()

@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from semquant import experiment1, experiment2, metrics, sweeps
+from semquant import metrics
+from semquant_book.study import experiment1, experiment2, sweeps
 from semquant.checks import InputError
-from semquant.cli import main
+from semquant_book.press.cli import main
 from semquant.explanation import Explanation
-from semquant.settings import load_settings, project_root
-from semquant.sweeps import epochs_kept, read, recorded
+from semquant_book.study.presets import load_settings, project_root
+from semquant_book.pages.recorded import read, recorded
+from semquant_book.study.sweeps import epochs_kept
 
 
 @pytest.mark.parametrize("epochs, kept", [

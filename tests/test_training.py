@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import nn
 
-from semquant import jobs
+from semquant_book.study import jobs
 from semquant.checks import InputError
-from semquant.jobs import recipe_of
-from semquant.performers import build
-from semquant.settings import load_settings
+from semquant_book.study.jobs import recipe_of
+from semquant.networks.performers import build
+from semquant_book.study.presets import load_settings
 from semquant.training import (
     TensorBatches, choose_device, fit, predecessor_rate, seed_everything, train_performer,
 )

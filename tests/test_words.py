@@ -3,8 +3,8 @@
 import pytest
 
 from semquant.checks import InputError
-from semquant.datasets import attributes
-from semquant.words import ATTRIBUTES, PHRASES, TARGETS, label, phrase
+from semquant_book.datasets.drawn import attributes
+from semquant_book.datasets.names import ATTRIBUTES, PHRASES, TARGETS, label, phrase
 
 
 def test_every_attribute_has_words_for_both_signs():

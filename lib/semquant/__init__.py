@@ -2,7 +2,7 @@
 
 A network of your own, explained by the filters of one of its layers::
 
-    from semquant import distill, FilterConcepts, OutputConcepts
+    from semquant import FilterConcepts, OutputConcepts, distill
 
     explainer = distill(model, concepts=FilterConcepts("features.10", rectified=True),
                         images=loader, target=281)

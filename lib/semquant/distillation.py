@@ -20,7 +20,7 @@ from semquant.concepts import FilterConcepts, Measured, OutputConcepts, measure_
 from semquant.explainers import Explainer, starting_scale
 from semquant.explanation import Explanation
 from semquant.losses import distillation_loss, prior_cross_entropy, prior_l2, prior_weight
-from semquant.performers import load_weights
+from semquant.networks.performers import load_weights
 from semquant.tensors import check_finite, check_shapes
 from semquant.training import TensorBatches, choose_device, fit
 

@@ -19,10 +19,10 @@ import torch
 from torch import Tensor
 
 from semquant.checks import InputError, one_of
-from semquant.settings import CACHES
 
 __all__ = ["Computed", "Decoded", "Mapped", "Rows", "choose", "describe", "join", "subset"]
 
+CACHES = ("auto", "memory", "disk", "recompute")
 # of what is free
 MEMORY_SHARE, DISK_SHARE = 0.5, 0.8
 # Linux's control groups, version 2

@@ -16,13 +16,13 @@ from tqdm.auto import tqdm
 
 from semquant.checks import InputError, number, one_of
 from semquant.files import read_checked, write_checked
-from semquant.performers import Performer, performer_loss
+from semquant.networks.performers import Performer, performer_loss
 from semquant.rows import Computed, Rows
-from semquant.settings import RECIPES
 
 __all__ = ["TensorBatches", "choose_device", "cpu_threads", "fit", "preparation",
            "seed_everything", "seed_of", "train_performer"]
 
+RECIPES = ("one_cycle", "predecessor")
 Step = Callable[[tuple, int], dict[str, Tensor]]
 
 

@@ -47,8 +47,8 @@ from playwright.sync_api import Browser, sync_playwright
 from browser import chromium
 from browser.reading import Opener
 from browser.visiting import Visit, look
-from semquant.assets import Unavailable, unpack_locked
-from semquant.settings import build_root
+from semquant_book.press.assets import Unavailable, unpack_locked
+from semquant_book.study.presets import build_root
 
 HERE = Path(__file__).parent
 # the browser looks up no name and asks nobody on its own; what a page asks for is also recorded

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from semquant.site import toc_pages
+from semquant_book.press.site import toc_pages
 from smoke import ROOT
 
 STEPS = 100

@@ -4,9 +4,10 @@ import pytest
 import torch
 from browser.reading import number, numbers, slide, views
 
-from semquant import experiment2, photographs, reports
-from semquant.settings import load_settings
-from semquant.words import PHRASES
+from semquant_book.study import inspection
+from semquant_book.study import experiment2, photographs
+from semquant_book.study.presets import load_settings
+from semquant_book.datasets.names import PHRASES
 
 NETWORK, ATTRIBUTE = "book/experiment1/alexnet", "book/experiment2/attractive"
 
@@ -17,7 +18,7 @@ def case(built):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SEMQUANT_BUILD", str(built))
         settings = load_settings("smoke", architectures=["alexnet"], categories=["dog"])
-        return reports.case(settings, "alexnet", "dog", 0, scale="literal")
+        return inspection.case(settings, "alexnet", "dog", 0, scale="literal")
 
 
 @pytest.fixture

@@ -14,10 +14,10 @@ import nbformat
 import pytest
 from test_redistill import SETTINGS, measured
 
-from semquant.redistill import Redistill
+from semquant_book.views.redistill import Redistill
 
 CELLS = [
-    "from test_redistill import SETTINGS, measured\nfrom semquant.redistill import Redistill",
+    "from test_redistill import SETTINGS, measured\nfrom semquant_book.views.redistill import Redistill",
     "test = measured(20, 1)\n"
     "fits = Redistill(measured(seconds=0.01), test, labels=test.yhat > 1.5, settings=SETTINGS,\n"
     "                 groups={'head': range(3), 'tail': range(3, 6)})\n"

@@ -7,9 +7,9 @@ import shlex
 import pytest
 from browser.reading import views
 
-from semquant.form import NotebookForm
-from semquant.redistill import Redistill
-from semquant.settings import project_root
+from semquant_book.pages.form import NotebookForm
+from semquant_book.views.redistill import Redistill
+from semquant_book.study.presets import project_root
 
 PAGE = "book/reproduce/live"
 MEASURES = ("entropy", "deviation", "accuracy")

@@ -4,7 +4,8 @@ import pytest
 import torch
 from browser.reading import number, numbers, slide, views
 
-from semquant import losses, metrics, sweeps
+from semquant import losses, metrics
+from semquant_book.pages import recorded
 
 PAGE = "book/method/priors"
 RUNS = ("alexnet-scaled", "alexnet-literal", "attractive")
@@ -12,7 +13,7 @@ RUNS = ("alexnet-scaled", "alexnet-literal", "attractive")
 
 @pytest.fixture(scope="module")
 def runs():
-    return [sweeps.recorded(name, 64) for name in RUNS]
+    return [recorded.recorded(name, 64) for name in RUNS]
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import pytest
 import torch
 from browser.reading import number, slide, views
 
-from semquant import interpretable
+from semquant.networks import interpretable
 
 PAGE = "book/method/interpretable_filters"
 

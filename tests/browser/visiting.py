@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import Page
 
 from browser.reading import Opener, count_of_views, seconds_until_ready, settle, sticking_out
-from semquant.site import toc_pages
+from semquant_book.press.site import toc_pages
 from smoke import ROOT
 
 PAGES = toc_pages(ROOT)

@@ -8,12 +8,13 @@ import pytest
 import torch
 
 from semquant.checks import InputError
-from semquant.datasets import Images, animals
-from semquant.datasets.animals import (
+from semquant_book.datasets import Images
+from semquant_book.datasets.drawn import animals
+from semquant_book.datasets.drawn.animals import (
     CATEGORIES, CLUTTER_SHARE, GROUP_OF, GROUPS, KINDS, PARTS, PARTS_OF, load, parse_id, render,
 )
-from semquant.datasets.drawing import Canvas, Dice, Op
-from semquant.datasets.shortcuts import shortcuts
+from semquant_book.datasets.drawn.drawing import Canvas, Dice, Op
+from semquant_book.datasets.drawn.shortcuts import shortcuts
 
 KNOWN = {
     ("bird", 0): {"rwing": 269, "head": 235, "torso": 221, "tail": 128},

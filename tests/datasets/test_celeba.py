@@ -12,11 +12,12 @@ import pytest
 import torch
 from PIL import Image
 
-from semquant import cli, experiment2
+from semquant_book.press import cli
+from semquant_book.study import experiment2
 from semquant.checks import InputError
-from semquant.datasets import celeba
-from semquant.datasets.faces import Faces
-from semquant.words import ATTRIBUTES
+from semquant_book.datasets import celeba
+from semquant_book.datasets.drawn.faces import Faces
+from semquant_book.datasets.names import ATTRIBUTES
 
 COUNT = 24
 NAMES = [f"{i:06d}.jpg" for i in range(1, COUNT + 1)]

@@ -8,14 +8,14 @@ import pytest
 import torch
 
 from semquant.checks import InputError
-from semquant.datasets import animals, faces
-from semquant.datasets.attributes import ATTRIBUTES, RATES, ROWS, TARGETS, sample
-from semquant.datasets.drawing import Canvas, Dice
-from semquant.datasets.faces import (
+from semquant_book.datasets.drawn import animals, faces
+from semquant_book.datasets.drawn.attributes import ATTRIBUTES, RATES, ROWS, TARGETS, sample
+from semquant_book.datasets.drawn.drawing import Canvas, Dice
+from semquant_book.datasets.drawn.faces import (
     Faces, attributes_of, load, make_id, parse_id, render,
 )
-from semquant.datasets.looks import Person
-from semquant.datasets.shading import blurred
+from semquant_book.datasets.drawn.looks import Person
+from semquant_book.datasets.drawn.shading import blurred
 
 AT = {name: i for i, name in enumerate(ATTRIBUTES)}
 KNOWN = {

@@ -1,0 +1,1 @@
+"""The networks: interpretable filters, performers, and weights trained by others."""

@@ -1,0 +1,1 @@
+"""Drawn animals and faces: exact part masks, attributes that can be flipped."""

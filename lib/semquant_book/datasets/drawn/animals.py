@@ -1,0 +1,262 @@
+"""The embedded data set: drawn animals whose parts are known to the pixel.
+
+Every image belongs to (kind, seed, split, index) and is the same on every machine. All that is
+random is decided before a part is left out, so that an image without, say, its ears differs from
+the image with them only where the ears were (and, as pixels are averages of four finer ones, at
+the pixels that the ears' rim shares with something else).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+
+from semquant.checks import InputError, number, one_of
+from semquant_book.datasets import Images
+from semquant_book.datasets.drawn.anatomy import FURS, GROUP_OF, GROUPS, PARTS, PARTS_OF
+from semquant_book.datasets.drawn.bodies import animal
+from semquant_book.datasets.drawn.drawing import (
+    OVERSAMPLING, REACH, Canvas, Dice, Figure, covered, ellipse, mix, vary,
+)
+from semquant_book.datasets.parallel import available_cores, in_chunks
+from semquant_book.datasets.drawn.scenes import contrasting, decoy, foreground, scene
+from semquant.files import check_writable, load_or_make
+
+__all__ = ["CATEGORIES", "CLUTTER_SHARE", "GROUPS", "GROUP_OF", "KINDS", "PARTS", "PARTS_OF",
+           "SPLITS", "load", "parse_id", "render"]
+
+CATEGORIES = ("bird", "cat", "cow", "dog", "horse", "sheep")
+KINDS = (*CATEGORIES, "background")
+SPLITS = ("train", "val", "test")
+CLUTTER_SHARE = 1 / 6
+"""Of the negatives, the share that shows clutter and no animal; the rest is the other animals."""
+VERSION = 4  # of the drawing; part of the key, so that an old cache is never taken for a new one
+AREA = (0.15, 0.31)  # of the image, what an animal (or the clutter in its place) covers
+WIDEST = 68.0  # model units; the image is 64 wide, so that the longest figures lose a tip at most
+SMALLEST, LARGEST = 32, 1024
+_NUMBERS = {part: number for number, part in enumerate(PARTS, start=1)}
+
+
+def _placed(figure: Figure, dice: Dice, flip: bool) -> tuple[Figure, float]:
+    """Return the figure turned, scaled to a random area and shifted into the frame, and its feet.
+
+    The area is drawn at random, the same way for all kinds, so that it tells nothing of the kind.
+    """
+    figure = figure.moved(flip=flip, tilt=dice.uniform(-5, 5))
+    low, high = figure.bounds()
+    trial = 60.0 / max(high - low)  # first at some size, to see how much it covers
+    covers = covered(figure.moved(trial, *((REACH - trial * (low + high)) / 2)))
+    extent = trial * float(np.sqrt(dice.uniform(*AREA) * REACH**2 / covers))
+    extent = min(extent, WIDEST / max(high - low))
+    low, high = low * extent, high * extent
+    slack = REACH - (high - low)
+    x = float(-low[0] + slack[0] / 2 + dice.uniform(-0.5, 0.5) * max(slack[0], 8.0))
+    y = float(-low[1] + slack[1] / 2 + dice.uniform(-0.5, 0.5) * max(slack[1], 6.0))
+    return figure.moved(extent, x, y), float(high[1] + y)
+
+
+def _compose(kind: str, seed: int, split: str, index: int) -> tuple:
+    """Decide everything about an image: scene and figure, sky, light and grain."""
+    dice = Dice("animals", VERSION, kind, seed, split, index)
+    fur = vary(dice, dice.pick(FURS), 8)
+    flip = dice.chance(0.5)
+    near, far = ("l", "r") if flip else ("r", "l")
+    tones = contrasting(dice, fur)
+    figure = decoy(dice, fur) if kind == "background" else animal(kind, dice, fur, near, far)
+    figure, feet = _placed(figure, dice, flip)
+    low, high = figure.bounds()
+    background = scene(dice, tones, feet)
+    shadow = ellipse((low[0] + high[0]) / 2, feet - 0.8, 0.4 * (high[0] - low[0]), 2.2)
+    background.fill(None, shadow, mix(tones.ground, (30, 30, 50), 0.22))
+    front = foreground(dice, tones, feet)
+    light = [round(256 * dice.uniform(0.92, 1.04) * tint) for tint in
+             (1 + dice.uniform(-0.02, 0.04), 1.0, 1 - dice.uniform(-0.02, 0.04))]
+    slope = dice.uniform(-14, 14), dice.uniform(0, 14)
+    return background, figure, front, tones, light, slope, dice.grain((REACH, REACH))
+
+
+def _paint(kind: str, seed: int, split: str, index: int, size: int,
+           without: Collection[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the picture and its labels at `OVERSAMPLING` times `size`."""
+    background, figure, front, tones, light, slope, grain = _compose(kind, seed, split, index)
+    canvas = Canvas(size)
+    canvas.paint(background)
+    canvas.paint(figure, without)
+    canvas.paint(front)
+    rows = np.arange(canvas.side)[:, None, None]
+    high, low = np.array(tones.high), np.array(tones.low)
+    sky = np.minimum(rows * 2, canvas.side)  # the sky fades downwards until half the height
+    paper = np.broadcast_to(high + (low - high) * sky // canvas.side, (canvas.side, canvas.side, 3))
+    picture = canvas.colours(paper.astype(np.uint8)).astype(np.int32)
+    ramp = (np.arange(canvas.side) * 2 - canvas.side) / canvas.side
+    glow = np.floor(ramp[None, :] * slope[0] - ramp[:, None] * slope[1]).astype(np.int32)
+    near = np.arange(canvas.side) * REACH // canvas.side
+    glow += (grain.astype(np.int32) % 9 - 4)[near][:, near]
+    picture = (picture * np.array(light) >> 8) + glow[:, :, None]
+    return np.clip(picture, 0, 255).astype(np.uint8), canvas.labels(_NUMBERS)
+
+
+def render(
+    kind: str,
+    seed: int,
+    split: str,
+    index: int,
+    size: int = 64,
+    without: Collection[str] = (),
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw one image.
+
+    Parameters
+    ----------
+    kind : str
+        One of `KINDS`: a category, or "background" for clutter without an animal.
+    seed : int
+        Of the data set.
+    split : str
+        One of `SPLITS`.
+    index : int
+        Of the image among those of its kind, seed and split.
+    size : int
+        Side in pixels. The same picture, finer or coarser.
+    without : collection of str
+        Parts of the animal to leave out, from ``PARTS_OF[kind]``; what lies behind them appears,
+        everything else stays as it is. A part that this image does not show changes nothing.
+
+    Returns
+    -------
+    image : numpy.ndarray
+        (size, size, 3) uint8.
+    labels : numpy.ndarray
+        (size, size) uint8; the topmost visible part at each pixel, its position in `PARTS` plus 1;
+        0 for none.
+
+    Raises
+    ------
+    InputError
+        For a kind, split, size or part that there is not.
+    """
+    one_of("kind", kind, KINDS)
+    one_of("split", split, SPLITS)
+    number("seed", seed, 0, integer=True)
+    number("index", index, 0, integer=True)
+    number("size", size, SMALLEST, LARGEST, integer=True)
+    if isinstance(without, str):
+        raise InputError(f"without: {without!r} is not a collection of part names")
+    for part in without:
+        one_of(f"without (parts of a {kind})", part, PARTS_OF[kind])
+    picture, labels = _paint(kind, seed, split, index, size, frozenset(without))
+    fine = picture.astype(np.uint16)
+    total = sum(fine[i::OVERSAMPLING, j::OVERSAMPLING]
+                for i in range(OVERSAMPLING) for j in range(OVERSAMPLING))
+    image = (total + OVERSAMPLING**2 // 2) // OVERSAMPLING**2
+    middle = slice(OVERSAMPLING // 2, None, OVERSAMPLING)
+    return image.astype(np.uint8), labels[middle, middle].copy()
+
+
+def make_id(kind: str, seed: int, split: str, index: int) -> str:
+    """Return an image's name in `Images.ids`."""
+    return f"{kind}/{seed}/{split}/{index}"
+
+
+def parse_id(name: str) -> tuple[str, int, str, int]:
+    """Return (kind, seed, split, index) of an image's name: ``render(*parse_id(name))``."""
+    kind, seed, split, index = name.split("/")
+    return kind, int(seed), split, int(index)
+
+
+def _plan(category: str, seed: int, split: str, count: int) -> list[tuple[str, int, str, int]]:
+    """Return which images make up a data set: positives and negatives in turn."""
+    others = [kind for kind in KINDS if kind != category]
+    plan = []
+    for i in range(count):
+        turn, negative = divmod(i, 2)
+        if negative:
+            plan.append((others[turn % len(others)], seed, split, turn // len(others)))
+        else:
+            plan.append((category, seed, split, turn))
+    return plan
+
+
+def _render_some(task: tuple[list, int]) -> tuple[np.ndarray, np.ndarray]:
+    plan, size = task
+    images, labels = zip(*(render(*item, size=size) for item in plan), strict=True)
+    return np.stack(images), np.stack(labels)
+
+
+def _render_all(plan: list, size: int, workers: int) -> dict[str, torch.Tensor]:
+    done = in_chunks(_render_some, plan, size, workers)
+    images = torch.from_numpy(np.concatenate([images for images, _ in done]))
+    return {
+        "images": images.permute(0, 3, 1, 2).contiguous(),  # (N, S, S, 3) -> (N, 3, S, S)
+        "labels": torch.from_numpy(np.concatenate([labels for _, labels in done])),
+    }
+
+
+def load(
+    category: str,
+    split: str,
+    count: int,
+    size: int = 64,
+    seed: int = 0,
+    root: str | Path = "_build/data",
+    workers: int | None = None,
+) -> Images:
+    """Return a data set for telling one category from everything else.
+
+    Positives and negatives alternate. Of the negatives, `CLUTTER_SHARE` show clutter only, and the
+    five other categories have equal parts of the rest.
+
+    Parameters
+    ----------
+    category : str
+        The target, one of `CATEGORIES`.
+    split : str
+        One of `SPLITS`; different splits share no image.
+    count : int
+        Number of images, at least 2.
+    size : int
+        Side in pixels.
+    seed : int
+        Another seed is another data set.
+    root : path
+        Folder of the cache. A file there that does not match its checksum is made again.
+    workers : int, optional
+        Processes that draw; all available cores if not given. The result does not depend on it.
+
+    Raises
+    ------
+    InputError
+        For an argument that is out of range, or a folder that can't be written to.
+    """
+    one_of("category", category, CATEGORIES)
+    one_of("split", split, SPLITS)
+    number("count", count, 2, integer=True)
+    number("size", size, SMALLEST, LARGEST, integer=True)
+    number("seed", seed, 0, integer=True)
+    if workers is None:
+        workers = available_cores()
+    number("workers", workers, 1, integer=True)
+    plan = _plan(category, seed, split, count)
+    name = f"animals-v{VERSION}-{category}-{split}-{count}-{size}px-seed{seed}.safetensors"
+    path = Path(root) / name
+
+    def make() -> dict[str, torch.Tensor]:
+        check_writable(path.parent)
+        return _render_all(plan, size, workers)
+
+    tensors = load_or_make(path, load_file, make, save_file)
+    kinds = [kind for kind, *_ in plan]
+    return Images(
+        images=tensors["images"],
+        positive=torch.tensor([kind == category for kind in kinds]),
+        kinds=kinds,
+        ids=[make_id(*item) for item in plan],
+        labels=tensors["labels"],
+        parts=PARTS,
+        groups=GROUPS,
+        group_of=GROUP_OF,
+    )

@@ -1,0 +1,80 @@
+"""What simple classifiers can tell from the images without seeing an animal in them.
+
+A data set in which a single pixel, the mean colour or the covered area gives the category away
+teaches a network that shortcut instead of the parts.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from semquant_book.datasets import Images
+
+__all__ = ["shortcuts"]
+
+
+def _accuracy(
+    train: np.ndarray, train_y: np.ndarray, test: np.ndarray, test_y: np.ndarray
+) -> float:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
+    return float(model.fit(train, train_y).score(test, test_y))
+
+
+def shortcuts(train: Images, test: Images, grid: int = 16, draws: int = 50) -> dict[str, float]:
+    """Return the held-out accuracy of logistic regressions on features that show no animal.
+
+    Parameters
+    ----------
+    train, test : Images
+        With labels; fitted on the first and scored on the second.
+    grid : int
+        Single pixels are taken from a grid of `grid` times `grid` positions.
+    draws : int
+        Number of random sets of five pixels.
+
+    Returns
+    -------
+    dict
+        ``single pixel``: the best of all positions, each with its three colours and their squares
+        (being the best of many on the test images, it flatters the classifier);
+        ``five pixels``: the best of `draws` random sets, likewise;
+        ``mean colour``: mean and standard deviation of each colour over the image;
+        ``silhouette area``: the share of the image that the animal covers, and its square (clutter
+        is not counted, so an image without an animal has area 0, which the classifier can use).
+
+    Notes
+    -----
+    Needs scikit-learn.
+    """
+    y = train.positive.numpy(), test.positive.numpy()
+    pixels = [s.images.permute(0, 2, 3, 1).numpy().astype(np.float32) / 255 for s in (train, test)]
+    covers = [s.labels.numpy() > 0 for s in (train, test)]
+
+    def score(feature) -> float:
+        """`feature` maps (colours (N, S, S, 3), covered (N, S, S)) to (N, d)."""
+        a, b = (feature(p, c) for p, c in zip(pixels, covers, strict=True))
+        return _accuracy(a, y[0], b, y[1])
+
+    def at(rows, columns):
+        def feature(p: np.ndarray, _) -> np.ndarray:
+            values = p[:, rows, columns].reshape(len(p), -1)  # (N, k, 3) -> (N, 3 k)
+            return np.concatenate([values, values**2], axis=1)
+        return feature
+
+    def area(_, c: np.ndarray) -> np.ndarray:
+        share = c.mean(axis=(1, 2))
+        return np.stack([share, share**2], axis=1)
+
+    side = pixels[0].shape[1]
+    steps = (np.arange(grid) * side + side // 2) // grid
+    sets = np.random.default_rng(0).integers(0, side, (draws, 2, 5))
+    return {
+        "single pixel": max(score(at([i], [j])) for i in steps for j in steps),
+        "five pixels": max(score(at(rows, columns)) for rows, columns in sets),
+        "mean colour": score(lambda p, _: np.concatenate([p.mean((1, 2)), p.std((1, 2))], axis=1)),
+        "silhouette area": score(area),
+    }

@@ -1,0 +1,313 @@
+"""Where real data and public weights come from: `semquant data` lists, fetches and checks them."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path, PurePosixPath
+from textwrap import fill
+
+import yaml
+
+from semquant.checks import InputError, one_of
+from semquant_book.datasets.downloads import (
+    Download, Unpacked, beside, counts, download, expected, flaw, human, unpack,
+)
+from semquant.files import check_writable
+from semquant_book.study.presets import project_root
+
+__all__ = ["Found", "Source", "add_parser", "check", "describe", "fetch",
+           "load_sources", "run", "verify"]
+
+@dataclass(frozen=True)
+class Source:
+    """A data set or a network's weights; the fields are explained in ``book/sources.yml``."""
+
+    name: str
+    title: str
+    use: str
+    homepage: str
+    licence: str
+    fetch: str
+    downloads: list[Download]
+    places: tuple[str, ...] = (".",)
+    reason: str = ""
+    how: str = ""
+    package: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a folder holds of one source.
+
+    Attributes
+    ----------
+    place : Path
+        Where most of it lies: the folder itself, or one in it.
+    have : int
+        How many of its files are there.
+    problems : list of str
+        What is missing or not as published; empty if it is complete.
+    notes : list of str
+        What else is worth knowing.
+    """
+
+    place: Path
+    have: int
+    problems: list[str]
+    notes: list[str]
+
+    @property
+    def state(self) -> str:
+        return ("partial" if self.have else "missing") if self.problems else "complete"
+
+
+def load_sources() -> dict[str, Source]:
+    """Read ``book/sources.yml``."""
+    path, sources = project_root() / "book" / "sources.yml", {}
+    with _one_line("sources", path):
+        text = path.read_text()
+    for name, fields in yaml.safe_load(text).items():
+        downloads = []
+        for item in fields["downloads"]:
+            unpack = Unpacked(**item["unpack"]) if "unpack" in item else None
+            downloads.append(Download(**item | {"unpack": unpack}))
+        sources[name] = Source(name, **fields | {"downloads": downloads})
+    return sources
+
+
+# --- what a folder holds --------------------------------------------------------------------------
+
+
+def check(source: Source, folder: str | Path) -> Found:
+    """Look what a folder holds of a source: names and numbers of files, sizes and checksums.
+
+    No picture is opened. Empty files don't count. Of the places in which the files may lie, the one
+    that holds most of them is described.
+    """
+    places = [Path(folder) / place for place in source.places]
+    spec = find_spec(source.package[0]) if source.package else None
+    if spec:
+        places.append(Path(spec.submodule_search_locations[0]) / source.package[1])
+    found = []
+    for place in places:
+        looks = [_look(item, place) for item in source.downloads]
+        found.append(Found(place, sum(look[0] for look in looks),
+                           [look[1] for look in looks if look[1]],
+                           [note for look in looks for note in look[2]]))
+    return max(found, key=lambda f: (f.have, len(f.notes)))
+
+
+def _look(item: Download, place: Path) -> tuple[int, str, list[str]]:
+    """Return how many files of a download are in place, what is wrong with them, and notes."""
+    notes, path = [], place / item.file
+    part = beside(path, ".part")
+    if part.is_file():
+        notes.append(f"{part.name}: {human(part.stat().st_size)} of {item.file}; --fetch goes on")
+    if not item.unpack:
+        problem = flaw(path, item) if path.is_file() else "is missing"
+        return (0 if problem else 1), problem and f"{item.file} {problem}", notes
+    want = item.unpack
+    pattern = PurePosixPath(want.files)
+    where = place / pattern.parent
+    names = set()
+    if where.is_dir():
+        with os.scandir(where) as entries:
+            names = {Path(e.name).stem for e in entries if counts(e.name, pattern)
+                     and e.is_file() and e.stat().st_size}
+    if want.partner and names:
+        alone = [n for n in sorted(names) if not (place / want.partner.format(n)).is_file()]
+        if alone:
+            what = [PurePosixPath(want.partner.format(n)).name for n in alone]
+            notes.append(f"{len(alone):,} {want.unit} lack their {_some(what)}")
+    missing = []
+    if want.numbered:
+        expected = [want.numbered.format(i + 1) for i in range(want.count)]
+        missing = [name for name in expected if name not in names]
+        names = set(expected) & names
+    if len(names) >= want.count:
+        return len(names), "", notes
+    if path.is_file():
+        notes.append(f"{item.file} is there, not unpacked; --fetch unpacks it")
+    problem = f"{len(names):,} of {want.count:,} {want.unit} in {pattern.parent}"
+    if names and missing:
+        problem += f" (without {_some(missing)})"
+    return len(names), problem, notes
+
+
+def verify(folder: str | Path, name: str | None = None) -> str:
+    """Print what a folder holds of one source, or of all, and return a summary.
+
+    Raises
+    ------
+    InputError
+        If the folder is not there, or the named source is not complete in it.
+    """
+    sources = load_sources()
+    chosen = [sources[one_of("name", name, sources)]] if name else list(sources.values())
+    if not Path(folder).is_dir():
+        raise InputError(f"verify: {folder} is not a folder")
+    states = {"complete": [], "partial": [], "missing": []}
+    with _one_line("verify", folder):
+        for source in chosen:
+            found = check(source, folder)
+            states[found.state].append(source.name)
+            if found.state == "missing" and not name and not found.notes:
+                continue
+            print(f"{source.name}: {found.state} in {found.place}")
+            for line in (*found.problems, *found.notes):
+                print(f"    {line}")
+    if states["missing"] and not name:
+        print(f"missing:\n{_row('', ', '.join(states['missing']))}")
+    counts = ", ".join(f"{len(names)} {state}" for state, names in states.items() if names)
+    if name and not states["complete"]:
+        raise InputError(f"verify: {name} is not complete in {folder}: {'; '.join(found.problems)}")
+    return f"{name} is complete" if name else f"{counts} in {folder}"
+
+
+# --- fetching -------------------------------------------------------------------------------------
+
+
+def fetch(name: str, folder: str | Path) -> str:
+    """Fetch a source into a folder, go on with what was begun, and unpack it.
+
+    Files that are there already are checked and used, so a source that has to be downloaded by hand
+    is unpacked by this as well. Files are written beside and renamed; one whose checksum is wrong
+    is set aside as ``<name>.damaged``.
+
+    Returns
+    -------
+    str
+        A line on what was done.
+
+    Raises
+    ------
+    InputError
+        If it can't be had, is not what its owner published, or doesn't fit on the disk.
+    """
+    sources = load_sources()
+    source = sources[one_of("fetch", name, sources)]
+    by_hand = []
+    with _one_line("fetch", folder):
+        found = check(source, folder)
+        if found.state == "complete":
+            return f"{name} is complete in {found.place}"
+        check_writable(folder)
+        if source.fetch == "auto":
+            print(f"{source.title}\nlicence: {source.licence}")
+        for item in source.downloads:
+            path = found.place / item.file
+            if not _look(item, found.place)[1]:
+                continue
+            if not path.is_file() and source.fetch == "auto":
+                download(item, path)
+            elif not path.is_file():
+                by_hand.append(item)
+                continue
+            elif wrong := flaw(path, item):
+                raise InputError(f"fetch: {path} {wrong}; move it away and try again")
+            if item.unpack:
+                unpack(path, item.unpack, found.place)
+        if by_hand:
+            print(describe(source))
+            todo = "" if source.package else (f": put {', '.join(item.file for item in by_hand)} "
+                                              f"into {found.place} and run this again")
+            raise InputError(f"fetch: {name} has to be fetched by hand{todo}")
+        found = check(source, folder)
+    if found.problems:
+        raise InputError(f"fetch: {name} is not complete afterwards: {'; '.join(found.problems)}")
+    return f"{name} is complete in {found.place}"
+
+
+# --- words ----------------------------------------------------------------------------------------
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - 3:,} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more
+
+
+@contextmanager
+def _one_line(field: str, folder: str | Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        where = error.filename or folder
+        raise InputError(f"{field}: {where} ({error.strerror or error})") from error
+
+
+def _row(word: str, text: str) -> str:
+    return fill(text, 100, initial_indent=f"    {word:10}", subsequent_indent=" " * 14,
+                break_on_hyphens=False, break_long_words=False)
+
+
+def _lines(item: Download) -> list[str]:
+    """Describe a download: its name, size, checksum, addresses and what it leaves."""
+    checksum = "no checksum is known"
+    if item.checksum:
+        algorithm, digits = item.checksum.split(":")
+        begins = "" if len(digits) in (32, 64) else " begins with"
+        checksum = f"{algorithm}{begins} {digits} ({item.stated})"
+    lines = [_row("file", f"{item.file}, {expected(item)}"), _row("", checksum)]
+    lines += [_row("from", url) for url in item.urls]
+    if want := item.unpack:
+        lines.append(_row("leaves", f"{want.files}: {want.count:,} {want.unit} "
+                          f"(counted by {want.counted})"))
+    return lines
+
+
+def describe(source: Source) -> str:
+    """Return all that is known of a source, for a person to read."""
+    lines = [f"{source.name}: {source.title}", _row("for", source.use),
+             _row("page", source.homepage), _row("licence", source.licence)]
+    for item in source.downloads:
+        lines += _lines(item)
+    if source.fetch == "auto":
+        lines.append(_row("fetch", f"semquant data --fetch {source.name} --to FOLDER"))
+    else:
+        lines += [_row("by hand", f"because {source.reason}"), _row("", source.how)]
+    return "\n".join(lines)
+
+
+def _summary(source: Source) -> str:
+    sizes = [item.size or item.roughly for item in source.downloads]
+    about = "about " if any(item.size is None for item in source.downloads) else ""
+    size = about + human(sum(filter(None, sizes))) if any(sizes) else "size not known"
+    sums = sum(item.checksum is not None for item in source.downloads)
+    checks = {0: "no checksum known", len(sizes): "checksum known"}.get(sums, "some checksums")
+    how = "--fetch fetches it" if source.fetch == "auto" else "fetched by hand"
+    return (f"{source.name}: {source.title}\n" + _row("", f"{size}; {checks}; {how}") + "\n"
+            + _row("", f"licence: {source.licence}"))
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """Add the command ``data`` to those of `semquant`."""
+    data = commands.add_parser("data", help="say where real data come from, fetch and check them")
+    data.add_argument("name", nargs="?", help="a data set or weights (default: all)")
+    data.add_argument("--fetch", metavar="NAME", help="fetch it, as far as that is allowed")
+    data.add_argument("--to", metavar="FOLDER", help="where --fetch puts it")
+    data.add_argument("--verify", metavar="FOLDER", help="say what of it a folder holds")
+
+
+def run(arguments: argparse.Namespace) -> str:
+    """Do what `semquant data` was asked and return the line to say at the end."""
+    if arguments.fetch is not None:
+        if arguments.verify is not None or arguments.name is not None:
+            raise InputError("fetch: accepted: --fetch NAME --to FOLDER, without anything else")
+        if not arguments.to:
+            raise InputError("to: --fetch needs a folder; accepted: --fetch NAME --to FOLDER")
+        return fetch(arguments.fetch, arguments.to)
+    if arguments.to is not None:
+        raise InputError("to: accepted only with --fetch NAME")
+    if arguments.verify is not None:
+        return verify(arguments.verify, arguments.name)
+    sources = load_sources()
+    if arguments.name is not None:
+        print(describe(sources[one_of("name", arguments.name, sources)]))
+        return "nothing was fetched or checked"
+    print("\n".join(_summary(source) for source in sources.values()))
+    return f"{len(sources)} sources; semquant data NAME says more of one"

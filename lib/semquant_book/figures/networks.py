@@ -1,0 +1,412 @@
+"""The figures of the paper, drawn from arrays, and its numbers beside ours in a table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+import torch
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+from pandas.io.formats.style import Styler
+from torch import Tensor
+
+from semquant_book.figures.style import (
+    FAINT, INK, METHOD_COLOURS, MINUS, PART_COLOURS, SIGN_COLOURS, WIDTH, array, bare, lit, mosaic,
+    overlay, part_colour, part_legend, readable_on, resize, rgb, shares, sheet_axes, signed,
+    use_style,
+)  # fmt: skip
+from semquant.checks import InputError
+from semquant.explanation import Explanation
+from semquant.metrics import contribution_entropy
+
+__all__ = ["METHOD_COLOURS", "PART_COLOURS", "SIGN_COLOURS", "comparison_table",
+           "contribution_distribution", "contributions", "explanation_pies", "filter_gallery",
+           "label_map", "part_errors", "sample_sheet", "training_history", "use_style"]
+
+DASH = "\N{EM DASH}"
+
+
+def sample_sheet(images: ArrayLike | Tensor, labels: Sequence[str] | None = None,
+                 columns: int = 8) -> Figure:
+    """Show images side by side with a short label under each.
+
+    Parameters
+    ----------
+    images : array or Tensor, (N, 3, H, W) or (N, H, W, 3)
+    labels : sequence of str, optional
+        One for each image.
+    columns : int
+        Images in a row.
+    """
+    pictures = resize(rgb(images), 192)
+    if labels is not None and len(labels) != len(pictures):
+        raise InputError(f"labels: {len(labels)} of them for {len(pictures)} images")
+    columns = min(columns, len(pictures))
+    words = 0 if labels is None else 4.8 * columns  # room for a line, in pixels of the sheet
+    sheet, corners = mosaic(pictures, columns, gap=12, below=round(words))
+    figure, ax = sheet_axes(sheet)
+    for (x, y), label in zip(corners, labels or ()):
+        ax.text(x + 96, y + 198, label, ha="center", va="top", fontsize=min(8.5, 76 / columns))
+    return figure
+
+
+def label_map(images: ArrayLike | Tensor, masks: ArrayLike | Tensor, groups: Sequence[str],
+              columns: int = 6) -> Figure:
+    """Show where the part groups are: images, and under each the same with its parts coloured.
+
+    Parameters
+    ----------
+    images : array or Tensor, (N, 3, S, S) or (N, S, S, 3)
+    masks : array or Tensor, (N, P, H, W)
+        Share of each cell that a group covers.
+    groups : sequence of str
+        Names of the P groups.
+    columns : int
+        Images in a row.
+    """
+    pictures, masks = resize(rgb(images), 192), array(masks)
+    paint = np.stack([to_rgb(part_colour(group)) for group in groups])  # (P, 3)
+    coloured = []
+    for picture, mask in zip(pictures, masks):
+        mask = np.clip(resize(mask, 192, mode="bilinear"), 0, 1)  # (P, 192, 192)
+        mask = mask / mask.sum(0).clip(1)
+        free = 1 - mask.sum(0)[..., None]
+        ground = 0.35 * picture.mean(2, keepdims=True) + 0.65
+        coloured.append(ground * free + np.einsum("phw,pc->hwc", mask, paint))
+    columns = min(columns, len(pictures))
+    order = []
+    for start in range(0, len(pictures), columns):
+        row = [*pictures[start : start + columns], *coloured[start : start + columns]]
+        missing = 2 * columns - len(row)
+        blank = [np.ones_like(pictures[0])] * (missing // 2)
+        half = len(row) // 2
+        order += [*row[:half], *blank, *row[half:], *blank]
+    sheet, _ = mosaic(np.stack(order), columns, gap=12)
+    figure, _ = sheet_axes(sheet, top=0.3)
+    shown = [g for g, there in zip(groups, masks.sum((0, 2, 3)) > 0) if there]
+    part_legend(figure, shown, loc="upper center")
+    return figure
+
+
+def explanation_pies(images: ArrayLike | Tensor | None, heatmaps: ArrayLike | Tensor | None,
+                     ours: Explanation, baseline: Explanation,
+                     names: Sequence[str] | None = None) -> Figure:
+    """Figure 5: images, Grad-CAM, and the parts' contributions by our loss and by the baseline.
+
+    A pie can show positive contributions only: its wedges are shares of their sum. Under each pie
+    stand the sum of all contributions plus b, and which parts are below zero.
+
+    Parameters
+    ----------
+    images : array or Tensor, (k, 3, S, S) or (k, S, S, 3), or None
+        None leaves them out: photographs that may not be shown.
+    heatmaps : array or Tensor, (k, H, W), or None
+        Grad-CAM of the performer's score.
+    ours, baseline : Explanation
+        Of the same k images, merged to P parts.
+    names : sequence of str, optional
+        Names of the parts; an Explanation's own by default.
+    """
+    names = list(names if names is not None else ours.names)
+    gaps = {"image": 0.02, "Grad-CAM": 0.08, "ours": 0.42, "baseline": 0.42}  # below each row
+    if images is None or heatmaps is None:
+        del gaps["Grad-CAM"]
+    if images is None:
+        del gaps["image"]
+    count, cell = len(ours), (WIDTH - 0.25) / max(len(ours), 4)
+    figure, axes = plt.subplots(len(gaps), count, squeeze=False, layout="none",
+                                figsize=(WIDTH, len(gaps) * cell + sum(gaps.values()) + 0.56))
+    rows = dict(zip(gaps, axes))
+    for k in range(count):
+        if images is not None:
+            picture = rgb(images)[k : k + 1]
+            rows["image"][k].imshow(resize(picture, 192)[0])
+        if "Grad-CAM" in rows:
+            rows["Grad-CAM"][k].imshow(overlay(picture[0], array(heatmaps)[k]))
+            bare(rows["Grad-CAM"][k])
+        for method, explanation in (("ours", ours), ("baseline", baseline)):
+            _pie(rows[method][k], array(explanation.contributions[k]), names, explanation.bias)
+        if images is not None:
+            bare(rows["image"][k])
+        axes[0, k].set_title(f"ŷ = {signed(float(ours.yhat[k]))}", loc="center", pad=3)
+    for word, row in rows.items():
+        row[0].set_ylabel(word, color=METHOD_COLOURS.get(word, INK), fontsize=10, labelpad=4)
+    height = figure.get_size_inches()[1]
+    top = height - 0.25
+    for row, (size, gap) in enumerate((cell, gap) for gap in gaps.values()):
+        for k in range(count):
+            axes[row, k].set_position(((0.25 + k * cell + 0.03) / WIDTH, (top - size) / height,
+                                       (cell - 0.06) / WIDTH, size / height))
+        top -= size + gap
+    there = (np.abs(array(ours.contributions)) + np.abs(array(baseline.contributions))).sum(0) > 0
+    part_legend(figure, [n for n, shown in zip(names, there) if shown], loc="lower center")
+    return figure
+
+
+def _pie(ax: Axes, values: np.ndarray, names: Sequence[str], bias: float) -> None:
+    """Draw positive contributions as wedges; write the sum, and negative ones, under them."""
+    positive = np.clip(values, 0, None)
+    if positive.sum() > 0:
+        wedges, *_ = ax.pie(positive, colors=[part_colour(n) for n in names], startangle=90,
+                            counterclock=False, wedgeprops={"lw": 0.8, "edgecolor": "white"})
+        for wedge, share, name in zip(wedges, shares(positive), names):
+            if share >= 8:
+                angle = np.deg2rad((wedge.theta1 + wedge.theta2) / 2)
+                ax.text(0.68 * np.cos(angle), 0.68 * np.sin(angle), f"{share}%", ha="center",
+                        va="center", fontsize=7.5, color=readable_on(part_colour(name)))
+    sign = MINUS if bias < 0 else "+"
+    total = round(float(values.sum()), 2) + round(bias, 2)  # the sum holds as it is written
+    text = f"{signed(values.sum())} {sign} {signed(abs(bias))} = {signed(total)}"
+    below = sorted((v, n) for n, v in zip(names, values) if round(v, 2) < 0)
+    text += "\n" + ", ".join(f"{n} {signed(v)}" for v, n in below[:2])
+    text += f", {len(below) - 2} more" if len(below) > 2 else ""
+    bare(ax)
+    ax.set(xlim=(-1.08, 1.08), ylim=(-1.08, 1.08), aspect="equal")
+    ax.set_xlabel(text, fontsize=7.5, labelpad=0, color="#444444")
+
+
+def contributions(explanation: Explanation, index: int = 0, most: int = 12) -> Figure:
+    """Show one explanation as signed bars: the largest contributions, the rest, b, and the sum.
+
+    Parameters
+    ----------
+    explanation : Explanation
+    index : int
+        Which of its images.
+    most : int
+        How many contributions have a bar of their own.
+    """
+    values = array(explanation.contributions[index])
+    names = list(explanation.names or (f"concept {i}" for i in range(len(values))))
+    order = np.argsort(-np.abs(values), kind="stable")
+    kept = order[:most]
+    rows = [(names[i], float(values[i])) for i in kept]
+    if len(order) > most:
+        rows.append((f"{len(order) - most} others", float(values[order[most:]].sum())))
+    bias, yhat = float(explanation.bias), float(explanation.yhat[index])
+    total = float(values.sum()) + bias
+    rows.append(("b", bias))
+    figure, ax = plt.subplots(figsize=(WIDTH, 0.7 + 0.24 * len(rows)))
+    places = np.arange(len(rows))
+    heights = np.array([v for _, v in rows])
+    ax.barh(places, heights, height=0.7,
+            color=[SIGN_COLOURS["positive" if v >= 0 else "negative"] for v in heights])
+    span = max(np.abs(heights).max(), 1e-9)
+    for place, value in zip(places, heights):
+        ax.text(value + (0.012 if value >= 0 else -0.012) * span, place, signed(value, plus=True),
+                va="center", ha="left" if value >= 0 else "right", fontsize=8)
+    ax.set(yticks=places, yticklabels=[n for n, _ in rows], xlabel="contribution to the score",
+           xlim=(min(heights.min(), 0) - 0.15 * span, max(heights.max(), 0) + 0.15 * span))
+    ax.invert_yaxis()
+    ax.axvline(0, color=FAINT, linewidth=0.8)
+    sns.despine(ax=ax, left=True)
+    ax.tick_params(axis="y", length=0)
+    ax.set_title(f"ŷ = {signed(yhat)}   explained {signed(total)}   "
+                 f"residual {signed(round(yhat, 2) - round(total, 2), plus=True)}")
+    return figure
+
+
+def contribution_distribution(ours: ArrayLike | Tensor, baseline: ArrayLike | Tensor, *,
+                              sort: bool = False, titles: Sequence[str] | None = None) -> Figure:
+    """Figure 7: the contribution of every filter, with our loss and without, and its entropy.
+
+    Parameters
+    ----------
+    ours, baseline : array or Tensor, (k, n)
+        alpha_i y_i of k images.
+    sort : bool
+        From the largest down, rather than by filter index as in the paper.
+    titles : sequence of str, optional
+        One for each image.
+    """
+    both = {"ours": np.atleast_2d(array(ours)), "baseline": np.atleast_2d(array(baseline))}
+    if both["ours"].shape != both["baseline"].shape:
+        raise InputError(f"baseline: shape {both['baseline'].shape} is not that of ours, "
+                         f"{both['ours'].shape}")
+    count, n = both["ours"].shape
+    figure, axes = plt.subplots(count, 2, figsize=(WIDTH, 0.6 + 1.3 * count), sharex=True,
+                                sharey="row", squeeze=False)
+    for column, (method, values) in zip(axes.T, both.items()):
+        colour = METHOD_COLOURS[method]
+        for k, (ax, row) in enumerate(zip(column, values)):
+            entropy = float(contribution_entropy(torch.as_tensor(row[None]))[0])
+            bars = np.sort(row)[::-1] if sort else row
+            ax.vlines(np.arange(n), 0, bars, color=colour, linewidth=max(0.6, 190 / n))
+            ax.axhline(0, color=FAINT, linewidth=0.6)
+            ax.set_title(f"{method}, H = {signed(entropy)}", loc="right", color=colour)
+            if titles is not None and method == "ours":
+                ax.set_title(titles[k], loc="left")
+            ax.margins(x=0.01)
+        column[-1].set_xlabel("filters, largest contribution first" if sort else "filter")
+    figure.supylabel("contribution", fontsize=9.5)
+    return figure
+
+
+def filter_gallery(images: ArrayLike | Tensor, maps: ArrayLike | Tensor, parts: Sequence[str],
+                   labels: Sequence[str] | None = None, *, across: int = 2,
+                   level: float = 0.4) -> Figure:
+    """Figure 4: for each filter the images that excite it most, lit where it is active.
+
+    Parameters
+    ----------
+    images : array or Tensor, (F, m, 3, S, S) or (F, m, S, S, 3)
+        The m images of each of F filters, the strongest first.
+    maps : array or Tensor, (F, m, H, W)
+        The filter's map on each.
+    parts : sequence of str
+        The part that each filter is named after.
+    labels : sequence of str, optional
+        More words for each filter, e.g. its index.
+    across : int
+        Filters side by side.
+    level : float
+        A region is lit where the enlarged map is above this share of its largest value.
+    """
+    maps = array(maps)
+    count, each = maps.shape[:2]
+    if count == 0:
+        figure = plt.figure(figsize=(WIDTH, 0.5))
+        figure.text(0.5, 0.5, "no filter has a name", ha="center", va="center")
+        return figure
+    size, gap, words, space = 128, 6, 150, 24
+    pictures = resize(rgb(images.reshape(count * each, *images.shape[2:])), size)
+    pictures = lit(pictures, maps.reshape(count * each, *maps.shape[2:]), level)
+    pictures = pictures.reshape(count, each, size, size, 3)
+    rows, block = -(-count // across), words + each * (size + gap)
+    sheet = np.ones((rows * (size + gap) - gap, across * (block + space) - space - gap, 3))
+    corners = [((f % across) * (block + space), (f // across) * (size + gap)) for f in range(count)]
+    for (x, y), row in zip(corners, pictures):
+        for left, picture in zip(range(x + words, x + block, size + gap), row):
+            sheet[y : y + size, left : left + size] = picture
+    _, ax = sheet_axes(sheet)
+    for f, (x, y) in enumerate(corners):
+        ax.add_patch(plt.Rectangle((x, y + 6), 10, size - 12, color=part_colour(parts[f])))
+        text = parts[f].replace(" & ", " &\n") + (f"\n{labels[f]}" if labels else "")
+        ax.text(x + 20, y + size / 2, text, va="center", fontsize=8, linespacing=1.3)
+    return ax.figure
+
+
+def part_errors(errors: pd.DataFrame, paper: pd.DataFrame | None = None) -> Figure:
+    """Table 3 as dots: the error of each part's contribution, ours and baseline, and the paper's.
+
+    Parameters
+    ----------
+    errors : DataFrame
+        Columns ``part``, ``method`` ("ours" or "baseline"), ``error``; several rows of a part and
+        method (seeds, architectures) become a mean with its range.
+    paper : DataFrame, optional
+        The paper's, with the same columns.
+    """
+    parts = list(dict.fromkeys(errors["part"]))
+    figure, ax = plt.subplots(figsize=(WIDTH, 0.9 + 0.42 * len(parts)))
+    for method, shift in (("ours", -0.13), ("baseline", 0.13)):
+        colour = METHOD_COLOURS[method]
+        for place, part in enumerate(parts):
+            mine = errors.query("part == @part and method == @method")["error"].dropna()
+            if len(mine):
+                ax.plot([mine.min(), mine.max()], [place + shift] * 2, color=colour, alpha=0.45,
+                        linewidth=3, solid_capstyle="round")
+                ax.plot(mine.mean(), place + shift, "o", color=colour, markersize=6.5,
+                        label=method if place == 0 else None)
+            if paper is not None:
+                theirs = paper.query("part == @part and method == @method")["error"].dropna()
+                ax.plot(theirs, [place + shift] * len(theirs), "D", markerfacecolor="white",
+                        markeredgecolor=colour, markersize=5, markeredgewidth=1.2,
+                        label=f"{method}, paper" if place == 0 and len(theirs) else None)
+    ax.set(yticks=range(len(parts)), yticklabels=parts, xlabel="error of the estimated contribution")
+    ax.set_xlim(left=min(0, ax.get_xlim()[0]))
+    ax.invert_yaxis()
+    ax.grid(axis="y", color="#EEEEEE")
+    ax.set_axisbelow(True)
+    ax.tick_params(axis="y", length=0)
+    sns.despine(ax=ax, left=True)
+    figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=4)
+    return figure
+
+
+def training_history(histories: Mapping[str, Sequence[Mapping[str, float]]],
+                     measures: Mapping[str, str]) -> Figure:
+    """Show what was measured in every epoch, a panel for each measure.
+
+    Parameters
+    ----------
+    histories : mapping
+        For each curve's name a sequence of dicts, one an epoch, as `training.fit` returns.
+    measures : mapping
+        Key in those dicts -> axis label.
+    """
+    figure, axes = plt.subplots(1, len(measures), figsize=(WIDTH, 2.5), squeeze=False)
+    spare = sns.color_palette("colorblind", len(histories))
+    for ax, (key, label) in zip(axes[0], measures.items()):
+        for (name, history), other in zip(histories.items(), spare):
+            points = [(t, row[key]) for t, row in enumerate(history, 1) if key in row]
+            if points:
+                ax.plot(*zip(*points), marker="o", markersize=3.5, label=name,
+                        color=METHOD_COLOURS.get(name, other))
+        ax.set(xlabel="epoch", title=label)
+        ax.xaxis.set_major_locator(plt.MaxNLocator(integer=True))
+    if len(histories) > 1:
+        figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center",
+                      ncols=len(histories))
+    return figure
+
+
+def comparison_table(measured: pd.DataFrame, paper: pd.DataFrame, *, digits: int = 3,
+                     caption: str | None = None, here: str = "this run") -> Styler:
+    """Put measured numbers beside the paper's, with the difference.
+
+    Parameters
+    ----------
+    measured : DataFrame
+        A cell is a number, or a sequence of numbers, one for each seed.
+    paper : DataFrame
+        Numbers. Rows and columns come in its order; those that only `measured` has follow.
+    digits : int
+        Decimals.
+    caption : str, optional
+        Title of the table.
+    here : str
+        What the measured numbers are called.
+
+    Returns
+    -------
+    pandas Styler
+        For each column the mean (± half the range over seeds), the paper's number, and mean minus
+        paper. What is missing is an em dash; for a column of which the paper has no number, the last
+        two are left out.
+    """
+    rows = [*paper.index, *(r for r in measured.index if r not in paper.index)]
+    columns = [*paper.columns, *(c for c in measured.columns if c not in paper.columns)]
+    cells: dict[tuple, list[str]] = {}
+    for column in columns:
+        known = any(len(_numbers(paper, row, column)) for row in rows)
+        for row in rows:
+            mine, theirs = _numbers(measured, row, column), _numbers(paper, row, column)
+            ours, published, difference = DASH, DASH, DASH
+            if len(mine):
+                ours = signed(mine.mean(), digits)
+                ours += f" ± {np.ptp(mine) / 2:.{digits}f}" if len(mine) > 1 else ""
+            if len(theirs):
+                published = signed(theirs[0], digits)
+            if len(mine) and len(theirs):
+                difference = signed(mine.mean() - theirs[0], digits, plus=True)
+            texts = {here: ours} | ({"paper": published, "difference": difference} if known else {})
+            for name, text in texts.items():
+                cells.setdefault((column, name), []).append(text)
+    style = pd.DataFrame(cells, index=rows).style.set_table_attributes('class="dataframe"')
+    style = style.set_properties(**{"text-align": "right", "white-space": "nowrap"})
+    return style.set_caption(caption) if caption else style
+
+
+def _numbers(table: pd.DataFrame, row: object, column: object) -> np.ndarray:
+    """The finite numbers in a cell; none if the table has no such cell."""
+    if row not in table.index or column not in table.columns:
+        return np.empty(0)
+    values = np.atleast_1d(np.asarray(table.at[row, column], dtype=float))
+    return values[np.isfinite(values)]

@@ -1,0 +1,152 @@
+"""What pages put into the explanation explorer: cases of both experiments, from the store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from semquant_book.pages import comparison
+
+from semquant_book.study import inspection
+from semquant_book.study import experiment1, experiment2, store
+from semquant_book.views import explorer
+from semquant_book.datasets.drawn import animals
+from semquant.explanation import Explanation, grad_cam
+from semquant_book.study.presets import Settings
+from semquant_book.datasets.names import PHRASES, label
+
+__all__ = ["again", "of_attribute", "of_case", "of_everything"]
+
+EXPERIMENT_1 = "Experiment 1: parts of an animal"
+EXPERIMENT_2 = "Experiment 2: attributes of a face"
+FINE = 192  # pixels that drawn animals and faces are shown at
+
+
+def of_case(shown: inspection.Case, settings: Settings, architecture: str, category: str,
+            chosen: Sequence[int] = range(8), scale: str = "") -> dict:
+    """Return the explorer's case of a network of Experiment 1, as a page has gathered it.
+
+    Parameters
+    ----------
+    shown : inspection.Case
+    settings : Settings
+    architecture, category : str
+        Which network.
+    chosen : sequence of int
+        Positions among the positive test images; those that there are not are left out.
+    scale : str
+        The reading of y's scale, to be named.
+    """
+    some, pictures, common = _of_images(shown, settings, architecture, category, chosen)
+    return explorer.case(
+        images=pictures, methods={method: getattr(shown, method)[some] for method in store.METHODS},
+        assignment=shown.assignment, maps=shown.measured.x[some],
+        note=f"Preset {settings.preset}, explainers with seed 0"
+             + (f", y {scale}" if scale else "") + "; test images.", **common)
+
+
+def _of_images(shown: inspection.Case, settings: Settings, architecture: str, category: str,
+               chosen: Sequence[int]) -> tuple[list[int], np.ndarray | Tensor, dict]:
+    """Positions, pictures, and what `explorer.case` takes that no explanation changes."""
+    some = [i for i in chosen if i < len(shown.images)]
+    drawn = settings.images == "drawn"
+    if drawn:  # finer than the network sees them
+        pictures = np.stack([animals.render(*animals.parse_id(shown.images.ids[i]), size=FINE)[0]
+                             for i in some])
+    else:
+        pictures = shown.images.images[some]
+    word = "drawn" if drawn else "photographed"
+    return some, pictures, dict(
+        title=comparison.paper()["labels"][architecture], experiment=EXPERIMENT_1,
+        says=(f"“{category}”", f"“no {category}”"), groups=shown.groups,
+        masks=shown.images.subset(torch.tensor(some)).group_masks(),
+        heatmaps=shown.heatmaps(some), labels=[f"{word} {category} {i + 1}" for i in some])
+
+
+def again(shown: inspection.Case, settings: Settings, architecture: str, category: str,
+          chosen: Sequence[int] = range(8)) -> Callable[[Explanation], dict]:
+    """Return what turns results of `live.of_filters` into the explanation explorer's data.
+
+    Parameters
+    ----------
+    shown, settings, architecture, category, chosen
+        As in `of_case`.
+
+    Returns
+    -------
+    callable
+        Takes an Explanation of all test images by some or all filters, named as there
+        (``"ear filter 12"``).
+    """
+    some, pictures, common = _of_images(shown, settings, architecture, category, chosen)
+    positive = experiment1.data(settings, category, "test", architecture).positive
+    where = torch.nonzero(positive)[some, 0]
+
+    def pack(explanation: Explanation) -> dict:
+        filters = [int(name.rpartition(" ")[2]) for name in explanation.names]
+        return explorer.together(explorer.case(
+            images=pictures, methods={"this run": explanation[where]},
+            assignment=shown.assignment[filters], maps=shown.measured.x[some][:, filters],
+            note=f"Preset {settings.preset}, the last run; test images.", **common))
+
+    return pack
+
+
+def of_attribute(settings: Settings, target: str, seed: int = 0, last_layer: str | None = None,
+                 chosen: Sequence[int] | None = None, share: float = 0.5) -> dict:
+    """Return the explorer's case of a target of Experiment 2.
+
+    Parameters
+    ----------
+    settings : Settings
+    target : str
+        An attribute.
+    seed : int
+        Of the performer.
+    last_layer : {"near_zero", "default"}, optional
+        How g's last layer starts; the settings' first by default.
+    chosen : sequence of int, optional
+        Positions among the test faces; by default the first four that the network finds to have
+        the attribute, and the first four that it doesn't.
+    share : float
+        The most important reasons make up this share of all contributions.
+    """
+    found = {method: experiment2.explain(settings, target, seed, method, last_layer)
+             for method in store.METHODS}
+    yhat = found["ours"].yhat
+    if chosen is None:
+        chosen = [*torch.nonzero(yhat > 0)[:4, 0].tolist(), *torch.nonzero(yhat <= 0)[:4, 0].tolist()]
+    chosen = list(chosen)
+    net = experiment2.performer(settings, seed)
+    images = experiment2.data(settings, "test").images[chosen]
+    device = next(net.parameters()).device
+    heat = grad_cam(net, "mask", net.prepare(images.to(device)), experiment2.target_index(target))
+    drawn = settings.faces == "drawn"
+    there, absent = PHRASES[target]
+    return explorer.case(
+        label(target), experiment2.portraits(settings, chosen),
+        {method: e[chosen] for method, e in found.items()},
+        experiment=EXPERIMENT_2, says=(f"“{there}”", f"“{absent}”"),
+        phrases=[PHRASES[name] for name in found["ours"].names], heatmaps=heat.cpu(),
+        labels=[f"{'drawn face' if drawn else 'photographed face'} {i + 1}" for i in chosen],
+        share=share, reasons=len(found["ours"].names),
+        note=f"Preset {settings.preset}, explainers with seed 0; test faces. A bar to the right "
+             "speaks for the attribute, one to the left against it.")
+
+
+def of_everything(settings: Settings, category: str, images: int = 6) -> list[dict]:
+    """Return the explorer's cases of all networks and targets of a preset, a few images each."""
+    scale = settings.scales[-1]
+    networks = [of_case(inspection.case(settings, name, category, scale=scale), settings, name,
+                        category, range(images), scale) for name in settings.architectures]
+    half = images // 2
+    targets = []
+    for target in settings.targets:
+        yhat = experiment2.survey(settings, "test").scores[:, experiment2.target_index(target)]
+        chosen = [*torch.nonzero(yhat > 0)[:half, 0].tolist(),
+                  *torch.nonzero(yhat <= 0)[:images - half, 0].tolist()]
+        targets.append(of_attribute(settings, target, chosen=chosen))
+    return networks + targets

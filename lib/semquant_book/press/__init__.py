@@ -1,0 +1,1 @@
+"""Running notebooks, building the book, and the command."""

@@ -1,0 +1,177 @@
+"""The command `semquant`: the jobs that the workflow runs, and a strict way to run a notebook."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from semquant.checks import InputError
+
+__all__ = ["main"]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="semquant", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+
+    def job(name: str, help: str, *, architecture: bool = False) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=help)
+        sub.add_argument("--preset", default="quick", help="a file in book/presets (default quick)")
+        sub.add_argument("--category", default="dog", help="target category (default dog)")
+        if architecture:
+            sub.add_argument("--architecture", required=True, help="alexnet, vgg_m, vgg_s, vgg16")
+            sub.add_argument("--seed", type=int, default=0, help="seed of the performer (default 0)")
+        return sub
+
+    job("draw", "draw the images of a category")
+    performer = job("performer", "train a performer", architecture=True)
+    performer.add_argument("--without-filter-loss", action="store_true",
+                           help="train it without the filter loss, as a control")
+    job("explainers", "fit all explainers of a performer", architecture=True)
+
+    faces = commands.add_parser("faces", help="the jobs of Experiment 2")
+    faces.add_argument("step", help="draw, performer, survey, explainers, selection")
+    faces.add_argument("--preset", default="quick", help="a file in book/presets (default quick)")
+    faces.add_argument("--target", default="Attractive",
+                       help="attribute that is explained (default Attractive)")
+    faces.add_argument("--seed", type=int, default=0, help="seed of the performer (default 0)")
+
+    sweep = commands.add_parser(
+        "sweep", help="fit explainers with six strengths of the prior, and record how they learn")
+    sweep.add_argument("--preset", default="quick", help="a file in book/presets (default quick)")
+
+    notebook = commands.add_parser("notebook", help="execute a notebook with parameters")
+    notebook.add_argument("source", type=Path)
+    notebook.add_argument("output", type=Path)
+    notebook.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"),
+                          dest="given", help="a parameter; may be given again")
+    notebook.add_argument("--parameters", type=Path, metavar="FILE",
+                          help="parameters as lines 'name: value' (YAML); -p goes before it")
+    notebook.add_argument("--log", action="store_true", help="say each cell, and what it prints")
+
+    check = commands.add_parser("check", help="a dry run: one training step of every network")
+    check.add_argument("--preset", default="paper", help="a file in book/presets (default paper)")
+    check.add_argument("--data", default="", help="folder of real photographs; else drawn specimens")
+    check.add_argument("--tflops", type=float, default=40.0,
+                       help="10^12 operations a second that a GPU is assumed to sustain (default 40)")
+
+    from semquant_book.datasets.sources import add_parser
+
+    add_parser(commands)
+
+    site = commands.add_parser("site", help="build the book from executed notebooks")
+    site.add_argument("executed", type=Path)
+    site.add_argument("html", type=Path)
+
+    book = commands.add_parser("book", help="run what is missing and build the book")
+    book.add_argument("--preset", default="quick", help="a file in book/presets (default quick)")
+    book.add_argument("--cores", default="all", help="how many cores to use (default all)")
+    book.add_argument("--data", default="", help="folder of real photographs")
+    book.add_argument("--target", default="all", help="a rule of the Snakefile (default all)")
+    return parser
+
+
+def _run(arguments: argparse.Namespace) -> str:
+    """Do what was asked and return the line to say at the end."""
+    # imported here: each command loads only what it needs, and --help answers at once
+    if arguments.command == "notebook":
+        from semquant_book.press.notebooks import execute, read_parameters
+
+        values = read_parameters(arguments.parameters) if arguments.parameters else {}
+        values |= dict(arguments.given)
+        say = (lambda line: print(line, flush=True)) if arguments.log else None
+        return f"wrote {execute(arguments.source, arguments.output, values, say)}"
+    if arguments.command == "data":
+        from semquant_book.datasets.sources import run
+
+        return run(arguments)
+    if arguments.command == "check":
+        from semquant_book.study import rehearsal
+        from semquant.checks import number
+        from semquant_book.study.presets import load_settings
+
+        number("tflops", arguments.tflops, 0.001)
+        if arguments.data:
+            os.environ["SEMQUANT_DATA"] = os.path.abspath(arguments.data)
+        settings = load_settings(arguments.preset)
+        content = rehearsal.rehearse(settings, arguments.data, say=lambda line: print(
+            f"semquant: {line}", file=sys.stderr, flush=True))
+        print(rehearsal.report(content, settings, arguments.tflops))
+        return f"wrote {rehearsal.save(content)}"
+    if arguments.command == "site":
+        from semquant_book.press import site
+
+        staged = site.stage(arguments.executed, arguments.html.with_name("site"))
+        return f"the book is {site.build(staged, arguments.html)}"
+
+    if arguments.command == "book":
+        from semquant_book.press.workflow import make_book
+
+        return make_book(arguments.preset, cores=arguments.cores, data=arguments.data,
+                         target=arguments.target)
+
+    from semquant.checks import number, one_of
+    from semquant_book.study.presets import ARCHITECTURES, CATEGORIES, load_settings
+
+    settings = load_settings(arguments.preset)
+    if arguments.command == "sweep":
+        from semquant_book.study import sweeps
+
+        return sweeps.make(settings, say=lambda line: print(
+            f"semquant: {line}", file=sys.stderr, flush=True))
+    if arguments.command == "faces":
+        return _faces(arguments, settings)
+    one_of("category", arguments.category, CATEGORIES)
+    if arguments.command == "draw":
+        from semquant_book.study import experiment1
+
+        return experiment1.make_data(settings, arguments.category)
+    one_of("architecture", arguments.architecture, ARCHITECTURES)
+    number("seed", arguments.seed, 0, integer=True)
+    from semquant_book.study import experiment1
+
+    what = (settings, arguments.architecture, arguments.category, arguments.seed)
+    if arguments.command == "performer":
+        return experiment1.make_performer(*what, filter_loss=not arguments.without_filter_loss)
+    return experiment1.make_explainers(*what)
+
+
+def _faces(arguments: argparse.Namespace, settings) -> str:
+    """Do a job of Experiment 2."""
+    from semquant.checks import number, one_of
+
+    one_of("step", arguments.step, ("draw", "performer", "survey", "explainers", "selection"))
+    number("seed", arguments.seed, 0, integer=True)
+    from semquant_book.study import concept_choice, experiment2
+
+    experiment2.target_index(arguments.target)
+    if arguments.step == "draw":
+        return experiment2.make_data(settings)
+    if arguments.step == "performer":
+        return experiment2.make_performer(settings, arguments.seed)
+    if arguments.step == "survey":
+        made = (make(settings, arguments.seed)
+                for make in (experiment2.make_surveys, experiment2.make_flips))
+        return "; ".join(made)
+    make = {"explainers": experiment2.make_explainers, "selection": concept_choice.make_selection}
+    return make[arguments.step](settings, arguments.target, arguments.seed)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line and return its exit status: 0, 1 for input it can't use, 2 for usage."""
+    arguments = _parser().parse_args(argv)
+    try:
+        print(f"semquant: {_run(arguments)}", file=sys.stderr)
+    except InputError as error:
+        print(f"semquant: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("semquant: stopped", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,292 @@
+"""Running a notebook with parameters through papermill, strictly.
+
+papermill warns of a misspelt parameter and goes on, and leaves a failed notebook where a good one
+would be. Here a parameter's name and type are checked first, the output path holds a complete
+notebook or none, and a failure names the notebook and the cell.
+"""
+
+from __future__ import annotations
+
+import ast
+import logging
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import nbformat
+import papermill
+import yaml
+from papermill.exceptions import PapermillExecutionError
+
+from semquant.checks import InputError, one_of
+from semquant.files import write_atomic
+from semquant_book.study.presets import preset_names
+from semquant_book.datasets.names import ATTRIBUTES
+
+__all__ = ["Parameter", "check_values", "execute", "notebook_parameters", "parameters",
+           "part_of", "read_parameters", "write_parameters"]
+
+_TYPES = {str: "text", int: "a whole number", float: "a number", bool: "true or false",
+          list: "a list"}
+_TERMINAL = re.compile(r"\x1b\[[0-9;]*m")  # colours of a terminal
+_CELL = re.compile(r"Executing Cell (\d+)-")
+_OBJECT = re.compile(r"<[^<>\n]*>")  # what is displayed, but for its text
+_NOT_SAID = ("Ending Cell", "Input Notebook: ", "Output Notebook: ", "Executing notebook with ")
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter of a notebook.
+
+    Attributes
+    ----------
+    name : str
+    default : object
+    help : str
+        The comment beside it.
+    accepted : tuple of str
+        The values that the comment lists; empty if it lists none.
+    """
+
+    name: str
+    default: object
+    help: str = ""
+    accepted: tuple[str, ...] = ()
+
+    @property
+    def type(self) -> str:
+        """What its values are, in words."""
+        return _TYPES.get(type(self.default), type(self.default).__name__)
+
+
+def parameters(path: str | Path) -> list[Parameter]:
+    """Return the parameters of a notebook, with what the comments beside them say.
+
+    A comment lists accepted values as ``a, b, c``, as ``a or b: what it is``, or as
+    ``a: what it does; b: what it does``; ``a file in book/presets`` and ``any of CelebA's 40
+    attributes`` stand for those names.
+
+    Parameters
+    ----------
+    path : path
+        A notebook with a cell tagged ``parameters``.
+
+    Raises
+    ------
+    InputError
+        If there is no such notebook.
+    """
+    return [Parameter(name, default, help, _accepted(default, help))
+            for name, (default, help) in _inspected(path).items()]
+
+
+def _accepted(default: object, help: str) -> tuple[str, ...]:
+    """The values that a comment lists, if the default is one of them."""
+    if not isinstance(default, str):
+        return ()
+    if help.startswith("a file in book/presets"):
+        return preset_names()
+    if help.startswith("any of CelebA's 40 attributes"):
+        return ATTRIBUTES
+    listed = re.match(r"([\w.-]+(?:(?:, | or )[\w.-]+)+)(?=$|[;:])", help)
+    found = re.split(", | or ", listed[1]) if listed else re.findall(r"(?:^|; )([\w.-]+): ", help)
+    return tuple(found) if default in found and len(found) > 1 else ()
+
+
+def notebook_parameters(path: str | Path) -> dict[str, object]:
+    """Return the parameters of a notebook and their defaults.
+
+    Parameters
+    ----------
+    path : path
+        A notebook with a cell tagged ``parameters``.
+
+    Raises
+    ------
+    InputError
+        If there is no such notebook.
+    """
+    return {name: default for name, (default, _) in _inspected(path).items()}
+
+
+def _inspected(path: str | Path) -> dict[str, tuple[object, str]]:
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"notebook: {path} is not there")
+    try:
+        found = papermill.inspect_notebook(str(path))
+    except nbformat.reader.NotJSONError as error:
+        raise InputError(f"notebook: {path} is not a notebook") from error
+    return {name: (ast.literal_eval(about["default"]), about["help"])
+            for name, about in found.items()}
+
+
+def check_values(known: Sequence[Parameter],
+                 values: Mapping[str, object]) -> tuple[dict[str, object], dict[str, str]]:
+    """Check values that a person gave for parameters.
+
+    Parameters
+    ----------
+    known : sequence of Parameter
+    values : mapping
+        By name. Text is taken as the type of the parameter's default.
+
+    Returns
+    -------
+    values : dict
+        Those that are accepted, each of its parameter's type.
+    problems : dict
+        For each of the others one line that says what is wrong with it.
+    """
+    by_name = {parameter.name: parameter for parameter in known}
+    good, problems = {}, {}
+    for name, value in values.items():
+        try:
+            about = by_name[one_of("parameter", name, tuple(by_name))]
+            value = _typed(name, value, about.default)
+            good[name] = one_of(name, value, about.accepted) if about.accepted else value
+        except InputError as error:
+            problems[name] = str(error)
+    return good, problems
+
+
+def write_parameters(path: str | Path, values: Mapping[str, object], about: str = "") -> Path:
+    """Write a parameter file, which papermill reads too: whole, or not at all.
+
+    Parameters
+    ----------
+    path : path
+    values : mapping
+        By parameter name.
+    about : str
+        A line on top, as a comment.
+    """
+    text = yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True)
+    return write_atomic(path, (f"# {about}\n" if about else "") + text)
+
+
+def read_parameters(path: str | Path) -> dict[str, object]:
+    """Read a parameter file: values by name.
+
+    Raises
+    ------
+    InputError
+        If it can't be read, or holds anything but names and values.
+    """
+    try:
+        found = yaml.safe_load(Path(path).read_text())
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not text"
+        raise InputError(f"parameters: {path} can't be read ({reason})") from error
+    except yaml.YAMLError as error:
+        line = str(error).splitlines()[0]
+        raise InputError(f"parameters: {path} is not YAML ({line})") from error
+    if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):
+        raise InputError(f"parameters: {path} does not hold lines of the form 'name: value'")
+    return found
+
+
+def _typed(name: str, value: object, default: object) -> object:
+    """Return `value` as the type of the parameter's default; text is read as YAML reads it."""
+    wanted = type(default)
+    if isinstance(value, str) and wanted is not str:
+        try:
+            value = yaml.safe_load(value)
+        except yaml.YAMLError:
+            pass  # it stays text, which is said below
+    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if type(value) is not wanted:
+        raise InputError(f"parameter {name}: {value!r} is not {_TYPES.get(wanted, wanted)} "
+                         f"(its default is {default!r})")
+    return value
+
+
+def part_of(output: str | Path) -> Path:
+    """Return where an executed copy is while it is not whole."""
+    output = Path(output)
+    return output.with_name(f".{output.stem}.part.ipynb")
+
+
+def execute(path: str | Path, output: str | Path, parameters: Mapping[str, object],
+            say: Callable[[str], object] | None = None) -> Path:
+    """Execute a notebook with parameters and write the executed copy.
+
+    Parameters
+    ----------
+    path : path
+        The source notebook; it is only read.
+    output : path
+        Where the executed copy goes, when every cell has run.
+    parameters : mapping
+        Values by parameter name. Text is taken as the type of the parameter's default.
+    say : callable, optional
+        Called with a line for each cell that begins, ``cell 3 of 12``, and with each line that it
+        prints.
+
+    Raises
+    ------
+    InputError
+        If the notebook has no such parameter, a value has the wrong type, or a cell fails. The
+        message names the notebook and the cell, and the partly executed copy is kept beside
+        `output` with the ending ``.failed.ipynb``.
+    """
+    path, output = Path(path), Path(output)
+    defaults = notebook_parameters(path)
+    values = {}
+    for name, value in parameters.items():
+        one_of(f"parameter of {path.name}", name, tuple(defaults))
+        values[name] = _typed(name, value, defaults[name])
+    beside = part_of(output)
+    failed = output.with_name(f"{output.stem}.failed.ipynb")
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        count = len(nbformat.read(path, as_version=4).cells) + bool(values)  # one is injected
+        with _lines(say, count):
+            papermill.execute_notebook(
+                str(path), str(beside), values, kernel_name="python3", progress_bar=False,
+                log_output=say is not None,
+            )
+    except PapermillExecutionError as error:
+        os.replace(beside, failed)
+        reason = f"{error.ename}: {error.evalue}".splitlines()[0]
+        raise InputError(f"notebook: {path} failed in cell {error.cell_index + 1} ({reason}); "
+                         f"what ran is kept in {failed}") from error
+    except OSError as error:
+        raise InputError(f"output: {output} can't be written ({error.strerror or error})") from error
+    else:
+        failed.unlink(missing_ok=True)
+        os.replace(beside, output)
+    finally:
+        beside.unlink(missing_ok=True)  # of a run that was interrupted
+    return output
+
+
+@contextmanager
+def _lines(say: Callable[[str], object] | None, count: int) -> Iterator[None]:
+    """Hand on what papermill logs of a run of `count` cells, line by line."""
+    if say is None:
+        yield
+        return
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            text = _TERMINAL.sub("", record.getMessage())
+            if match := _CELL.match(text):
+                say(f"cell {match[1]} of {count}")
+            elif not text.startswith(_NOT_SAID) and not _OBJECT.fullmatch(text):
+                for line in text.splitlines():
+                    say(line)
+
+    logger, handler = logging.getLogger("papermill"), Handler()
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)

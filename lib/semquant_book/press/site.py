@@ -1,0 +1,274 @@
+"""From executed notebooks to the book's HTML: a folder to build from, and the build.
+
+Some things need the book's public address, ``site`` in ``[tool.semquant]`` of pyproject.toml: the
+sitemap, ``robots.txt``, each page's canonical address, and the absolute address of the picture that
+other sites show of a shared page. Without it there are none of the first three, and the picture's
+address is relative to the page: it is there, but most sites accept an absolute one only.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from urllib.parse import quote
+from xml.sax.saxutils import escape
+
+import nbformat
+import yaml
+from PIL import Image
+
+from semquant_book.press import preview
+from semquant_book.press.assets import vendor
+from semquant.checks import InputError
+from semquant.files import write_atomic
+from semquant_book.study.presets import build_root, project_root
+
+__all__ = ["build", "public_addresses", "stage", "toc_pages"]
+
+HEAVY = 270_000  # characters of base 64, 200 kB: from here on a figure is given as JPEG
+# the part of _config.yml that points at scripts served from the book itself
+OWN_SCRIPTS = ("mathjax_path", "nb_ipywidgets_js")
+ICON_SCRIPT = (r'<link rel="preload" as="script" href="[^"]*scripts/fontawesome\.js[^"]*" ?/?>'
+               r'|<script [^>]*src="[^"]*scripts/fontawesome\.js[^"]*"></script>')
+
+
+def public_addresses(root: Path) -> dict[str, str]:
+    """Return the project's public addresses, from ``[tool.semquant]`` of pyproject.toml.
+
+    Returns
+    -------
+    dict
+        ``repository`` and ``site``, each a URL or empty text. Nothing else in the project names
+        an address of its own.
+    """
+    with open(root / "pyproject.toml", "rb") as file:
+        table = tomllib.load(file).get("tool", {}).get("semquant", {})
+    return {name: str(table.get(name, "")).rstrip("/") for name in ("repository", "site")}
+
+
+def _configuration(root: Path, addresses: dict[str, str], own_scripts: bool) -> dict:
+    """Read ``_config.yml``; add what needs a public address, drop scripts that aren't there."""
+    config = yaml.safe_load((root / "_config.yml").read_text())
+    options = config["sphinx"]["config"]
+    if not own_scripts:  # Sphinx's and MyST-NB's own entries name public addresses
+        for name in OWN_SCRIPTS:
+            options.pop(name, None)
+    if addresses["repository"]:
+        # the workflow publishes the folder built from, with install cells, as this branch
+        config["repository"] = {"url": addresses["repository"], "branch": "notebooks"}
+        config["launch_buttons"] = {"binderhub_url": "https://mybinder.org",
+                                    "colab_url": "https://colab.research.google.com",
+                                    "notebook_interface": "jupyterlab"}
+        config.setdefault("html", {}).update(use_repository_button=True, use_issues_button=True)
+    if addresses["site"]:
+        options["html_baseurl"] = addresses["site"] + "/"
+    return config
+
+
+def _install_cell(repository: str) -> nbformat.NotebookNode:
+    return nbformat.v4.new_code_cell(
+        "# On Colab or Binder: fetch the project and install what this notebook needs.\n"
+        "import importlib.util, os\n"
+        "found = importlib.util.find_spec('semquant')\n"
+        "if found is None or found.origin is None:  # not installed, or only fetched\n"
+        "    if not os.path.isdir('semquant'):\n"
+        f"        !git clone -q --depth 1 {repository} semquant\n"
+        "    %pip install -q './semquant[book]'\n"
+        "if os.path.isdir('semquant/book/presets'):  # also after a restart of the kernel\n"
+        "    os.environ['SEMQUANT_ROOT'] = os.path.abspath('semquant')",
+        id="install", metadata={"tags": ["hide-input"]})
+
+
+def _oldest_python(root: Path) -> str:
+    """Return the first version in pyproject.toml's requires-python, e.g. 3.11."""
+    with open(root / "pyproject.toml", "rb") as file:
+        return re.search(r"\d+\.\d+", tomllib.load(file)["project"]["requires-python"])[0]
+
+
+def stage(executed: Path, target: Path, root: Path | None = None,
+          cache: Path | None = None) -> Path:
+    """Lay out the folder that the book is built from.
+
+    The scripts that pages need come along, in ``book/assets/vendor``. If they can't be fetched, a
+    line on standard error says so, and the configuration is without the entries that name them.
+
+    Parameters
+    ----------
+    executed : path
+        Executed notebooks, at the paths they have in the project.
+    target : path
+        The folder to lay out; it is made anew.
+    root : path, optional
+        The project.
+    cache : path, optional
+        Where fetched scripts are kept.
+
+    Raises
+    ------
+    InputError
+        If a page named in ``_toc.yml`` isn't there, or is a notebook that was not executed.
+    """
+    root = root or project_root()
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(root / "book", target / "book",
+                    ignore=shutil.ignore_patterns("*.ipynb", "lock.json", "presets", ".*"))
+    own_scripts = vendor(target / "book" / "assets" / "vendor",
+                         cache or build_root() / "cache" / "assets",
+                         root / "book" / "assets" / "lock.json")
+    addresses = public_addresses(root)
+    config = _configuration(root, addresses, own_scripts)
+    config["sphinx"]["config"] |= _preview(executed / f"{toc_pages(root)[0]}.ipynb", target)
+    write_atomic(target / "_config.yml", yaml.safe_dump(config, sort_keys=False))
+    shutil.copy(root / "_toc.yml", target / "_toc.yml")
+    if addresses["repository"]:  # Binder's own default is another Python
+        write_atomic(target / "runtime.txt", f"python-{_oldest_python(root)}\n")
+    for page in toc_pages(root):
+        if (root / f"{page}.md").exists():
+            continue
+        if not (root / f"{page}.ipynb").exists():
+            raise InputError(f"_toc.yml: {page} is neither {page}.md nor {page}.ipynb")
+        notebook = executed / f"{page}.ipynb"
+        if not notebook.exists():
+            raise InputError(f"notebook: {page}.ipynb was not executed ({notebook} is not there)")
+        content = nbformat.read(notebook, as_version=4)
+        _treat_parameters_alike(content)
+        _lighten(content)
+        for part in (content, *content.cells):  # it names folders of the machine
+            part.metadata.pop("papermill", None)
+        if addresses["repository"]:
+            content.cells.insert(1, _install_cell(addresses["repository"]))
+        write_atomic(target / f"{page}.ipynb", nbformat.writes(content))
+    return target
+
+
+def _preview(landing: Path, target: Path) -> dict:
+    """Put the picture that the landing page drew beside the style sheet; return its settings."""
+    found = preview.taken_from(nbformat.read(landing, as_version=4)) if landing.exists() else None
+    if found is None:
+        return {}
+    picture, words = found
+    write_atomic(target / "book" / "assets" / preview.FILE, picture)
+    return {"semquant_preview": True, "semquant_preview_alt": words}
+
+
+def _treat_parameters_alike(notebook: nbformat.NotebookNode) -> None:
+    """Hide the values a page was run with where it hides its parameters."""
+    tags = {tag: cell.metadata.get("tags", []) for cell in notebook.cells
+            for tag in cell.metadata.get("tags", [])}
+    if "injected-parameters" in tags and "remove-cell" in tags.get("parameters", []):
+        tags["injected-parameters"].append("remove-cell")
+
+
+def _lighten(notebook: nbformat.NotebookNode) -> None:
+    """Give figures full of pictures as JPEG: as PNG they would make a page heavy."""
+    for output in (o for cell in notebook.cells for o in cell.get("outputs", [])):
+        data, about = output.get("data", {}), output.get("metadata", {})
+        if len(data.get("image/png", "")) < HEAVY:
+            continue
+        with Image.open(io.BytesIO(base64.b64decode(data.pop("image/png")))) as image:
+            ground = Image.new("RGB", image.size, "white")
+            ground.paste(image, mask=image.getchannel("A") if image.mode == "RGBA" else None)
+        with io.BytesIO() as file:
+            ground.save(file, "jpeg", quality=90, subsampling=0)
+            data["image/jpeg"] = base64.b64encode(file.getvalue()).decode()
+        if "image/png" in about:
+            about["image/jpeg"] = about.pop("image/png")
+
+
+def toc_pages(root: Path) -> list[str]:
+    """Return the pages that ``_toc.yml`` names, without endings, in reading order."""
+    toc = yaml.safe_load((root / "_toc.yml").read_text())
+    pages = [toc["root"]]
+
+    def walk(node: object) -> None:
+        if isinstance(node, dict):
+            if "file" in node:
+                pages.append(node["file"])
+            for value in node.values():
+                walk(value)
+        elif isinstance(node, list):
+            for item in node:
+                walk(item)
+
+    walk(toc.get("parts", toc.get("chapters", [])))
+    return pages
+
+
+def build(staged: Path, html: Path) -> Path:
+    """Build the book with warnings as errors, and put the HTML in place when it is whole.
+
+    Raises
+    ------
+    InputError
+        If the build fails; what Sphinx said is on standard error.
+    """
+    command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build",
+               str(staged), "-W", "--keep-going", "-n", "--quiet"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        said = done.stdout[-6000:] + done.stderr[-12000:]
+        sys.stderr.write(re.sub(r"\x1b\[[0-9;]*m", "", said))  # without terminal colours
+        raise InputError(f"book: the build of {staged} failed (jupyter-book exit status "
+                         f"{done.returncode})")
+    _for_crawlers(staged)
+    _mend(staged / "_build" / "html")
+    old = html.with_name(html.name + ".old")
+    shutil.rmtree(old, ignore_errors=True)
+    if html.exists():
+        html.rename(old)
+    shutil.move(staged / "_build" / "html", html)
+    shutil.rmtree(old, ignore_errors=True)
+    return html / "index.html"
+
+
+def _mend(html: Path) -> None:
+    """Mend what the theme and docutils put on the pages.
+
+    The theme brings its icons twice, as a font and as a script of 1.5 MB that replaces the font's by
+    drawings on each page that is opened: the font stays.
+
+    Controls are called what is written on them (WCAG 2.5.3), not by the theme's other labels; the
+    arrows that open a part of the navigation, with nothing written on them, get a name. A
+    bibliography's entries have a role that ARIA has dropped, in a list whose other members are no
+    entries: it stays plain text.
+    """
+    for page in html.rglob("*.html"):
+        text = page.read_text()
+        text = re.sub(ICON_SCRIPT, "", text)
+        text = text.replace('<summary aria-label="Toggle hidden content">', "<summary>")
+        text = re.sub(r'(<button class="btn search-button-field[^>]*?) aria-label="Search"', r"\1", text)
+        # an icon's title becomes text within the button, which is called "Color mode"
+        text = re.sub(r'(<i class="theme-switch [^>]*?)\s+title="[^"]*"', r"\1", text)
+        text = text.replace('<summary><span class="toctree-toggle"',
+                            '<summary aria-label="Pages below this one"><span class="toctree-toggle"')
+        text = text.replace('<div role="list" class="citation-list">', '<div class="citation-list">')
+        text = text.replace(' role="doc-biblioentry"', "")
+        write_atomic(page, text)
+    for file in (html / "_static" / "scripts").glob("fontawesome.js*"):
+        file.unlink()
+
+
+def _for_crawlers(staged: Path) -> None:
+    """Write ``sitemap.xml`` and ``robots.txt`` beside the pages, if the book has a public address.
+
+    Crawlers read ``robots.txt`` at the top of a host only; a book in a folder of its host is found
+    by the sitemap itself.
+    """
+    config = yaml.safe_load((staged / "_config.yml").read_text())
+    base = config["sphinx"]["config"].get("html_baseurl")
+    if not base:
+        return
+    html = staged / "_build" / "html"
+    entries = "".join(f"<url><loc>{escape(base + quote(page))}.html</loc></url>\n"
+                      for page in toc_pages(staged))
+    write_atomic(html / "sitemap.xml",
+                 '<?xml version="1.0" encoding="UTF-8"?>\n'
+                 '<urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">\n'
+                 f"{entries}</urlset>\n")
+    write_atomic(html / "robots.txt", f"User-agent: *\nAllow: /\nSitemap: {base}sitemap.xml\n")

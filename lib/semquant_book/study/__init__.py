@@ -1,0 +1,1 @@
+"""The runs of both experiments: presets, the store, jobs, records, tables."""

@@ -1,0 +1,111 @@
+"""How much the choice of concepts matters (Figure 8): random choices, with g and without."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from semquant import metrics
+from semquant_book.study import experiment2, store
+from semquant.distillation import distill_measured
+from semquant_book.study.presets import Settings
+from semquant_book.study.store import read_record, record, write_record
+from semquant.training import cpu_threads
+
+__all__ = ["linear_weights", "make_selection", "moments", "selection_record"]
+
+
+def moments(scores: Tensor) -> Tensor:
+    """Sums of products of all pairs of scores, and of scores and 1: all that least squares needs.
+
+    Parameters
+    ----------
+    scores : tensor (B, K)
+
+    Returns
+    -------
+    tensor (K + 1, K + 1)
+        float64; the last row and column belong to the constant 1.
+    """
+    columns = torch.cat([scores, torch.ones_like(scores[:, :1])], dim=1).double()
+    return columns.T @ columns
+
+
+def linear_weights(products: Tensor, target: int, among: Sequence[int]) -> Tensor:
+    """Least squares with the same weights for all images: yhat ~ sum_i v_i y_i + b.
+
+    Parameters
+    ----------
+    products : tensor (K + 1, K + 1)
+        `moments` of the images' scores.
+    target : int
+        Which score is yhat.
+    among : sequence of n int
+        Which scores are the concepts.
+
+    Returns
+    -------
+    tensor (n + 1,)
+        v and, last, b; float64.
+    """
+    chosen = torch.tensor([*among, len(products) - 1])
+    return torch.linalg.lstsq(products[chosen][:, chosen], products[chosen, target, None],
+                              driver="gelsd").solution[:, 0]
+
+
+def _judge(yhat: Tensor, said: dict[str, Tensor], labels: dict[str, Tensor]) -> dict:
+    """Judge explained test scores, with a threshold chosen on the validation images."""
+    threshold, _ = metrics.best_threshold(said["val"], labels["val"])
+    return {
+        "deviation": float(metrics.relative_deviation(yhat, said["test"]).mean()),
+        "accuracy_loss": metrics.accuracy(yhat, labels["test"])
+        - metrics.accuracy(said["test"], labels["test"], threshold),
+    }
+
+
+def make_selection(settings: Settings, target: str, performer_seed: int = 0) -> str:
+    """Explain a target by random choices of concepts, and write the record.
+
+    The record's ``points`` hold for each choice: ``size``, ``draw``, ``weights`` (``"linear"`` or
+    ``"learned"``), ``deviation`` and ``accuracy_loss``, the performer's accuracy minus the
+    explanation's.
+    """
+    cpu_threads(settings.threads)
+    surveys = {split: experiment2.survey(settings, split, performer_seed)
+               for split in ("train", "val", "test")}
+    products = moments(surveys["train"].scores)
+    own = experiment2.target_index(target)
+    labels = {split: experiment2.data(settings, split).attributes[:, own] for split in ("val", "test")}
+    points = []
+    with record(settings, target=target, performer_seed=performer_seed) as content:
+        for size in settings.selection_sizes:
+            whole = size == len(experiment2.concepts_of(target))  # then there is a single choice
+            for draw in range(1 if whole else max(settings.selection_draws,
+                                                  settings.selection_fits)):
+                among = experiment2.concepts_of(target, size, seed=draw)
+                point = {"size": size, "draw": draw}
+                if draw < settings.selection_draws:
+                    v = linear_weights(products, own, among)
+                    said = {k: (surveys[k].scores[:, among].double() @ v[:-1] + v[-1]).float()
+                            for k in ("val", "test")}
+                    points.append({**point, "weights": "linear",
+                                   **_judge(surveys["test"].scores[:, own], said, labels)})
+                if draw < settings.selection_fits:
+                    found = {split: experiment2.change(s, target, among=among)
+                             for split, s in surveys.items()}
+                    fitted = distill_measured(
+                        found["train"], seed=draw, **experiment2.explainer_settings(
+                            settings, "ours", settings.last_layers[0]))
+                    said = {k: fitted.explain_measured(found[k]).total for k in ("val", "test")}
+                    points.append({**point, "weights": "learned",
+                                   **_judge(surveys["test"].scores[:, own], said, labels)})
+        content["points"] = points
+    write_record(store.selection_path(settings, target, performer_seed), content)
+    return f"{target}: {len(points)} choices of concepts in {content['seconds']:.0f} s"
+
+
+def selection_record(settings: Settings, target: str, performer_seed: int = 0) -> dict:
+    """Return the record of `make_selection`."""
+    return read_record(store.selection_path(settings, target, performer_seed))

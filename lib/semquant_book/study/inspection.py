@@ -1,0 +1,178 @@
+"""One performer of Experiment 1, its named filters, and explanations of its test images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from semquant import metrics, parts
+from semquant.concepts import Measured
+from semquant.explanation import UNASSIGNED, Explanation, grad_cam
+from semquant.networks.performers import Performer
+from semquant_book.datasets import Images
+from semquant_book.study import experiment1, store
+from semquant_book.study.presets import Settings
+
+__all__ = ["Case", "case", "example", "strongest_images"]
+
+
+@dataclass
+class Case:
+    """One performer, its named filters, and the explanations of its positive test images.
+
+    Attributes
+    ----------
+    net : Performer
+    images : Images
+        The positive test images, B of them.
+    measured : Measured
+        x, y and yhat of them.
+    assignment : Tensor (n,)
+        The part group of each filter, -1 for none.
+    scores : Tensor (n, P)
+        How well each group fits each filter.
+    ours, baseline : Explanation
+        Of all B images, a contribution for each filter.
+    drops : Tensor (B, P + 1)
+        Fall of the score when a group's filters are removed.
+    """
+
+    net: Performer
+    images: Images
+    measured: Measured
+    assignment: Tensor
+    scores: Tensor
+    ours: Explanation
+    baseline: Explanation
+    drops: Tensor
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Names of the P part groups."""
+        return self.images.groups
+
+    @property
+    def names(self) -> list[str]:
+        """The part each filter is named after."""
+        return [UNASSIGNED if p < 0 else self.groups[p] for p in self.assignment.tolist()]
+
+    def by_part(self, method: str) -> Explanation:
+        """Return the explanations of ``"ours"`` or ``"baseline"``, merged to parts."""
+        return getattr(self, method).merge(self.assignment, self.groups)
+
+    def truth(self) -> tuple[Tensor, Tensor]:
+        """Return the true contributions of the parts, and which images they can be used of."""
+        return metrics.true_contributions(self.measured.yhat, self.drops)
+
+    def heatmaps(self, chosen: Sequence[int]) -> Tensor:
+        """Return Grad-CAM maps (k, S, S) of chosen images, for the mask's output."""
+        device = next(self.net.parameters()).device
+        images = self.net.prepare(self.images.images[list(chosen)].to(device))
+        return grad_cam(self.net, "mask", images, 0).cpu()
+
+
+    def examples(self, scale: str, count: int = 3) -> dict:
+        """Return the explanations of a few images as plain numbers, for a record.
+
+        The first images that the performer recognises, then, if they are too few, the first others.
+        `example` reads them.
+        """
+        first = (self.measured.yhat <= 0).int().argsort(stable=True)[:count]
+        return {
+            "ids": [self.images.ids[i] for i in first.tolist()],
+            "yhat": _rounded(self.measured.yhat[first]),
+            "groups": list(self.groups),
+            "assignment": self.assignment.tolist(),
+            **{method: {"scale": scale, "bias": explanation.bias,
+                        "contributions": _rounded(explanation.contributions[first])}
+               for method, explanation in (("ours", self.ours), ("baseline", self.baseline))},
+        }
+
+
+def _rounded(values: Tensor) -> list:
+    return [round(v, 4) if isinstance(v, float) else [round(u, 4) for u in v]
+            for v in values.tolist()]
+
+
+def example(kept: dict, method: str) -> Explanation:
+    """Return the explanations that `Case.examples` kept, by filter.
+
+    Parameters
+    ----------
+    kept : dict
+    method : {"ours", "baseline"}
+    """
+    contributions = torch.tensor(kept[method]["contributions"])
+    names = [f"{'none' if p < 0 else kept['groups'][p]} {i}"
+             for i, p in enumerate(kept["assignment"])]
+    return Explanation(torch.tensor(kept["yhat"]), contributions, torch.ones_like(contributions),
+                       kept[method]["bias"], names)
+
+
+def case(settings: Settings, architecture: str, category: str, performer_seed: int = 0, *,
+         scale: str = "literal", seed: int = 0) -> Case:
+    """Gather what a page shows of one performer.
+
+    Parameters
+    ----------
+    settings : Settings
+    architecture, category, performer_seed
+        Which performer.
+    scale : {"literal", "scaled"}
+        Which reading of y's scale.
+    seed : int
+        Seed of the explainers.
+    """
+    net = experiment1.performer(settings, architecture, category, performer_seed)
+    test = experiment1.data(settings, category, "test", architecture)
+    images = test.subset(test.positive)
+    measured = experiment1.measure(net, images, settings)
+    val = experiment1.data(settings, category, "val", architecture)
+    named = val.subset(val.positive)
+    assignment, scores = parts.name_filters(experiment1.measure(net, named, settings).x,
+                                            named.group_masks(net.map_size))
+    explained = {method: experiment1.explainer(settings, architecture, category, performer_seed, method,
+                                        scale, seed).explain_measured(measured)
+                 for method in store.METHODS}
+    names = [f"{'none' if p < 0 else images.groups[p]} {i}" for i, p in enumerate(assignment)]
+    for explanation in explained.values():
+        explanation.names = names
+    drops = experiment1.drops_of(net, measured, assignment, len(images.groups), settings)
+    return Case(net, images, measured, assignment, scores, drops=drops, **explained)
+
+
+def strongest_images(shown: Case, per_part: int = 2, images: int = 4) -> dict:
+    """Choose filters to show, and the images that excite each most.
+
+    Parameters
+    ----------
+    shown : Case
+    per_part : int
+        At most so many filters of each part group: those whose name fits best.
+    images : int
+        How many images of each.
+
+    Returns
+    -------
+    dict
+        ``images`` (F, m, 3, S, S), ``maps`` (F, m, H, W), ``parts`` and ``labels``, as
+        `figures.filter_gallery` takes them.
+    """
+    peak = shown.measured.x.flatten(2).amax(dim=2)  # (B, n, H, W) -> (B, n)
+    chosen = []
+    for part in range(len(shown.groups)):
+        members = (shown.assignment == part).nonzero()[:, 0]
+        best = shown.scores[members, part].argsort(descending=True, stable=True)
+        chosen += members[best][:per_part].tolist()
+    top = peak.argsort(dim=0, descending=True, stable=True)[:images]  # (m, n)
+    return {
+        "images": torch.stack([shown.images.images[top[:, i]] for i in chosen]) if chosen
+        else shown.images.images.new_zeros(0, images, 3, 1, 1),
+        "maps": torch.stack([shown.measured.x[top[:, i], i] for i in chosen]) if chosen
+        else shown.measured.x.new_zeros(0, images, 1, 1),
+        "parts": [shown.groups[int(shown.assignment[i])] for i in chosen],
+        "labels": [f"filter {i}" for i in chosen],
+    }

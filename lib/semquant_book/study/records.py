@@ -1,0 +1,161 @@
+"""What a run on photographs leaves behind: a record without any picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import pandas as pd
+import torch
+
+from semquant_book.study import inspection, tables
+from semquant_book.study import experiment1, experiment2, store
+from semquant.checks import InputError
+from semquant.explanation import Explanation
+from semquant_book.study.concept_choice import make_selection, selection_record
+from semquant_book.study.presets import SPLITS, Settings, project_root
+from semquant_book.study.store import read_record, record
+from semquant_book.datasets.names import ATTRIBUTES
+
+__all__ = ["Evidence", "collect", "collect_networks", "recorded"]
+
+EXAMPLES = 4  # faces a target whose contributions a record holds
+
+
+@dataclass
+class Evidence:
+    """A run's numbers, as the pages show them.
+
+    Attributes
+    ----------
+    record : dict
+        The whole record: settings, versions, data, performer, and what follows.
+    explainers : DataFrame
+        As `tables.attribute_frame` returns it.
+    yardsticks : DataFrame
+        As `tables.yardstick_frame`.
+    selection : DataFrame
+        As `tables.selection_frame`.
+    """
+
+    record: dict
+    explainers: pd.DataFrame
+    yardsticks: pd.DataFrame
+    selection: pd.DataFrame
+
+    @classmethod
+    def of(cls, content: dict) -> Evidence:
+        """Read a record that `collect` made."""
+        return cls(content, *(pd.DataFrame(content[name])
+                              for name in ("explainers", "yardsticks", "selection")))
+
+    def example(self, target: str, method: str = "ours") -> tuple[list[str], Explanation]:
+        """Return the names of a few test faces, and their explanations by ``"ours"`` or
+        ``"baseline"``."""
+        kept = self.record["examples"][target]
+        names = [name for name in ATTRIBUTES if name != target]
+        return kept["ids"], Explanation(
+            torch.tensor(kept["yhat"]), torch.tensor(kept["y"]), torch.tensor(kept[method]["alpha"]),
+            kept[method]["bias"], names)
+
+
+def collect(settings: Settings, performer_seed: int = 0) -> dict:
+    """Run what is missing of Experiment 2, and return its record.
+
+    The examples of a target are the first test faces with and without it that the performer
+    recognises, two of each.
+    """
+    with record(settings, experiment=2, performer_seed=performer_seed) as content:
+        content["data"] = {split: len(experiment2.data(settings, split))
+                           for split in SPLITS}
+        experiment2.performer(settings, performer_seed)
+        content["performer"] = experiment2.performer_record(settings, performer_seed)
+        content["examples"], points = {}, []
+        for target in settings.targets:
+            experiment2.make_explainers(settings, target, performer_seed)
+            content["examples"][target] = _examples(settings, target, performer_seed)
+            if not store.selection_path(settings, target, performer_seed).exists():
+                make_selection(settings, target, performer_seed)
+            found = selection_record(settings, target, performer_seed)["points"]
+            points += [{**point, "target": target.lower()} for point in found]
+        frame = tables.attribute_frame(settings, performer_seeds=[performer_seed])
+        content["explainers"] = _rows(frame)
+        content["yardsticks"] = _rows(tables.yardstick_frame(settings, [performer_seed]))
+        content["selection"] = _rows(pd.DataFrame(points))
+    return content
+
+
+def _rows(frame: pd.DataFrame) -> list[dict]:
+    """A table as plain numbers and text, rounded to six digits; what is missing is None."""
+    rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
+    return [{name: round(value, 6) if isinstance(value, float) else value
+             for name, value in row.items()} for row in rows]
+
+
+def _examples(settings: Settings, target: str, performer_seed: int) -> dict:
+    test = experiment2.data(settings, "test")
+    truth = test.attributes[:, experiment2.target_index(target)]
+    said = {method: experiment2.explain(settings, target, performer_seed, method)
+            for method in ("ours", "baseline")}
+    found = said["ours"].yhat > 0
+    half = EXAMPLES // 2
+    chosen = torch.cat([torch.nonzero(found & truth)[:half, 0],
+                        torch.nonzero(~found & ~truth)[:half, 0]])
+
+    def plain(values: torch.Tensor) -> list:
+        return [round(v, 4) if isinstance(v, float) else [round(u, 4) for u in v]
+                for v in values.tolist()]
+
+    return {
+        "ids": [test.ids[i] for i in chosen.tolist()],
+        "yhat": plain(said["ours"].yhat[chosen]),
+        "y": plain(said["ours"].y[chosen]),
+        **{method: {"bias": explanation.bias, "alpha": plain(explanation.alpha[chosen])}
+           for method, explanation in said.items()},
+    }
+
+
+def recorded(name: str = "celeba") -> Evidence:
+    """Return a run that comes with the project, too long for every reader to make.
+
+    Raises
+    ------
+    InputError
+        If there is none of this name.
+    """
+    path = project_root() / "book" / "records" / f"{name}.json"
+    if not path.exists():
+        raise InputError(f"record: no run named {name} is recorded")
+    return Evidence.of(read_record(path))
+
+
+def collect_networks(settings: Settings, category: str) -> dict:
+    """Run what is missing of Experiment 1 for one category, and return its record.
+
+    Returns
+    -------
+    dict
+        ``performers``, ``explainers`` and ``references``: the rows of `tables.performer_frame`,
+        `tables.explainer_frame` and `tables.reference_frame`. ``examples``: by architecture, the
+        explanations of a few test images, see `inspection.Case.examples`.
+    """
+    settings = replace(settings, categories=(category,))
+    with record(settings, experiment=1, category=category) as content:
+        content["data"], content["examples"] = {}, {}
+        examples = content["examples"]
+        for split in SPLITS:
+            found = experiment1.data(settings, category, split)
+            positive = int(found.positive.sum())
+            content["data"][split] = {"positive": positive, "negative": len(found) - positive}
+        for architecture in settings.architectures:
+            for seed in range(settings.performer_seeds):
+                for loss in (True, False):
+                    if loss or architecture in settings.control_without_filter_loss:
+                        experiment1.performer(settings, architecture, category, seed,
+                                              filter_loss=loss)
+                experiment1.explainer(settings, architecture, category, seed)
+            shown = inspection.case(settings, architecture, category, scale=settings.scales[0])
+            examples[architecture] = shown.examples(settings.scales[0])
+        content["performers"] = _rows(tables.performer_frame(settings))
+        content["explainers"] = _rows(tables.explainer_frame(settings))
+        content["references"] = _rows(tables.reference_frame(settings))
+    return content

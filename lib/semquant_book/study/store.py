@@ -1,0 +1,326 @@
+"""Where a run's results are kept, and its records.
+
+Imports nothing heavy, so that the workflow can ask for paths without loading torch.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import platform
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from semquant.checks import InputError, one_of
+from semquant.files import write_atomic
+from semquant_book.study.presets import (
+    LAST_LAYERS, METHODS, SCALES, SPLITS, Settings, build_root, data_root,
+)
+from semquant_book.datasets.names import ATTRIBUTES
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import ArrayLike
+    from torch import Tensor
+
+__all__ = [
+    "CONTROLS",
+    "VARIANTS",
+    "attribute_path",
+    "attribute_runs",
+    "data_record",
+    "explainer_path",
+    "explainer_runs",
+    "face_performer_path",
+    "faces_record",
+    "flips_path",
+    "folder_digest",
+    "pack",
+    "performer_path",
+    "read_record",
+    "record",
+    "record_of",
+    "reference_path",
+    "selection_path",
+    "source_digest",
+    "survey_path",
+    "tensor_digest",
+    "unpack",
+    "write_record",
+]
+
+DATA_FIELDS = ("images", "size", "train_images", "val_images", "test_images", "data_seed",
+               "photo_shares")
+PERFORMER_FIELDS = (*DATA_FIELDS, "width", "batch_norm", "dropout", "weights", "recipe",
+                    "performer_epochs", "performer_batch", "performer_lr", "weight_decay", "amp",
+                    "channels_last")
+EXPLAINER_FIELDS = (*PERFORMER_FIELDS, "filter_loss", "explainer", "explainer_epochs",
+                    "explainer_batch", "explainer_lr")
+
+FACE_FIELDS = ("faces", "face_size", "face_train_images", "face_val_images", "face_test_images",
+               "data_seed")
+FACE_PERFORMER_FIELDS = (*FACE_FIELDS, "face_width", "face_fc", "weights", "recipe",
+                         "face_epochs", "face_batch", "face_lr", "batch_norm", "dropout",
+                         "weight_decay", "amp", "channels_last")
+SURVEY_FIELDS = (*FACE_PERFORMER_FIELDS, "shared")
+ATTRIBUTE_FIELDS = (*SURVEY_FIELDS, "explainer", "attribute_epochs", "attribute_batch",
+                    "attribute_lr", "flip_faces")
+
+#: Kinds of numbers that `pack` packs: little-endian, so many bytes.
+KINDS = ("f4", "u1", "u2", "i2")
+
+CONTROLS = ("shuffled", "constant", "permuted", "centred")
+VARIANTS = ("relative",)  # ours, with the distillation loss in units of the scores' variance
+
+
+def data_record(settings: Settings, category: str) -> Path:
+    """Return where the record of a category's drawn images is kept."""
+    return _store("data", f"{category}", _digest(settings, *DATA_FIELDS), ".json")
+
+
+def performer_path(
+    settings: Settings, architecture: str, category: str, seed: int, filter_loss: bool = True
+) -> Path:
+    """Return where a performer's weights are kept; its record is beside, ending in ``.json``."""
+    weight = settings.filter_loss if filter_loss else 0.0
+    name = f"{architecture}-{category}-s{seed}" + ("" if filter_loss else "-without-filter-loss")
+    digest = _digest(settings, *PERFORMER_FIELDS, filter_loss=weight)
+    return _store("performers", name, digest, ".safetensors")
+
+
+def explainer_path(
+    settings: Settings,
+    architecture: str,
+    category: str,
+    performer_seed: int,
+    method: str,
+    scale: str,
+    seed: int,
+) -> Path:
+    """Return where an explainer's weights are kept; its record is beside, ending in ``.json``."""
+    one_of("method", method, METHODS)
+    one_of("scale", scale, SCALES)
+    beta = settings.beta if method == "ours" else 0.0
+    name = f"{architecture}-{category}-p{performer_seed}-{method}-{scale}-s{seed}"
+    digest = _digest(settings, *EXPLAINER_FIELDS, beta=beta)
+    return _store("explainers", name, digest, ".safetensors")
+
+
+def reference_path(
+    settings: Settings, architecture: str, category: str, performer_seed: int
+) -> Path:
+    """Return where the record of what stands beside a performer's explainers is kept."""
+    digest = _digest(settings, *PERFORMER_FIELDS, "filter_loss")
+    return _store("references", f"{architecture}-{category}-p{performer_seed}", digest, ".json")
+
+
+def explainer_runs(settings: Settings) -> list[tuple[str, str, int]]:
+    """Return (method, scale, seed) of every explainer that is fitted to one performer."""
+    return [(method, scale, seed) for scale in settings.scales
+            for seed in range(settings.explainer_seeds) for method in METHODS]
+
+
+def _digest(settings: Settings, *names: str, **extra: object) -> str:
+    """As `Settings.digest`; what is read of the folder of real data is part of it."""
+    for kind, folders in (("images", ("VOC2010", "neg")),
+                          ("faces", ("celeba*", "img_align_celeba", "list_*.txt"))):
+        if kind in names and getattr(settings, kind) != "drawn":
+            extra[f"{kind}_found"] = folder_digest(data_root(), folders)
+    if "weights" in names and settings.weights == "imagenet":
+        extra["weights_found"] = folder_digest(data_root(), ("imagenet-*.mat",
+                                                             "imagenet/imagenet-*.mat"))
+    return settings.digest(*names, **extra)
+
+
+@lru_cache
+def folder_digest(root: Path, patterns: tuple[str, ...]) -> str:
+    """Return 10 digits that stand for the names and sizes of some files, and of all in some folders.
+
+    Parameters
+    ----------
+    root : Path
+    patterns : tuple of str
+        Of the files' and folders' names within it.
+    """
+    digest = hashlib.sha256()
+    found = {path for pattern in patterns for path in root.glob(pattern)}
+    for place in sorted(found):
+        inside = sorted(path for path in place.rglob("*") if path.is_file())
+        for file in inside or [place]:
+            digest.update(f"{file.relative_to(root)} {file.stat().st_size}\n".encode())
+    return digest.hexdigest()[:10]
+
+
+def faces_record(settings: Settings) -> Path:
+    """Return where the record of the drawn faces is kept."""
+    return _store("data", "faces", _digest(settings, *FACE_FIELDS), ".json")
+
+
+def face_performer_path(settings: Settings, seed: int) -> Path:
+    """Return where the weights of the performer of 40 attributes are kept."""
+    return _store("performers", f"vgg16-faces-s{seed}", _digest(settings, *FACE_PERFORMER_FIELDS),
+                  ".safetensors")
+
+
+def survey_path(settings: Settings, performer_seed: int, split: str) -> Path:
+    """Return where x, all scores and what the priors need are kept for a split of the faces."""
+    return _store("surveys", f"faces-p{performer_seed}-{one_of('split', split, SPLITS)}",
+                  _digest(settings, *SURVEY_FIELDS), ".safetensors")
+
+
+def attribute_path(settings: Settings, target: str, performer_seed: int, method: str,
+                   last_layer: str, seed: int) -> Path:
+    """Return where the weights of an explainer of an attribute are kept."""
+    one_of("target", target, ATTRIBUTES)
+    one_of("method", method, (*METHODS, *VARIANTS, *CONTROLS))
+    one_of("last_layer", last_layer, LAST_LAYERS)
+    beta = 0.0 if method in ("baseline", "constant") else settings.attribute_beta
+    name = f"faces-{target}-p{performer_seed}-{method}-{last_layer}-s{seed}"
+    digest = _digest(settings, *ATTRIBUTE_FIELDS, beta=beta)
+    return _store("explainers", name, digest, ".safetensors")
+
+
+def attribute_runs(settings: Settings) -> list[tuple[str, str, int]]:
+    """Return (method, last layer, seed) of every explainer of an attribute, controls included.
+
+    Controls and variants are fitted once, with the first way of starting g's last layer.
+    """
+    runs = [(method, last, seed) for last in settings.last_layers
+            for seed in range(settings.explainer_seeds) for method in METHODS]
+    return runs + [(name, settings.last_layers[0], 0) for name in (*VARIANTS, *CONTROLS)]
+
+
+def flips_path(settings: Settings, performer_seed: int) -> Path:
+    """Return where the scores of faces with each attribute flipped are kept."""
+    digest = _digest(settings, *FACE_PERFORMER_FIELDS, "flip_faces")
+    return _store("surveys", f"faces-p{performer_seed}-flips", digest, ".safetensors")
+
+
+def selection_path(settings: Settings, target: str, performer_seed: int) -> Path:
+    """Return where the record of random choices of concepts is kept (Figure 8)."""
+    one_of("target", target, ATTRIBUTES)
+    digest = _digest(settings, *ATTRIBUTE_FIELDS, "attribute_beta", "last_layers",
+                             "selection_sizes", "selection_draws", "selection_fits")
+    return _store("selections", f"faces-{target}-p{performer_seed}", digest, ".json")
+
+
+def record_of(path: Path) -> Path:
+    """Return where the record beside a file of weights is kept."""
+    return path.with_suffix(".json")
+
+
+def _store(kind: str, name: str, digest: str, ending: str) -> Path:
+    return build_root() / "store" / kind / f"{name}-{digest}{ending}"
+
+
+def source_digest(*modules: str) -> str:
+    """Return 10 digits that stand for the text of library modules, e.g. ``"losses"``."""
+    folder = Path(__file__).parents[2]
+    digest = hashlib.sha256()
+    for module in sorted(modules):
+        digest.update((folder / f"{module.replace('.', '/')}.py").read_bytes())
+    return digest.hexdigest()[:10]
+
+
+def tensor_digest(tensor: Tensor) -> str:
+    """Return the SHA-256 of a tensor's numbers."""
+    return hashlib.sha256(tensor.contiguous().numpy().tobytes()).hexdigest()
+
+
+@contextmanager
+def record(settings: Settings, **about: object) -> Iterator[dict]:
+    """Collect a run's record: what was run, on what, what came out, how long it took.
+
+    Yields a dict to put results in under ``"metrics"``; time and memory are added at the end.
+
+    Parameters
+    ----------
+    settings : Settings
+        The run's settings.
+    **about
+        What tells this run from others, e.g. ``architecture="alexnet"``, ``seed=0``.
+    """
+    packages = {}
+    for name in ("torch", "torchvision", "numpy", "captum"):
+        try:
+            packages[name] = version(name)
+        except PackageNotFoundError:
+            packages[name] = None
+    started = time.perf_counter()
+    content = {
+        **about,
+        "settings": asdict(settings),
+        "versions": {"python": platform.python_version(), **packages},
+        "metrics": {},
+    }
+    yield content
+    content["seconds"] = round(time.perf_counter() - started, 2)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # kilobytes; bytes on macOS
+    content["peak_memory_mb"] = round(peak / (1024**2 if sys.platform == "darwin" else 1024))
+
+
+def write_record(path: str | Path, content: dict) -> Path:
+    """Write a record as JSON, whole or not at all."""
+    return write_atomic(path, json.dumps(content, indent=1, sort_keys=True) + "\n")
+
+
+def read_record(path: str | Path) -> dict:
+    """Read a record.
+
+    Raises
+    ------
+    InputError
+        If there is none, or it isn't JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text())
+    except FileNotFoundError as error:
+        raise InputError(f"record: {path} is not there") from error
+    except json.JSONDecodeError as error:
+        raise InputError(f"record: {path} is not JSON (line {error.lineno})") from error
+
+
+def pack(values: ArrayLike | Tensor, dtype: str = "f4") -> dict:
+    """Pack an array for a record or a view; `unpack`, and that of ``common.mjs``, read it.
+
+    Parameters
+    ----------
+    values : array or Tensor
+        Of any shape.
+    dtype : {"f4", "u1", "u2", "i2"}
+        Kind and bytes of a number, little-endian. Whole numbers must fit.
+
+    Raises
+    ------
+    InputError
+        For a value that the kind can't hold.
+    """
+    import numpy as np  # here, so that asking for paths stays quick
+
+    if hasattr(values, "detach"):
+        values = values.detach().cpu().numpy()
+    values = np.asarray(values)
+    kind = np.dtype(one_of("dtype", dtype, KINDS)).newbyteorder("<")
+    packed = np.ascontiguousarray(values.astype(kind))
+    if kind.kind in "iu" and not np.array_equal(packed, values):
+        raise InputError(f"values: not all are whole numbers that {dtype} holds "
+                         f"({np.iinfo(kind).min} to {np.iinfo(kind).max})")
+    return {"dtype": dtype, "shape": list(values.shape),
+            "base64": base64.b64encode(packed.tobytes()).decode()}
+
+
+def unpack(packed: dict) -> np.ndarray:
+    """Return the array that `pack` packed."""
+    import numpy as np
+
+    kind = np.dtype(packed["dtype"]).newbyteorder("<")
+    return np.frombuffer(base64.b64decode(packed["base64"]), kind).reshape(packed["shape"])

@@ -1,0 +1,202 @@
+"""Recorded sweeps: explainers fitted with six strengths of the prior, and watched as they learn.
+
+A sweep takes longer than a page may, so that its record comes with the project. It holds no
+picture: the images are drawn again from their names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from semquant import metrics
+from semquant_book.study import experiment1, experiment2
+from semquant.checks import InputError
+from semquant.concepts import Measured
+from semquant.distillation import FittedExplainer, distill_measured
+from semquant_book.study.evaluation import evaluate_attribute
+from semquant.explanation import UNASSIGNED
+from semquant_book.study.presets import SCALES, SPLITS, Settings, build_root
+from semquant_book.study.store import pack, record, write_record
+from semquant.training import cpu_threads
+from semquant_book.datasets.names import ATTRIBUTES
+
+__all__ = ["BETAS", "NAMES", "attribute", "epochs_kept", "make", "network"]
+
+#: Strengths of the prior, in decades around the paper's; 0 is the baseline.
+BETAS = {1: (0.0, 0.1, 1.0, 10.0, 100.0, 1000.0), 2: (0.0, 0.02, 0.2, 2.0, 20.0, 200.0)}
+#: The records that come with the project, as `pages.recorded` takes them.
+NAMES = (*(f"alexnet-{scale}" for scale in SCALES), "attractive")
+SEEDS = (0, 1, 2)
+IMAGES = {1: 3, 2: 4}  # whose weights a record holds
+MEASURES = ("entropy", "deviation", "accuracy")
+
+
+def epochs_kept(epochs: int) -> list[int]:
+    """Return the epochs that a record keeps: 0 (the start), powers of two, and the last one."""
+    powers = [2**k for k in range(epochs.bit_length())]
+    return sorted({0, *powers, epochs})
+
+
+def network(settings: Settings, scale: str, category: str = "dog",
+            say: Callable[[str], object] = print) -> dict:
+    """Sweep the explainers of Experiment 1's AlexNet, and return the record.
+
+    Parameters
+    ----------
+    settings : Settings
+    scale : {"literal", "scaled"}
+        Which reading of y's scale.
+    category : str
+        Target category.
+    say : callable
+        Is told of every fit.
+
+    Returns
+    -------
+    dict
+        Entropy is the mean over positive test images, as in `evaluation.evaluate`. The images are
+        the first positive test images that the performer recognises.
+    """
+    cpu_threads(settings.threads)
+    which = (settings, "alexnet", category)
+    with record(settings, experiment=1, architecture="alexnet", category=category, scale=scale,
+                performer_seed=0, loss="cross_entropy") as content:
+        net = experiment1.performer(*which)
+        images = {split: experiment1.data(settings, category, split, "alexnet") for split in SPLITS}
+        found = {split: experiment1.measure(net, images[split], settings,
+                                            "jacobian" if split == "train" else "none")
+                 for split in SPLITS}
+        positive = images["test"].positive
+        recognised = (found["test"].yhat > 0) & positive
+        chosen = _first(recognised, IMAGES[1])
+        shown = experiment1.measure(net, images["test"].subset(chosen), settings, "jacobian")
+        assignment = experiment1.assign_filters(net, images["val"], settings)
+        groups = [*images["test"].groups, UNASSIGNED]
+        content["parts"] = [groups[p] for p in assignment.tolist()]
+        content["names"] = [f"{part} {i}" for i, part in enumerate(content["parts"])]
+        content["images"] = _images([images["test"].ids[i] for i in chosen.tolist()], shown)
+
+        def fit(beta: float, seed: int, watch: Callable) -> FittedExplainer:
+            method = "ours" if beta else "baseline"
+            how = experiment1.explainer_settings(replace(settings, beta=beta), method, scale)
+            return distill_measured(found["train"], seed=seed, watch=watch, **how)
+
+        def judge(explainer: FittedExplainer) -> dict:
+            test, val = (explainer.explain_measured(found[split]) for split in ("test", "val"))
+            measured = evaluate_attribute(test, positive, val, images["val"].positive)
+            entropy = metrics.contribution_entropy(test[positive].contributions)
+            return {**measured, "entropy": float(entropy.nanmean())}
+
+        _sweep(content, BETAS[1], settings.explainer_epochs, fit, judge, shown,
+               f"alexnet {category}, y {scale}", say)
+    return content
+
+
+def attribute(settings: Settings, target: str = "Attractive",
+              say: Callable[[str], object] = print) -> dict:
+    """Sweep the explainers of one face attribute, and return the record.
+
+    Parameters
+    ----------
+    settings : Settings
+    target : str
+        The attribute that is explained.
+    say : callable
+        Is told of every fit.
+
+    Returns
+    -------
+    dict
+        Entropy is the mean over all test faces, as in `evaluation.evaluate_attribute`. The images
+        are the first test faces with and without the target that the performer recognises.
+    """
+    cpu_threads(settings.threads)
+    own = experiment2.target_index(target)
+    with record(settings, experiment=2, architecture="vgg16", target=target, performer_seed=0,
+                loss="l2") as content:
+        found = {split: experiment2.measured(settings, target, split) for split in SPLITS}
+        data = {split: experiment2.data(settings, split) for split in ("val", "test")}
+        has = {split: data[split].attributes[:, own] for split in data}
+        right = (found["test"].yhat > 0) == has["test"]
+        half = IMAGES[2] // 2
+        chosen = torch.cat([_first(right & (has["test"] == there), half) for there in (True, False)])
+        shown = found["test"][chosen]
+        content["names"] = [ATTRIBUTES[i] for i in experiment2.concepts_of(target)]
+        content["images"] = _images([data["test"].ids[i] for i in chosen.tolist()], shown)
+
+        def fit(beta: float, seed: int, watch: Callable) -> FittedExplainer:
+            how = experiment2.explainer_settings(replace(settings, attribute_beta=beta),
+                                                 "ours" if beta else "baseline",
+                                                 settings.last_layers[0])
+            return distill_measured(found["train"], seed=seed, watch=watch, **how)
+
+        def judge(explainer: FittedExplainer) -> dict:
+            said = (explainer.explain_measured(found[split]) for split in ("test", "val"))
+            test, val = said
+            return evaluate_attribute(test, has["test"], val, has["val"])
+
+        _sweep(content, BETAS[2], settings.attribute_epochs, fit, judge, shown, target, say)
+    return content
+
+
+def _sweep(content: dict, betas: Sequence[float], epochs: int, fit: Callable, judge: Callable,
+           shown: Measured, what: str, say: Callable[[str], object]) -> None:
+    """Fit with every beta and seed; keep what was measured, alpha and b in some epochs."""
+    kept = epochs_kept(epochs)
+    shape = (len(betas), len(SEEDS), len(kept))
+    measures = {name: np.zeros(shape) for name in MEASURES}
+    bias = np.zeros(shape, np.float32)
+    alpha = np.zeros((*shape, *shown.y.shape), np.float32)
+    for i, beta in enumerate(betas):
+        for j, seed in enumerate(SEEDS):
+
+            def watch(epoch: int, explainer: FittedExplainer, i=i, j=j) -> None:
+                if epoch not in kept:
+                    return
+                at = i, j, kept.index(epoch)
+                measured = judge(explainer)
+                for name in MEASURES:
+                    measures[name][at] = measured[name]
+                explained = explainer.explain_measured(shown)
+                alpha[at], bias[at] = explained.alpha.numpy(), explained.bias
+
+            fit(beta, seed, watch)
+            last = ", ".join(f"{name} {measures[name][i, j, -1]:.3f}" for name in MEASURES)
+            say(f"{what}, beta {beta:g}, seed {seed}: {last}")
+    content["betas"], content["seeds"], content["epochs"] = list(betas), list(SEEDS), kept
+    content["metrics"] = {name: np.round(values, 5).tolist() for name, values in measures.items()}
+    content["alpha"], content["bias"] = pack(alpha), pack(bias)
+
+
+def _first(wanted: Tensor, count: int) -> Tensor:
+    """The numbers of the first images that are wanted, then, if they are too few, of others."""
+    return (~wanted).int().argsort(stable=True)[:count]
+
+
+def _images(ids: Sequence[str], shown: Measured) -> dict:
+    return {"ids": list(ids), "yhat": pack(shown.yhat), "y": pack(shown.y), "w": pack(shown.w)}
+
+
+def make(settings: Settings, say: Callable[[str], object] = print) -> str:
+    """Make all sweeps and write their records into the build folder.
+
+    Raises
+    ------
+    InputError
+        For a preset of photographs, whose images can't be drawn again.
+    """
+    for name, value in (("images", settings.images), ("faces", settings.faces)):
+        if value != "drawn":
+            raise InputError(f"preset: {settings.preset} has {name}: {value}; accepted for a sweep "
+                             "are presets of drawn images")
+    category = "dog" if "dog" in settings.categories else settings.categories[0]
+    made = {f"alexnet-{scale}": lambda scale=scale: network(settings, scale, category, say)
+            for scale in SCALES} | {"attractive": lambda: attribute(settings, say=say)}
+    written = [write_record(build_root() / "records" / f"beta-{name}.json", sweep())
+               for name, sweep in made.items()]
+    return "wrote " + ", ".join(map(str, written))

@@ -1,0 +1,165 @@
+"""Records as tables, one row a performer, explainer or choice of concepts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from semquant import metrics
+from semquant_book.study import experiment1, experiment2, store
+from semquant_book.study.concept_choice import linear_weights, moments, selection_record
+from semquant_book.study.presets import Settings
+
+__all__ = ["attribute_frame", "explainer_frame", "metrics_row", "performer_frame", "reference_frame", "selection_frame", "yardstick_frame"]
+
+#: Table 3's parts, in its order.
+TABLE_3_PARTS = ("eye", "mouth & nose", "ear", "torso", "leg")
+
+def explainer_frame(settings: Settings, categories: Sequence[str] | None = None,
+                    performer_seeds: Sequence[int] | None = None) -> pd.DataFrame:
+    """Return the metrics of every explainer, one row each.
+
+    Parameters
+    ----------
+    settings : Settings
+    categories, performer_seeds : sequence, optional
+        The settings' own by default.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``architecture``, ``category``, ``performer_seed``, ``method``, ``scale``,
+        ``seed``, each metric of `evaluation.evaluate`, and ``error <part>`` and
+        ``error_of_shares <part>`` for each part group, with ``error average`` over the parts of
+        Table 3 that have filters.
+    """
+    rows = []
+    for category in categories or settings.categories:
+        for architecture in settings.architectures:
+            for performer_seed in performer_seeds or range(settings.performer_seeds):
+                for run in store.explainer_runs(settings):
+                    about = experiment1.explainer_record(settings, architecture, category,
+                                                  performer_seed, *run)
+                    rows.append(metrics_row(about))
+    return pd.DataFrame(rows)
+
+
+def metrics_row(about: dict) -> dict:
+    """Flatten the metrics of an explainer's record, as `explainer_frame` describes."""
+    row = {key: about[key] for key in
+           ("architecture", "category", "performer_seed", "method", "scale", "seed", "seconds")
+           if key in about}
+    for name, value in about["metrics"].items():
+        if not isinstance(value, dict):
+            row[name] = value
+        elif name in ("error", "error_of_shares"):
+            row |= {f"{name} {part}": number for part, number in value.items()}
+            known = [value[part] for part in TABLE_3_PARTS if value.get(part) is not None]
+            row[f"{name} average"] = sum(known) / len(known) if known else None
+        else:
+            row |= {f"{name} {part}": number for part, number in value.items()}
+    return row
+
+
+def performer_frame(settings: Settings) -> pd.DataFrame:
+    """Return the metrics of every performer, one row each; controls have ``filter_loss`` False."""
+    rows = []
+    for category in settings.categories:
+        for architecture in settings.architectures:
+            for seed in range(settings.performer_seeds):
+                for loss in (True, False):
+                    if not loss and architecture not in settings.control_without_filter_loss:
+                        continue
+                    about = experiment1.performer_record(settings, architecture, category, seed,
+                                                  filter_loss=loss)
+                    rows.append({key: about[key] for key in ("architecture", "category", "seed",
+                                                             "filter_loss", "parameters",
+                                                             "seconds")} | about["metrics"])
+    return pd.DataFrame(rows)
+
+
+def reference_frame(settings: Settings) -> pd.DataFrame:
+    """Return the metrics of what stands beside the explainers: see `experiment1.make_references`."""
+    rows = []
+    for category in settings.categories:
+        for architecture in settings.architectures:
+            for seed in range(settings.performer_seeds):
+                about = experiment1.reference_record(settings, architecture, category, seed)
+                for name, measured in about["references"].items():
+                    rows.append(metrics_row({**about, "method": name, "metrics": measured}))
+    return pd.DataFrame(rows)
+
+
+def attribute_frame(settings: Settings, targets: Sequence[str] | None = None,
+                    performer_seeds: Sequence[int] | None = None) -> pd.DataFrame:
+    """Return the metrics of every explainer of Experiment 2, one row each.
+
+    Parameters
+    ----------
+    settings : Settings
+    targets, performer_seeds : sequence, optional
+        The settings' own by default.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``target`` (as in the paper's tables: ``"heavy_makeup"``), ``performer_seed``,
+        ``method`` (``"ours"``, ``"baseline"`` or a control), ``last_layer``, ``seed``, and each
+        metric of `evaluation.evaluate_attribute`; ``agreement`` with the truth by flipping.
+    """
+    rows = []
+    for target in targets or settings.targets:
+        for performer_seed in performer_seeds or range(settings.performer_seeds):
+            for run in store.attribute_runs(settings):
+                about = experiment2.explainer_record(settings, target, performer_seed, *run)
+                names = ("performer_seed", "method", "last_layer", "seed", "seconds")
+                rows.append({"target": target.lower()} | {name: about[name] for name in names}
+                            | {"agreement": None} | about["metrics"])
+    return pd.DataFrame(rows).astype({"agreement": float})
+
+
+def yardstick_frame(settings: Settings, performer_seeds: Sequence[int] | None = None,
+                    last_layer: str | None = None) -> pd.DataFrame:
+    """Return entropy and agreement of contributions that stand beside ours, a row for each.
+
+    ``prior``: w_i y_i; ``linear``: fixed weights, the same for all images, by least squares on the
+    training images; ``mean_alpha``: ours with alpha averaged over the test images;
+    ``another_face``: ours of the next test image, which says what an agreement of nothing but the
+    average explanation is.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``target``, ``performer_seed``, ``method``, ``entropy``, ``agreement`` (None for
+        photographs, which have no truth by flipping).
+    """
+    rows = []
+    for seed in performer_seeds or range(settings.performer_seeds):
+        products = moments(experiment2.survey(settings, "train", seed).scores)
+        for target in settings.targets:
+            found = experiment2.measured(settings, target, "test", performer_seed=seed)
+            ours = experiment2.explain(settings, target, seed, last_layer=last_layer)
+            v = linear_weights(products, experiment2.target_index(target),
+                               experiment2.concepts_of(target))
+            contributions = {
+                "prior": found.w * found.y,
+                "linear": v[:-1].float() * found.y,
+                "mean_alpha": ours.alpha.mean(dim=0) * ours.y,
+                "another_face": ours.contributions.roll(1, dims=0),
+            }
+            drops = (experiment2.change_of_score(settings, target, seed)
+                     if settings.faces == "drawn" else None)
+            for method, values in contributions.items():
+                agreement = None if drops is None else float(
+                    metrics.rank_agreement(values[: len(drops)], drops).nanmean())
+                entropy = float(metrics.contribution_entropy(values).nanmean())
+                rows.append({"target": target.lower(), "performer_seed": seed, "method": method,
+                             "entropy": entropy, "agreement": agreement})
+    return pd.DataFrame(rows).astype({"agreement": float})
+
+
+def selection_frame(settings: Settings, performer_seed: int = 0) -> pd.DataFrame:
+    """Return the random choices of concepts for all targets, a row each, see `selection`."""
+    return pd.concat([pd.DataFrame(selection_record(settings, t, performer_seed)["points"])
+                      .assign(target=t.lower()) for t in settings.targets], ignore_index=True)

@@ -1,0 +1,173 @@
+"""The explanation explorer: a score as a sum of contributions, to look at and to change.
+
+>>> from semquant_book.views import explorer
+>>> explorer.explore(explorer.case("my network", images, {"ours": explanation}))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from semquant_book.figures.style import array, rgb
+from semquant.checks import InputError
+from semquant.explanation import UNASSIGNED, Explanation
+from semquant_book.views.widgets import View, colours, pack, picture
+
+__all__ = ["ExplanationExplorer", "case", "explore", "together"]
+
+MASK_SIZE = 64  # pixels a side that masks of parts are kept at
+HEAT = (np.array([plt.get_cmap("inferno")(0.25 + 0.7 * i / 255)[:3] for i in range(256)])
+        * 255).round()  # as `canvas.overlay` colours a heat map
+
+
+class ExplanationExplorer(View, script="explanation"):
+    """Choose a network and an image; see the photo, the contributions, and what they add up to.
+
+    Concepts can be switched off and their weights scaled; the explained score follows. The browser
+    computes everything from y, alpha and b, with or without a kernel.
+
+    Attributes
+    ----------
+    data : dict
+        What `together` makes of cases.
+    """
+
+
+def case(title: str, images: ArrayLike | Tensor | None, methods: Mapping[str, Explanation], *,
+         experiment: str = "", says: Sequence[str] = ("yes", "no"),
+         assignment: Sequence[int] | Tensor | None = None, groups: Sequence[str] = (),
+         maps: Tensor | None = None, masks: Tensor | None = None, heatmaps: Tensor | None = None,
+         phrases: Sequence[tuple[str, str]] | None = None, labels: Sequence[str] | None = None,
+         share: float = 1.0, reasons: int = 3, note: str = "") -> dict:
+    """Pack the explanations of B images by one network for `explore`.
+
+    Parameters
+    ----------
+    title : str
+        What is explained, e.g. the name of a network.
+    images : array or Tensor, (B, 3, H, W) or (B, H, W, 3), or None
+        Any size; they are shown at 192 pixels. None: photographs that may not be shown.
+    methods : mapping of str to Explanation
+        One or more explanations of the same B images with the same n concepts, by name
+        (``"ours"``, ``"baseline"``); the first one orders the concepts. Where y differs between
+        them, as in merged explanations, each keeps its own.
+    experiment : str
+        A heading for titles that belong together.
+    says : (str, str)
+        What a score above 0 and one below say.
+    assignment : (n,) whole numbers, optional
+        The part group of each concept, -1 for none. With it contributions are summed by group and
+        shown as pies, without it each concept has a signed bar of its own.
+    groups : sequence of P str
+        Names of the part groups.
+    maps : Tensor (B, n, h, w), optional
+        Activation maps of the concepts; what is below 0 does not show.
+    masks : Tensor (B, P, H, W), optional
+        Where the part groups are, 0 to 1.
+    heatmaps : Tensor (B, H, W), optional
+        Grad-CAM of the score.
+    phrases : sequence of n (str, str), optional
+        What a value of each concept above 0 and one below is called.
+    labels : sequence of B str, optional
+        Alternative text of the images.
+    share, reasons : float, int
+        The most important reasons: as few as make up this share of all contributions, and at most
+        so many; see `Explanation.top`.
+    note : str
+        A sentence on where the numbers are from.
+
+    Returns
+    -------
+    dict
+
+    Raises
+    ------
+    InputError
+        If the parts don't fit each other.
+    """
+    if not methods:
+        raise InputError("methods: none is given; accepted: one explanation or more, by name")
+    first = next(iter(methods.values()))
+    count, n = first.y.shape
+    pictures = None if images is None else rgb(images)
+    for name, got, wanted in (
+        *((f"methods[{m!r}]", tuple(e.y.shape), (count, n)) for m, e in methods.items()),
+        ("images", None if pictures is None else len(pictures), count),
+        ("maps", None if maps is None else tuple(maps.shape[:2]), (count, n)),
+        ("masks", None if masks is None else tuple(masks.shape[:2]), (count, len(groups))),
+        ("heatmaps", None if heatmaps is None else len(heatmaps), count),
+        ("phrases", None if phrases is None else len(phrases), n),
+        ("labels", None if labels is None else len(labels), count),
+    ):
+        if got is not None and got != wanted:
+            raise InputError(f"{name}: {got} does not fit {wanted}, of {count} images and {n} concepts")
+    packed = {
+        "title": title, "experiment": experiment, "says": list(says), "note": note,
+        "share": share, "reasons": reasons,
+        "pictures": None if pictures is None else [picture(image) for image in pictures],
+        "labels": list(labels or (f"image {i + 1}" for i in range(count))),
+        "yhat": pack(first.yhat), "y": pack(first.y), "names": list(first.names),
+        # a list: a notebook's file keeps no order of names
+        "methods": [{"name": name, "alpha": pack(e.alpha), "bias": e.bias,
+                     "y": None if e.y.equal(first.y) else pack(e.y)}
+                    for name, e in methods.items()],
+        "phrases": None if phrases is None else [list(pair) for pair in phrases],
+        "groups": None, "maps": None, "masks": None,
+        "heat": None if heatmaps is None or images is None else _relative(heatmaps),
+    }
+    if assignment is not None:
+        first.merge(assignment, groups)  # checks it
+        part = np.array([int(p) for p in assignment])
+        names = [*groups, UNASSIGNED]
+        part[part < 0] = len(groups)
+        there = [p for p in range(len(names)) if (part == p).any()]  # groups that have concepts
+        packed["groups"] = [names[p] for p in there]
+        packed["part"] = pack(np.array([there.index(p) for p in part]), "u1")
+        if masks is not None and images is not None:
+            packed["masks"] = _bits(masks, [p for p in there if p < len(groups)])
+    if maps is not None and images is not None:
+        packed["maps"] = _relative(maps.clamp_min(0))
+    return packed
+
+
+def _relative(maps: Tensor | ArrayLike) -> dict:
+    """Pack maps (..., h, w) of at least 0: whole numbers to 255, and what 255 stands for."""
+    maps = np.clip(array(maps), 0, None)
+    peak = maps.max(axis=(-2, -1))
+    scaled = 255 * maps / np.where(peak > 0, peak, 1)[..., None, None]
+    return {"values": pack(scaled.round(), "u1"), "peak": pack(peak)}
+
+
+def _bits(masks: Tensor, chosen: Sequence[int]) -> dict:
+    """Pack masks (B, P, H, W): one number a pixel whose bit k says whether group chosen[k] is there."""
+    from torch.nn import functional
+
+    small = functional.interpolate(masks.float(), size=(MASK_SIZE, MASK_SIZE), mode="area")
+    there = array(small)[:, list(chosen)] >= 0.5
+    bits = (there * (1 << np.arange(len(chosen)))[:, None, None]).sum(1)
+    return pack(bits, "u2")
+
+
+def explore(*cases: dict) -> ExplanationExplorer:
+    """Return the explorer of one or more cases, see `case`."""
+    return ExplanationExplorer(data=together(*cases))
+
+
+def together(*cases: dict) -> dict:
+    """Return an explorer's data for one or more cases; pictures that they share are kept once."""
+    if not cases:
+        raise InputError("cases: none is given; accepted: one or more, made by explorer.case")
+    pictures: dict[str, int] = {}
+    packed = []
+    for one in cases:
+        places = one["pictures"] and [pictures.setdefault(address, len(pictures))
+                                      for address in one["pictures"]]
+        packed.append({**one, "pictures": places})
+    parts = dict.fromkeys(name for one in packed for name in one["groups"] or ())
+    return {"cases": packed, "pictures": list(pictures), "colours": colours(tuple(parts)),
+            "heat": pack(HEAT, "u1")}
