@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -457,6 +458,12 @@ def test_a_missing_file_and_a_folder(read, tmp_path):
     # scipy would try another name
     write(tmp_path / "net.mat", "vgg16")
     assert "can't be read" in refused(tmp_path / "net", "vgg16", read)
+
+
+def test_a_file_for_matlab_without_scipy(tmp_path, monkeypatch):
+    path = write(tmp_path / "net.mat", "vgg_m")
+    monkeypatch.setitem(sys.modules, "scipy.io", None)  # as if it were not installed
+    assert refused(path) == "weights: FILE needs the package scipy, which is not installed"
 
 
 @pytest.mark.parametrize("content", [b"", b"not a network", b"P" * 4096], ids=len)

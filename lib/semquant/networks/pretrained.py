@@ -34,29 +34,17 @@ __all__ = ["EfficientNetLite0", "Normalisation", "Public", "Put", "efficientnet_
 
 @dataclass(frozen=True, repr=False)
 class Public:
-    """Weights of a public network, checked, and named as in the performer they are for.
+    """Weights of a public network, checked, and named as in the performer they are for."""
 
-    InputError if some are not numbers.
-
-    Parameters
-    ----------
-    source, size : str, int
-        The file; width of the square input the network was trained with, pixels.
-    state : dict of Tensor
-        float32. ``features.*``: published conv layers, (Cout, Cin / groups, H, W) and (Cout,).
-        ``head.*``: fc6 and fc7, (Cout, Cin) with Cin in the order C, H, W, and (Cout,).
-    layers : tuple of str
-        The layers up to the last conv, as torch prints them; LRN's alpha thus in torch's terms.
-    mean, std : Tensor, (3, h, w) and (3, 1, 1)
-        RGB, 0 .. 255: the network takes ``(pixels - mean) / std``. h = w = 1 for a mean colour.
-    """
-
-    source: str
+    source: str  #: The file.
+    #: float32. ``features.*``: published conv layers, (Cout, Cin / groups, H, W) and (Cout,).
+    #: ``head.*``: fc6 and fc7, (Cout, Cin) with Cin in the order C, H, W, and (Cout,).
     state: dict[str, Tensor]
+    #: The layers up to the last conv, as torch prints them; LRN's alpha thus in torch's terms.
     layers: tuple[str, ...]
-    mean: Tensor
-    std: Tensor
-    size: int
+    mean: Tensor  #: (3, h, w), RGB, 0 .. 255; h = w = 1 for a mean colour.
+    std: Tensor  #: (3, 1, 1): the network takes ``(pixels - mean) / std``.
+    size: int  #: Width of the square input that it was trained with, pixels.
 
     def __post_init__(self) -> None:
         for key, value in self.state.items():
@@ -158,10 +146,21 @@ def matconvnet(path: str | Path, architecture: str, *, width: float = 1.0) -> Pu
     reader runs no code, but bytes changed on purpose can crash it: compare the file's checksum.
     """
     one_of("architecture", architecture, ARCHITECTURES)
+    side = PAPER_SIZE[architecture]
     with torch.device("meta"):  # its shapes only
-        net = build(architecture, size=PAPER_SIZE[architecture], width=width, batch_norm=False,
-                    interpretable=False)
-    content = _mat(path)
+        net = build(architecture, size=side, width=width, batch_norm=False, interpretable=False)
+    with reading(path, "is damaged or cut off"), open(path, "rb") as file:
+        from scipy.io import loadmat
+
+        start = file.read(520)
+        if b"\x89HDF\r\n\x1a\n" in (start[:8], start[512:]):
+            raise InputError(f"weights: {path} is of MATLAB's format 7.3 (HDF5); save it again in "
+                             "MATLAB with '-v7'")
+        if start[124:128] not in (b"\x00\x01IM", b"\x01\x00MI"):  # version and byte order
+            raise InputError(f"weights: {path} is no .mat file of MATLAB's format 5")
+        file.seek(0)
+        content = loadmat(file, variable_names=("layers", "meta", "normalization", "net"),
+                          simplify_cells=True)  # structs as dicts; axes of length 1 are squeezed away
     content = content.get("net", content)  # saved as one variable, or as its fields
     layers = content.get("layers") if isinstance(content, dict) else None
     layers = list(layers) if isinstance(layers, list | np.ndarray) else [layers]  # one is no list
@@ -169,7 +168,7 @@ def matconvnet(path: str | Path, architecture: str, *, width: float = 1.0) -> Pu
         raise InputError(f"weights: {path} holds no MatConvNet network (no list of layers)")
     state = _fit([layer for layer in layers if str(layer.get("type")) != "dropout"], net, path)
     try:
-        about, side = content.get("meta", content)["normalization"], net.input_size
+        about = content.get("meta", content)["normalization"]
         across = np.ravel(about["imageSize"])[:2].tolist()
         mean = np.atleast_2d(np.asarray(about["averageImage"], np.float32))
         within = 0 <= mean.min() and mean.max() <= 255
@@ -191,8 +190,8 @@ class EfficientNetLite0(nn.Module):
 
     Images (B, 3, 224, 224), normalised as for every performer here (`performers.normalise`), become
     a map (B, 1280, 7, 7) of values from 0 to 6: the output of the last conv layer and its ReLU6.
-    The normalisation that the network was trained with, (pixel - 127) / 128, is applied inside. Its
-    padding is made for this size; InputError for others. `net` has ``extract_features``.
+    What the network was trained with, (pixel - 127) / 128, is applied inside. Its padding is made
+    for this size; InputError for others. `net` has ``extract_features``.
 
     Notes
     -----
@@ -251,25 +250,11 @@ def reading(path: str | Path, otherwise: str) -> Iterator[None]:
     except Exception as error:  # a damaged file may fail anywhere in its reader
         if isinstance(error, InputError):
             raise
+        if isinstance(error, ImportError):
+            otherwise = f"needs the package {error.name.partition('.')[0]}, which is not installed"
         reason = error.strerror if isinstance(error, OSError) else None
         reason = f"can't be read ({reason})" if reason else otherwise
         raise InputError(f"weights: {path} {reason}") from error
-
-
-def _mat(path: str | Path) -> dict:
-    """The variables of a .mat file: structs as dicts, axes of length 1 squeezed away."""
-    from scipy.io import loadmat
-
-    with reading(path, "is damaged or cut off"), open(path, "rb") as file:
-        start = file.read(520)
-        if b"\x89HDF\r\n\x1a\n" in (start[:8], start[512:]):
-            raise InputError(f"weights: {path} is of MATLAB's format 7.3 (HDF5); save it again in "
-                             "MATLAB with '-v7'")
-        if start[124:128] not in (b"\x00\x01IM", b"\x01\x00MI"):  # version and byte order
-            raise InputError(f"weights: {path} is no .mat file of MATLAB's format 5")
-        file.seek(0)
-        names = ("layers", "meta", "normalization", "net")
-        return loadmat(file, variable_names=names, simplify_cells=True)
 
 
 def _fit(layers: list[dict], net: Performer, path: str | Path) -> dict[str, Tensor]:
@@ -306,9 +291,8 @@ def _layers(net: Performer) -> Iterator[tuple[str, dict]]:
     for key, m in net.named_modules():
         if isinstance(m, nn.Conv2d):
             conv += 1
-            name = f"conv{block}_{conv}" if deep else f"conv{conv}"
-            yield key, {"type": "conv", "name": name, "weight": m.weight, "stride": m.stride,
-                        "pad": m.padding[0]}
+            yield key, {"type": "conv", "name": f"conv{block}_{conv}" if deep else f"conv{conv}",
+                        "weight": m.weight, "stride": m.stride, "pad": m.padding[0]}
         elif isinstance(m, nn.MaxPool2d):
             block, conv = block + 1, 0 if deep else conv
             hanging = [0, m.stride - 1, 0, m.stride - 1]  # what ceil mode comes to
@@ -321,8 +305,8 @@ def _layers(net: Performer) -> Iterator[tuple[str, dict]]:
             return
         elif isinstance(m, nn.Linear):
             side, full = isqrt(m.in_features // taken), full + 1
-            filters = m.weight.view(-1, taken, side, side)
-            yield key, {"type": "conv", "name": f"fc{full}", "weight": filters}
+            yield key, {"type": "conv", "name": f"fc{full}",
+                        "weight": m.weight.view(-1, taken, side, side)}
             taken = m.out_features
 
 
@@ -355,7 +339,7 @@ def _line(layer: dict, size: int) -> tuple[str, int]:
 
 
 def _tensors(layer: dict) -> dict[str, Tensor]:
-    """Weights of a file's layer in torch's order, (Cout, Cin / groups, H, W), with sides of 1."""
+    """Weights of a file's layer in torch's order, (Cout, Cin / groups, H, W), sides of 1 restored."""
     if str(layer["type"]) != "conv":
         return {}
     filters, biases = layer["weights"] if "weights" in layer else (layer["filters"], layer["biases"])

@@ -47,27 +47,14 @@ _BLOCK = 2**28  # bytes decoded between two copies into the result
 
 @dataclass(frozen=True, eq=False)
 class Index:
-    """What a folder holds, read from its lists and its file names.
+    """What a folder holds, read from its lists and its file names."""
 
-    Attributes
-    ----------
-    root : Path
-        The folder that holds the lists and the images' folder.
-    files : dict
-        For each split the names of the images that are there, sorted.
-    attributes : dict
-        For each split (N, 40) bool, a row for each of `files`, columns as `semquant_book.datasets.names`.
-    listed : dict
-        For each split the number of images in the lists.
-    strays : list of str
-        What else lies in the images' folder: names that neither list has, sorted. Left out.
-    """
-
-    root: Path
-    files: dict[str, list[str]]
+    root: Path  #: The folder that holds the lists and the images' folder.
+    files: dict[str, list[str]]  #: For each split the names of the images that are there, sorted.
+    #: For each split (N, 40) bool, a row for each of `files`, columns as `names.ATTRIBUTES`.
     attributes: dict[str, torch.Tensor]
-    listed: dict[str, int]
-    strays: list[str]
+    listed: dict[str, int]  #: For each split the number of images in the lists.
+    strays: list[str]  #: Names in the images' folder that neither list has, sorted. Left out.
 
     @property
     def present(self) -> dict[str, int]:
@@ -124,16 +111,9 @@ def scan(root: str | Path) -> Index:
     return Index(folder, files, attributes, {s: len(listed) for s, listed in own.items()}, strays)
 
 
-def load(
-    root: str | Path | Index,
-    split: str,
-    size: int = 64,
-    count: int | None = None,
-    seed: int = 0,
-    cache: str | Path | None = None,
-    workers: int | None = None,
-    decode: bool = True,
-) -> Faces:
+def load(root: str | Path | Index, split: str, size: int = 64, count: int | None = None,
+         seed: int = 0, cache: str | Path | None = None, workers: int | None = None,
+         decode: bool = True) -> Faces:
     """Decode the images of one split, or say which they are.
 
     Parameters

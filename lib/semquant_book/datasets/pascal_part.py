@@ -67,27 +67,15 @@ _PHOTOS = (".jpg", ".jpeg", ".png")
 
 @dataclass(frozen=True)
 class Crop:
-    """One picture of the data set, not yet decoded.
-
-    Attributes
-    ----------
-    photo : Path
-        The photo.
-    id : str
-        The photo's name without its ending; for an object ``#`` and its number in the annotation.
-    box : tuple of int or None
-        (top, left, bottom, right) in pixels, bottom and right exclusive; None for the whole photo.
-    annotation : Path or None
-        The .mat file of a positive.
-    number : int
-        Which object of that file, from 0.
-    """
+    """One picture of the data set, not yet decoded."""
 
     photo: Path
+    #: The photo's name without its ending; for an object ``#`` and its number in the annotation.
     id: str
+    #: (top, left, bottom, right) in pixels, bottom and right exclusive; None for the whole photo.
     box: tuple[int, int, int, int] | None = None
-    annotation: Path | None = None
-    number: int = 0
+    annotation: Path | None = None  #: The .mat file of a positive.
+    number: int = 0  #: Which object of that file, from 0.
 
     @property
     def positive(self) -> bool:
@@ -99,18 +87,17 @@ class Index:
     """What a folder holds for one category, and what was left out, counted."""
 
     category: str
-    crops: list[Crop]
+    crops: list[Crop]  #: Positives in the order of their file names, then negatives.
     negatives_from: str
     counts: Counter = field(default_factory=Counter)
 
     def __str__(self) -> str:
         c, name = self.counts, self.category
         return (
-            f"{c['objects']} objects of category {name} in {c['photos']} photos, "
-            f"{c['negatives']} negatives ({self.negatives_from}); left out: {c['small']} {name} "
-            f"objects of a box below the least area; kept although no part is marked: "
-            f"{c['partless']}; with a mask that fills its box (a box stands for the outline): "
-            f"{c['filled']}"
+            f"{c['objects']} objects of category {name} in {c['photos']} photos, {c['negatives']} "
+            f"negatives ({self.negatives_from}); left out: {c['small']} {name} objects of a box below "
+            f"the least area; kept although no part is marked: {c['partless']}; with a mask that "
+            f"fills its box (a box stands for the outline): {c['filled']}"
             + (f"; files in neg/ that are no photos, left out: {c['strays']}" if c["strays"] else "")
         )
 
@@ -128,23 +115,15 @@ def split_of(image_id: str, seed: int = 0, shares: Sequence[float] = SHARES) -> 
     return "val" if draw < shares[0] + shares[1] else "test"
 
 
-def scan(
-    data: str | Path,
-    category: str,
-    *,
-    min_area: int = 2500,
-    negatives: str = "photos",
-    seed: int = 0,
-    limit: int = 1000,
-) -> Index:
+def scan(data: str | Path, category: str, *, min_area: int = 2500, negatives: str = "photos",
+         seed: int = 0, limit: int = 1000) -> Index:
     """Read all annotations and list the pictures of one category.
 
     Parameters
     ----------
     data : path
         The folder described at the top of this module.
-    category : str
-        One of `CATEGORIES`.
+    category : one of `CATEGORIES`
     min_area : int
         Least area of an object's box in pixels; 50 x 50 as in Zhang et al. (2018).
     negatives : {"photos", "crops"}
@@ -154,11 +133,6 @@ def scan(
         Draws the boxes of ``negatives="crops"`` and, beyond `limit`, which photos are negatives.
     limit : int
         Most negatives; Zhang et al. (2018) have 1000.
-
-    Returns
-    -------
-    Index
-        Positives in the order of their file names, then negatives.
 
     Raises
     ------
@@ -171,9 +145,9 @@ def scan(
     -----
     Negatives come from ``neg/``; without that folder from the photos whose annotation has no
     object of the category. The 1000 negatives that Zhang et al. published are not clean: about one
-    in ten shows some animal, and nothing here looks for the category in them. Each annotation is
-    read whole, 100 files a second or so. scipy's reader runs no code, but a .mat file whose bytes
-    were changed on purpose can crash it: take the files from their publisher.
+    in ten shows some animal, and nothing here looks for the category in them. 100 annotations a
+    second or so are read. scipy's reader runs no code, but a .mat file whose bytes were changed on
+    purpose can crash it: take the files from their publisher.
     """
     one_of("category", category, CATEGORIES)
     one_of("negatives", negatives, ("photos", "crops"))
@@ -210,9 +184,8 @@ def scan(
             crops.append(Crop(photo, f"{file.stem}#{i}", box, file, i))
     report(problems, "annotations can't be used")
     if not crops:
-        raise InputError(
-            f"category: no {category} of at least {min_area} px in {len(files)} annotations"
-        )
+        raise InputError(f"category: no {category} of at least {min_area} px in {len(files)} "
+                         "annotations")
     source, chosen = f"photos of VOC2010 annotated without {category}", free
     if (data / "neg").is_dir():
         inside = sorted((data / "neg").iterdir())
@@ -241,10 +214,8 @@ def scan(
     return Index(category, crops, source, counts)
 
 
-def load(
-    index: Index, split: str | None = None, *, size: int = 224, seed: int = 0,
-    shares: Sequence[float] = SHARES,
-) -> Images:
+def load(index: Index, split: str | None = None, *, size: int = 224, seed: int = 0,
+         shares: Sequence[float] = SHARES) -> Images:
     """Decode the pictures of an index.
 
     Parameters
@@ -252,12 +223,10 @@ def load(
     index : Index
         From `scan`.
     split : {"train", "val", "test"}, optional
-        Which part, see `split_of`; all pictures by default.
+        Which part, by `split_of` with `seed` and `shares`; all pictures by default.
     size : int
         Side S of the result in pixels. Photos are resized bilinearly, without regard to their
         proportions, masks to the nearest pixel.
-    seed, shares
-        Of the split: its seed, and the shares of training, validation and test photos.
 
     Returns
     -------
