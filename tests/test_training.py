@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from semquant_book.study import jobs
+from semquant_book.study import performing
 from semquant.checks import InputError
-from semquant_book.study.jobs import recipe_of
+from semquant_book.study.performing import recipe_of
 from semquant.networks.performers import build
 from semquant_book.study.presets import load_settings
 from semquant.training import (
@@ -151,13 +151,13 @@ def test_layers_without_public_weights_begin_small(monkeypatch):
     net = build("vgg_m", size=224, width=0.125, batch_norm=False)
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     fresh = ("head.3.weight", "head.3.bias")
-    monkeypatch.setattr(jobs, "imagenet", lambda architecture: None)
-    monkeypatch.setattr(jobs.weights, "into",
-                        lambda net, public, fc: jobs.weights.Put(tuple(set(before) - {*fresh}), fresh))
-    after = jobs.begin(net, "vgg_m", load_settings("paper")).state_dict()
+    monkeypatch.setattr(performing, "imagenet", lambda architecture: None)
+    monkeypatch.setattr(performing.pretrained, "into",
+                        lambda net, public, fc: performing.pretrained.Put(tuple(set(before) - {*fresh}), fresh))
+    after = performing.begin(net, "vgg_m", load_settings("paper")).state_dict()
     assert [name for name in before if not torch.equal(before[name], after[name])] == [fresh[0]]
     assert float(after[fresh[0]].std()) == pytest.approx(0.01, rel=0.1)
-    kept = jobs.begin(net, "vgg_m", load_settings("quick")).state_dict()
+    kept = performing.begin(net, "vgg_m", load_settings("quick")).state_dict()
     assert all(torch.equal(kept[name], after[name]) for name in kept)
 
 

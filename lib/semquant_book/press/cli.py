@@ -57,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--tflops", type=float, default=40.0,
                        help="10^12 operations a second that a GPU is assumed to sustain (default 40)")
 
-    from semquant_book.datasets.sources import add_parser
+    from semquant_book.datasets.fetch import add_parser
 
     add_parser(commands)
 
@@ -84,7 +84,7 @@ def _run(arguments: argparse.Namespace) -> str:
         say = (lambda line: print(line, flush=True)) if arguments.log else None
         return f"wrote {execute(arguments.source, arguments.output, values, say)}"
     if arguments.command == "data":
-        from semquant_book.datasets.sources import run
+        from semquant_book.datasets.fetch import run
 
         return run(arguments)
     if arguments.command == "check":

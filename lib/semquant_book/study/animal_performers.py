@@ -24,7 +24,7 @@ CODE = ("semquant_book/datasets/drawn/animals", "semquant_book/datasets/drawn/an
         "semquant_book/datasets/drawn/heads", "semquant_book/datasets/pascal_part",
         "semquant_book/datasets/drawn/scenes", "semquant_book/study/animal_performers",
         "semquant/networks/interpretable", "semquant/networks/performers", "semquant/training",
-        "semquant/networks/weights")
+        "semquant_book/study/pretrained")
 
 
 def start(settings: Settings, architecture: str) -> Performer:

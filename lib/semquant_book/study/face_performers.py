@@ -28,7 +28,7 @@ CODE = ("semquant_book/datasets/drawn/attributes", "semquant_book/datasets/celeb
         "semquant_book/datasets/drawn/looks", "semquant_book/datasets/drawn/portraits",
         "semquant_book/datasets/drawn/shading", "semquant_book/study/face_performers",
         "semquant/networks/performers", "semquant/rows", "semquant/training",
-        "semquant/networks/weights")
+        "semquant_book/study/pretrained")
 
 
 def start(settings: Settings) -> Performer:

@@ -10,10 +10,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from semquant.networks import performers, weights
+from semquant.networks import performers
 from semquant.checks import InputError
 from semquant_book.files import Checkpoint, load_or_make
 from semquant.networks.performers import Performer
+from semquant_book.study import pretrained
 from semquant_book.study.presets import Settings, build_root, data_root
 from semquant_book.study.store import record, record_of, source_digest, write_record
 from semquant.training import FitOptions, choose_device
@@ -61,7 +62,7 @@ def begin(net: Performer, architecture: str, settings: Settings, *, fc: bool = F
     activations of pixels from 0 to 255, He's would be far too large for the predecessor's rates.
     """
     if settings.weights == "imagenet":
-        put = weights.into(net, imagenet(architecture), fc=fc)
+        put = pretrained.into(net, imagenet(architecture), fc=fc)
         own = net.state_dict()
         for key in put.fresh:
             if key.endswith(".weight"):
@@ -69,7 +70,7 @@ def begin(net: Performer, architecture: str, settings: Settings, *, fc: bool = F
     return net
 
 
-def imagenet(architecture: str) -> weights.Public:
+def imagenet(architecture: str) -> pretrained.Public:
     """Read the ImageNet weights of a network from the folder of real data.
 
     Raises
@@ -88,8 +89,8 @@ def imagenet(architecture: str) -> weights.Public:
 
 
 @lru_cache(maxsize=1)
-def _imagenet(path: Path, architecture: str, changed: int) -> weights.Public:
-    return weights.matconvnet(path, architecture)
+def _imagenet(path: Path, architecture: str, changed: int) -> pretrained.Public:
+    return pretrained.matconvnet(path, architecture)
 
 
 def kept_performer(
