@@ -5,9 +5,8 @@ from dataclasses import fields
 import pytest
 import yaml
 
-from semquant_book.study import presets as s
-from semquant_book.study import store
 from semquant.checks import InputError
+from semquant_book.study import presets as s, store
 
 
 @pytest.fixture

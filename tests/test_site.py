@@ -21,8 +21,8 @@ from PIL import Image
 from IPython.core.inputtransformer2 import TransformerManager
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from semquant_book.press import site
 from semquant.checks import InputError
+from semquant_book.press import site
 
 PROJECT = Path(__file__).parents[1]
 TOC = {"format": "jb-book", "root": "book/intro",

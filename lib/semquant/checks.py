@@ -49,14 +49,8 @@ def one_of(field: str, value: object, accepted: Collection) -> object:
     raise InputError(f"{field}: {value!r} is not one of {names}{hint}")
 
 
-def number(
-    field: str,
-    value: object,
-    low: float | None = None,
-    high: float | None = None,
-    *,
-    integer: bool = False,
-) -> float:
+def number(field: str, value: object, low: float | None = None, high: float | None = None, *,
+           integer: bool = False) -> float:
     """Return `value` if it is a number within [`low`, `high`].
 
     Parameters

@@ -14,14 +14,7 @@ from semquant.checks import InputError, check_finite, check_shapes, number, one_
 from semquant.losses import Objective
 from semquant.rows import Rows
 
-__all__ = [
-    "FilterConcepts",
-    "Measured",
-    "OutputConcepts",
-    "Outputs",
-    "evaluation_mode",
-    "layer_of",
-]
+__all__ = ["FilterConcepts", "Measured", "OutputConcepts", "Outputs", "evaluation_mode", "layer_of"]
 
 
 @dataclass
@@ -90,9 +83,8 @@ def layer_of(model: nn.Module, name: str, field: str = "layer") -> nn.Module:
     return dict(model.named_modules())[one_of(field, name, [n for n, _ in model.named_modules()])]
 
 
-def _forward(
-    model: nn.Module, images: Tensor, leaf: str, read: str | None = None
-) -> tuple[Tensor, Tensor, Tensor]:
+def _forward(model: nn.Module, images: Tensor, leaf: str,
+             read: str | None = None) -> tuple[Tensor, Tensor, Tensor]:
     """Run a model once with one layer's output replaced by a detached leaf.
 
     The parameters are replaced by detached ones for the pass, so that no graph is built below the
@@ -172,9 +164,8 @@ class FilterConcepts:
     #: The paper's for these concepts (Experiment 1).
     objective = Objective("measured", "cross_entropy", 10.0)
 
-    def __init__(
-        self, layer: str, rectified: bool = False, positions: str = "all", clip: bool = True
-    ) -> None:
+    def __init__(self, layer: str, rectified: bool = False, positions: str = "all",
+                 clip: bool = True) -> None:
         self.layer = layer
         self.rectified = bool(rectified)
         self.positions = one_of("positions", positions, priors.POSITIONS)

@@ -27,13 +27,8 @@ __all__ = ["FittedExplainer", "distill", "distill_measured", "fit_explainer"]
 SCALE_IMAGES = 512  # as many as the starting scale is computed from
 
 
-def fit_explainer(
-    g: Explainer,
-    measured: Measured,
-    objective: Objective,
-    options: FitOptions,
-    on_epoch: Callable[[int, dict], object] | None = None,
-) -> list[dict[str, float]]:
+def fit_explainer(g: Explainer, measured: Measured, objective: Objective, options: FitOptions,
+                  on_epoch: Callable[[int, dict], object] | None = None) -> list[dict[str, float]]:
     r"""Fit g and b to measured scores: the loop of equation (3).
 
     .. math:: \mathrm{Loss} = L + \lambda(t)\,\mathcal L(\alpha, w), \qquad
@@ -242,17 +237,10 @@ def _fresh(measured: Measured, options: ExplainerOptions, seed: int) -> Explaine
     return g
 
 
-def distill(
-    model: nn.Module,
-    concepts: FilterConcepts | OutputConcepts,
-    images: Tensor | Iterable,
-    target: int,
-    *,
-    objective: Objective | None = None,
-    explainer: ExplainerOptions = ExplainerOptions(),
-    fit: FitOptions = FitOptions(),
-    prepare: Callable[[Tensor], Tensor] | None = None,
-) -> FittedExplainer:
+def distill(model: nn.Module, concepts: FilterConcepts | OutputConcepts, images: Tensor | Iterable,
+            target: int, *, objective: Objective | None = None,
+            explainer: ExplainerOptions = ExplainerOptions(), fit: FitOptions = FitOptions(),
+            prepare: Callable[[Tensor], Tensor] | None = None) -> FittedExplainer:
     """Distill one output of a CNN into an additive explainer.
 
     Parameters

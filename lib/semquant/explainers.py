@@ -87,7 +87,7 @@ def _small(channels: int, stem_stride: int, width: int = 32) -> tuple[nn.Sequent
     body = nn.Sequential(
         nn.Conv2d(channels, width, 3, stem_stride, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(),
         block(width, width, 2), block(width, 2 * width, 2),
-    )  # fmt: skip
+    )
     for module in body.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

@@ -173,9 +173,8 @@ def _signed(value: float) -> str:
     return f"{round(value, 2) + 0.0:+.2f}".replace("-", "−")
 
 
-def grad_cam(
-    model: nn.Module, layer: str, images: Tensor | Iterable, target: int, batch_size: int = 64
-) -> Tensor:
+def grad_cam(model: nn.Module, layer: str, images: Tensor | Iterable, target: int,
+             batch_size: int = 64) -> Tensor:
     """Grad-CAM heat maps, computed by Captum.
 
     Parameters

@@ -11,16 +11,8 @@ from torch import Tensor
 from semquant.checks import check_not_negative, check_shapes, number, one_of
 from semquant.priors import CONTROLS
 
-__all__ = [
-    "DIRECTIONS",
-    "LOSSES",
-    "Objective",
-    "distillation_loss",
-    "prior_cross_entropy",
-    "prior_l2",
-    "prior_loss",
-    "prior_weight",
-]
+__all__ = ["DIRECTIONS", "LOSSES", "Objective", "distillation_loss", "prior_cross_entropy",
+           "prior_l2", "prior_loss", "prior_weight"]
 
 #: The two cases of equation (4).
 LOSSES = ("cross_entropy", "l2")
@@ -67,9 +59,8 @@ def distillation_loss(yhat: Tensor, alpha: Tensor, y: Tensor, b: Tensor | float)
     return (yhat - (alpha * y).sum(dim=1) - b).square().mean()
 
 
-def prior_cross_entropy(
-    alpha: Tensor, w: Tensor, direction: str = "log_alpha", eps: float = 1e-8
-) -> Tensor:
+def prior_cross_entropy(alpha: Tensor, w: Tensor, direction: str = "log_alpha",
+                        eps: float = 1e-8) -> Tensor:
     r"""Cross-entropy between the two sets of weights as distributions (equation (4), first case).
 
     With :math:`p = w / \|w\|_1` and :math:`q = \alpha / \|\alpha\|_1`, the mean over images of

@@ -7,17 +7,9 @@ from torch import Tensor
 
 from semquant.checks import InputError, check_finite, check_shapes, number
 
-__all__ = [
-    "accuracy",
-    "balanced_accuracy",
-    "best_threshold",
-    "contribution_entropy",
-    "contribution_error",
-    "rank_agreement",
-    "relative_deviation",
-    "rescale",
-    "true_contributions",
-]
+__all__ = ["accuracy", "best_threshold", "contribution_entropy",
+           "contribution_error", "rank_agreement", "relative_deviation", "rescale",
+           "true_contributions"]
 
 
 def contribution_entropy(contributions: Tensor) -> Tensor:
@@ -46,9 +38,7 @@ def contribution_entropy(contributions: Tensor) -> Tensor:
     return -torch.special.xlogy(c, c).sum(dim=1)
 
 
-def relative_deviation(
-    yhat: Tensor, explained: Tensor, yhat_range: float | None = None
-) -> Tensor:
+def relative_deviation(yhat: Tensor, explained: Tensor, yhat_range: float | None = None) -> Tensor:
     r"""Deviation of the explained score, :math:`|\hat y - \sum_i \alpha_i y_i - b|` over the range.
 
     Parameters
@@ -103,23 +93,6 @@ def accuracy(scores: Tensor, labels: Tensor, threshold: float = 0.0) -> float:
     if len(scores) == 0:
         raise InputError("scores: no images were given")
     return float(((scores.double() > threshold) == _labels(labels)).double().mean())
-
-
-def balanced_accuracy(found: Tensor, labels: Tensor) -> float | None:
-    """Mean of the shares that are right among the positive and among the negative images.
-
-    Parameters
-    ----------
-    found, labels : tensor (B,), bool
-
-    Returns
-    -------
-    float or None
-        0.5 for an answer that is always the same; None where the images are all of one kind.
-    """
-    check_shapes(found=(found, "B"), labels=(labels, "B"))
-    shares = [found[labels].double().mean(), 1 - found[~labels].double().mean()]
-    return None if labels.all() or not labels.any() else float(sum(shares)) / 2
 
 
 def rank_agreement(contributions: Tensor, truth: Tensor) -> Tensor:

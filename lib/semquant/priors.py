@@ -9,21 +9,9 @@ from torch import Tensor, nn
 
 from semquant.checks import InputError, check_finite, check_shapes, one_of
 
-__all__ = [
-    "CONTROLS",
-    "POSITIONS",
-    "control",
-    "gram",
-    "jacobian_autograd",
-    "jacobian_closed_form",
-    "jacobian_from_gradient",
-    "jacobian_prior",
-    "linear_layers",
-    "permuted",
-    "taylor_from_gram",
-    "taylor_prior",
-    "uniform",
-]
+__all__ = ["CONTROLS", "POSITIONS", "control", "gram", "jacobian_autograd", "jacobian_closed_form",
+           "jacobian_from_gradient", "jacobian_prior", "linear_layers", "permuted",
+           "taylor_from_gram", "taylor_prior", "uniform"]
 
 #: Where the sum of a Jacobian prior runs.
 POSITIONS = ("all", "active")
@@ -32,9 +20,8 @@ POSITIONS = ("all", "active")
 CONTROLS = ("measured", "uniform", "permuted", "none")
 
 
-def jacobian_from_gradient(
-    gradient: Tensor, x: Tensor, clip: bool = True, positions: str = "all"
-) -> Tensor:
+def jacobian_from_gradient(gradient: Tensor, x: Tensor, clip: bool = True,
+                           positions: str = "all") -> Tensor:
     """Sum a gradient over the positions of each filter's map (equation (5)).
 
     Parameters
@@ -63,9 +50,8 @@ def jacobian_from_gradient(
     return w.clamp_min(0) if clip else w
 
 
-def jacobian_prior(
-    head: Callable[[Tensor], Tensor], x: Tensor, clip: bool = True, positions: str = "all"
-) -> Tensor:
+def jacobian_prior(head: Callable[[Tensor], Tensor], x: Tensor, clip: bool = True,
+                   positions: str = "all") -> Tensor:
     r"""Prior weights of Case 1, :math:`w_i = \sum_{h,w} \partial\hat y / \partial x_{hwi}`.
 
     Parameters

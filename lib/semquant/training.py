@@ -17,14 +17,10 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from tqdm.auto import tqdm
 
 from semquant.checks import InputError, number, one_of
-from semquant.networks.performers import Performer, performer_loss
 from semquant.rows import Computed, Rows
 
-__all__ = ["Checkpoint", "Descent", "FitOptions", "TensorBatches", "choose_device", "cosine", "cpu_threads",
-           "input_of", "seed_everything", "seed_of", "train_performer"]
-
-RECIPES = ("one_cycle", "predecessor")
-
+__all__ = ["Checkpoint", "Descent", "FitOptions", "TensorBatches", "choose_device", "cosine",
+           "cpu_threads", "seed_everything", "seed_of"]
 
 class Checkpoint(Protocol):
     """Where the state of a fit is kept."""
@@ -132,16 +128,9 @@ class TensorBatches:
         Memory layout of the first tensor of a batch.
     """
 
-    def __init__(
-        self,
-        *tensors: Tensor | Rows,
-        batch_size: int,
-        device: torch.device | str = "cpu",
-        flip: bool = False,
-        workers: int = 0,
-        generator: torch.Generator | None = None,
-        channels_last: bool = False,
-    ):
+    def __init__(self, *tensors: Tensor | Rows, batch_size: int, device: torch.device | str = "cpu",
+                 flip: bool = False, workers: int = 0, generator: torch.Generator | None = None,
+                 channels_last: bool = False):
         if len({len(t) for t in tensors}) != 1:
             raise InputError(f"tensors: lengths {[len(t) for t in tensors]} are not equal")
         self.device = torch.device(device)
@@ -257,15 +246,10 @@ class Descent:
         For each epoch the mean over its batches of every scalar that `step` was given.
     """
 
-    def __init__(
-        self,
-        module: nn.Module,
-        optimizer: torch.optim.Optimizer,
-        schedule: torch.optim.lr_scheduler.LRScheduler,
-        options: FitOptions,
-        generator: torch.Generator | None = None,
-        on_epoch: Callable[[int, dict], object] | None = None,
-    ) -> None:
+    def __init__(self, module: nn.Module, optimizer: torch.optim.Optimizer,
+                 schedule: torch.optim.lr_scheduler.LRScheduler, options: FitOptions,
+                 generator: torch.Generator | None = None,
+                 on_epoch: Callable[[int, dict], object] | None = None) -> None:
         self.device = next(module.parameters()).device
         self.half = _half(self.device)
         self.scaler = torch.amp.GradScaler(
@@ -363,79 +347,3 @@ def cpu_threads(count: int) -> None:
     """Fix the number of CPU threads a process computes with, so that its sums repeat bit by bit."""
     number("threads", count, 1, os.cpu_count() or 1, integer=True)
     torch.set_num_threads(count)
-
-
-def input_of(net: Performer, channels_last: bool) -> Callable[[Tensor], Tensor]:
-    """Return what turns uint8 images on a device into a performer's input, in that layout."""
-
-    def prepare(images: Tensor) -> Tensor:
-        images = net.prepare(images)
-        return images.contiguous(memory_format=torch.channels_last) if channels_last else images
-
-    return prepare
-
-
-def train_performer(
-    net: Performer,
-    images: Tensor | Rows,
-    labels: Tensor,
-    options: FitOptions,
-    *,
-    recipe: str = "one_cycle",
-    filter_weight: float = 0.0,
-    flip: bool = True,
-    prepare: Callable[[Tensor], Tensor] | None = None,
-) -> list[dict[str, float]]:
-    """Train a performer on mirrored images; returns what each epoch measured.
-
-    Parameters
-    ----------
-    net : Performer
-        Moved to the device, and trained in place.
-    images : Tensor or Rows, (N, ...)
-        What `prepare` takes: by default (N, 3, S, S) uint8.
-    labels : Tensor (N,) or (N, K), bool
-    options : FitOptions
-    recipe : {"one_cycle", "predecessor"}
-        ``"one_cycle"``: AdamW, the learning rate rising and falling once. ``"predecessor"``: SGD
-        with momentum 0.9, the learning rate falling tenfold, in equal ratios from epoch to epoch,
-        over the first fifth of the epochs, and staying there (Zhang et al., 2018, their code).
-    filter_weight : float
-        Weight of the filter loss in the first epoch, see `performers.performer_loss`.
-    flip : bool
-        Mirror each image with probability 1/2.
-    prepare : callable, optional
-        Applied to a batch of images on the device.
-    """
-    device = choose_device(options.device)
-    prepare = input_of(net, options.channels_last) if prepare is None else prepare
-    net.to(device)
-    if options.channels_last:
-        net.to(memory_format=torch.channels_last)
-    batches = TensorBatches(images, labels, batch_size=options.batch_size, device=device, flip=flip,
-                            workers=options.workers)
-    steps, rate, decay = len(batches), options.learning_rate, options.weight_decay
-    if one_of("recipe", recipe, RECIPES) == "one_cycle":
-        optimizer = torch.optim.AdamW(net.parameters(), lr=rate, weight_decay=decay)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate,
-                                                       total_steps=options.epochs * steps)
-    else:
-        optimizer = torch.optim.SGD(net.parameters(), lr=rate, momentum=0.9, weight_decay=decay)
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda t: predecessor_rate(1 + t // steps, options.epochs))
-    descent = Descent(net, optimizer, schedule, options)
-    for epoch in descent.epochs():
-        for shown, positive in batches:
-            with descent.precision():
-                found = performer_loss(net, prepare(shown), positive, epoch, filter_weight)
-            descent.step(**found)
-    return descent.history
-
-
-def predecessor_rate(epoch: int, epochs: int) -> float:
-    """Return the share of the largest learning rate in an epoch, from 1, of the predecessor's recipe.
-
-    For 50 epochs that of Zhang et al. (2018): ``logspace(-4, -5, 10)``, then 1e-5.
-    """
-    falling = max(2, round(epochs / 5))
-    return 10.0 ** -min(1.0, (epoch - 1) / (falling - 1))

@@ -19,15 +19,8 @@ from torch import Tensor, nn
 
 from semquant.checks import InputError, number, one_of
 
-__all__ = [
-    "CENTRES",
-    "GRADIENTS",
-    "Mask",
-    "filter_loss",
-    "mutual_information",
-    "peaks",
-    "templates",
-]
+__all__ = ["CENTRES", "GRADIENTS", "Mask", "filter_loss", "mutual_information", "peaks",
+           "templates"]
 
 CENTRES = ("peak", "centroid")
 GRADIENTS = ("exact", "matched")
@@ -122,9 +115,8 @@ class Mask(nn.Module):
     z, not through the template.
     """
 
-    def __init__(
-        self, size: int, decay: float = 4.0, *, amplitude: float = 1.0, centre: str = "peak"
-    ) -> None:
+    def __init__(self, size: int, decay: float = 4.0, *, amplitude: float = 1.0,
+                 centre: str = "peak") -> None:
         super().__init__()
         self.size, self.decay, self.amplitude = size, decay, amplitude
         self.centre = one_of("template centre", centre, CENTRES)
@@ -199,16 +191,8 @@ def mutual_information(scores: Tensor) -> Tensor:
     return (log_given.exp() * (log_given - log_any)).sum((0, 2)) * math.exp(log_prior)
 
 
-def filter_loss(
-    a: Tensor,
-    positive: Tensor,
-    *,
-    decay: float = 4.0,
-    amplitude: float | None = None,
-    normalised: bool = True,
-    contrast: float = 1.0,
-    gradient: str = "exact",
-) -> Tensor:
+def filter_loss(a: Tensor, positive: Tensor, *, decay: float = 4.0, amplitude: float | None = None,
+                normalised: bool = True, contrast: float = 1.0, gradient: str = "exact") -> Tensor:
     """Minus the mutual information between maps and templates, plus a contrast of the classes.
 
     For a filter with maps x, and r the mean over positive images of its peak max_ij x_ij:

@@ -21,17 +21,8 @@ from torch import Tensor, nn
 from semquant.checks import InputError, number, one_of
 from semquant.networks.interpretable import Mask, filter_loss
 
-__all__ = [
-    "ARCHITECTURES",
-    "PAPER_SIZE",
-    "Performer",
-    "build",
-    "initialise",
-    "interpretable_top",
-    "load_weights",
-    "normalise",
-    "performer_loss",
-]
+__all__ = ["ARCHITECTURES", "PAPER_SIZE", "Performer", "build", "initialise", "interpretable_top",
+           "load_weights", "normalise", "performer_loss"]
 
 ARCHITECTURES = ("alexnet", "vgg_m", "vgg_s", "vgg16")
 PAPER_SIZE = {"alexnet": 227, "vgg_m": 224, "vgg_s": 224, "vgg16": 224}
@@ -134,7 +125,7 @@ TABLES = {
         body=(Conv(512), Conv(512), Conv(512)),
         pool5=Pool(2, 2),
     ),
-}  # fmt: skip
+}
 
 
 class Performer(nn.Module):
@@ -156,10 +147,8 @@ class Performer(nn.Module):
         S.
     """
 
-    def __init__(
-        self, features: nn.Module, mask: nn.Module, head: nn.Module, *,
-        n: int, map_size: int, input_size: int,
-    ) -> None:
+    def __init__(self, features: nn.Module, mask: nn.Module, head: nn.Module, *, n: int,
+                 map_size: int, input_size: int) -> None:
         super().__init__()
         self.features, self.mask, self.head = features, mask, head
         self.n, self.map_size, self.input_size = n, map_size, input_size
@@ -186,17 +175,9 @@ def normalise(images: Tensor) -> Tensor:
     return (images.to(torch.float32) / 255 - 0.5) / 0.25
 
 
-def build(
-    architecture: str,
-    *,
-    size: int = 64,
-    width: float = 0.25,
-    outputs: int = 1,
-    batch_norm: bool = True,
-    dropout: float = 0.2,
-    interpretable: bool = True,
-    fc: int | None = None,
-) -> Performer:
+def build(architecture: str, *, size: int = 64, width: float = 0.25, outputs: int = 1,
+          batch_norm: bool = True, dropout: float = 0.2, interpretable: bool = True,
+          fc: int | None = None) -> Performer:
     """Build a performer with fresh weights.
 
     Parameters
@@ -277,17 +258,9 @@ def build(
     return initialise(performer)
 
 
-def interpretable_top(
-    in_channels: int,
-    n: int,
-    map_size: int,
-    *,
-    fc: int,
-    outputs: int = 1,
-    dropout: float = 0.2,
-    batch_norm: bool = True,
-    pool: tuple[int, int] = (3, 2),
-) -> tuple[nn.Module, nn.Module, nn.Module]:
+def interpretable_top(in_channels: int, n: int, map_size: int, *, fc: int, outputs: int = 1,
+                      dropout: float = 0.2, batch_norm: bool = True,
+                      pool: tuple[int, int] = (3, 2)) -> tuple[nn.Module, nn.Module, nn.Module]:
     """The part that every performer ends in: inserted 3x3 conv, mask, head.
 
     For a trunk of one's own: ``Performer(nn.Sequential(trunk, conv), mask, head, ...)``.
@@ -347,9 +320,8 @@ def initialise(module: nn.Module) -> nn.Module:
     return module
 
 
-def load_weights(
-    performer: nn.Module, state: Mapping[str, Tensor], name: str = "the file"
-) -> nn.Module:
+def load_weights(performer: nn.Module, state: Mapping[str, Tensor],
+                 name: str = "the file") -> nn.Module:
     """Put weights into a performer; returns it.
 
     Raises
@@ -369,13 +341,8 @@ def load_weights(
     return performer
 
 
-def performer_loss(
-    performer: Performer,
-    images: Tensor,
-    positive: Tensor,
-    epoch: int,
-    filter_weight: float = 0.1,
-) -> dict[str, Tensor]:
+def performer_loss(performer: Performer, images: Tensor, positive: Tensor, epoch: int,
+                   filter_weight: float = 0.1) -> dict[str, Tensor]:
     r"""Loss of one training step: logistic loss, and filter loss with a weight that fades.
 
     .. math:: \mathrm{mean}_k \log(1 + e^{-s_k \hat y_k}) + \frac{f}{t} \cdot \text{filter loss},
@@ -440,9 +407,8 @@ def _after(layer: Conv | Norm | Pool, size: int) -> int:
     return -(-(size - layer.kernel) // layer.stride) + 1
 
 
-def _conv(
-    in_channels: int, layer: Conv, width: float, batch_norm: bool
-) -> tuple[list[nn.Module], int]:
+def _conv(in_channels: int, layer: Conv, width: float,
+          batch_norm: bool) -> tuple[list[nn.Module], int]:
     channels = max(8, round(layer.channels * width / 8) * 8)
     conv = nn.Conv2d(
         in_channels, channels, layer.kernel, layer.stride, layer.padding,
