@@ -18,7 +18,7 @@ from semquant_book.datasets.downloads import (
     Download, Unpacked, beside, counts, download, expected, flaw, human, unpack,
 )
 from semquant.files import check_writable
-from semquant_book.study.presets import project_root
+from semquant_book.folders import project_root
 
 __all__ = ["Found", "Source", "add_parser", "check", "describe", "fetch",
            "load_sources", "run", "verify"]
