@@ -1,6 +1,6 @@
 """Pages made from the modules themselves: the table of modules, and the API reference.
 
-A page says where: a comment in its Markdown stands for what is made of the modules below a package,
+A page says where: a comment in its Markdown stands for what is made of the modules below a package::
 
     <!-- modules: semquant -->       a table of them, each with the first line of its docstring
     <!-- reference: semquant -->     their reference: a heading and an ``automodule`` each
