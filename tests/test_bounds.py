@@ -65,7 +65,6 @@ def test_the_workflow_is_short(record_property):
     within(record_property, "lines of the Snakefile", lines(PROJECT / "Snakefile"), 180)
 
 
-@being_built
 def test_no_module_is_long(record_property):
     none_above(record_property, "lines of a module", 500,
                {str(path.relative_to(LIBRARY)): lines(path) for path in LIBRARY.rglob("*.py")})
@@ -93,7 +92,6 @@ def signatures() -> dict[str, int]:
     return found
 
 
-@being_built
 def test_no_public_function_of_the_method_takes_many_parameters(record_property):
     found = signatures()
     assert {"semquant.distillation.distill", "semquant.losses.prior_cross_entropy",

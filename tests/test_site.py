@@ -2,6 +2,7 @@
 
 import base64
 import fnmatch
+import importlib
 import io
 import json
 import os
@@ -355,6 +356,20 @@ def test_the_api_reference_names_every_module():
     empty = {name for name, text in texts.items() if name.endswith(".__init__")
              and not re.search(r"^(def|class) [a-zA-Z]", text, re.MULTILINE)}
     assert set(named) == {name.removesuffix(".__init__") for name in set(texts) - empty}
+
+
+@pytest.mark.parametrize("page", ["api", "design"])
+def test_names_on_pages_about_the_code_are_there(page):
+    """Sphinx leaves a name that it does not know as plain text, without a word."""
+    text = (PROJECT / "book" / "reproduce" / f"{page}.md").read_text()
+    named = re.findall(r"\{py:(\w+)\}`~([\w.]+)`", text)
+    assert named
+    for kind, name in named:
+        place, _, last = name.rpartition(".")
+        if kind == "mod":
+            importlib.import_module(name)
+        else:
+            assert callable(getattr(importlib.import_module(place), last)), name
 
 
 def test_pages_made_from_the_modules_are_filled_when_they_are_laid_out(project):
