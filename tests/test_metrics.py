@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from semquant import metrics
-from semquant_book.study import evaluation
 from semquant.checks import InputError
+from semquant_book.study import evaluation
 
 D = torch.float64
 
