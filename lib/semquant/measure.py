@@ -65,8 +65,7 @@ def survey(concepts: OutputConcepts, model: nn.Module, images: Tensor | Rows | I
 def image_batches(images: Tensor | Rows | Iterable, batch_size: int = 64) -> Iterator[Tensor]:
     """Batches of images from a tensor or rows (N, C, H, W), or from a loader.
 
-    A loader gives batches of images, or tuples whose first item they are. Its order has to be the
-    same each time, if results are to be matched with images.
+    A loader gives batches, or tuples whose first item they are, in the same order each time.
     """
     number("batch_size", batch_size, 1, integer=True)
     if isinstance(images, Tensor | Rows):
