@@ -48,9 +48,6 @@ __all__ = [
     "start",
 ]
 
-CODE = ("semquant_book/datasets/drawn/animals", "semquant_book/datasets/drawn/anatomy", "semquant_book/datasets/drawn/bodies", "semquant_book/datasets/drawn/drawing",
-        "semquant_book/datasets/drawn/heads", "semquant_book/datasets/pascal_part", "semquant_book/datasets/drawn/scenes", "semquant_book/study/experiment1", "semquant/networks/interpretable",
-        "semquant/networks/performers", "semquant/training", "semquant/networks/weights")
 CONCEPTS = FilterConcepts("mask")  # x is the mask's output
 
 
@@ -163,7 +160,7 @@ def performer(
 
     return kept_performer(
         net, store.performer_path(settings, architecture, category, seed, filter_loss), settings,
-        train, lambda: _judge_performer(net, settings, architecture, category), CODE,
+        train, lambda: _judge_performer(net, settings, architecture, category), __name__,
         architecture=architecture, category=category, seed=seed, filter_loss=filter_loss)
 
 

@@ -67,9 +67,6 @@ __all__ = [
     "target_index",
 ]
 
-CODE = ("semquant_book/datasets/drawn/attributes", "semquant_book/datasets/celeba", "semquant_book/datasets/drawn/drawing", "semquant_book/datasets/drawn/faces",
-        "semquant_book/datasets/drawn/garments", "semquant_book/datasets/drawn/hairstyles", "semquant_book/datasets/drawn/looks", "semquant_book/datasets/drawn/portraits",
-        "semquant_book/datasets/drawn/shading", "semquant_book/study/experiment2", "semquant/networks/performers", "semquant/rows", "semquant/training", "semquant/networks/weights")
 #: The shared feature x has d numbers: the first FC layer's output, before or after its ReLU.
 CONCEPTS = {side: OutputConcepts(layer, "mask", list(ATTRIBUTES))
             for side, layer in (("before", "head.3"), ("after", "head.4"))}
@@ -256,7 +253,7 @@ def performer(settings: Settings, seed: int = 0) -> Performer:
         )
 
     return kept_performer(net, store.face_performer_path(settings, seed), settings, train,
-                          lambda: _judge_performer(net, settings), CODE, architecture="vgg16",
+                          lambda: _judge_performer(net, settings), __name__, architecture="vgg16",
                           seed=seed)
 
 

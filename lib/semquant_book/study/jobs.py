@@ -19,8 +19,9 @@ from semquant.networks import performers, weights
 from semquant.checks import InputError
 from semquant.files import check_writable, load_or_make
 from semquant.networks.performers import Performer
+from semquant_book.study import code
 from semquant_book.study.presets import Settings, build_root, data_root
-from semquant_book.study.store import record, record_of, source_digest, write_record
+from semquant_book.study.store import record, record_of, write_record
 from semquant.training import choose_device
 
 __all__ = ["PREDECESSOR", "at_once", "begin", "imagenet", "kept_maps", "kept_performer",
@@ -114,7 +115,7 @@ def kept_performer(
     settings: Settings,
     train: Callable[..., list[dict[str, float]]],
     judge: Callable[[], dict],
-    code: tuple[str, ...],
+    module: str,
     **about: object,
 ) -> Performer:
     """Give a performer its weights: those kept at a path, or, where there are none, trained ones.
@@ -130,8 +131,9 @@ def kept_performer(
         Trains `net` and returns its history; takes ``checkpoint``, ``key`` and ``progress``.
     judge : callable
         Measures the trained `net` and returns the metrics of its record.
-    code : tuple of str
-        The modules that decide what training does: a checkpoint of other code is not gone on with.
+    module : str
+        What decides what training does, with all that it imports: a checkpoint of other code is not
+        gone on with.
     **about
         What the record says of this performer.
 
@@ -150,7 +152,7 @@ def kept_performer(
         checkpoint = build_root() / "checkpoints" / f"{path.stem}.pt"
         with record(settings, **about) as content:
             content["history"] = train(checkpoint=checkpoint, progress=path.stem,
-                                       key=f"{path.stem}-{source_digest(*code)}")
+                                       key=f"{path.stem}-{code.digest(module)}")
             content["parameters"] = sum(p.numel() for p in net.parameters())
             content["metrics"] = judge()
         write_record(record_of(path), content)

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from semquant import metrics, parts
-from semquant_book.study import experiment1
+from semquant_book.study import code, experiment1
 from semquant.checks import InputError
 from semquant.concepts import Measured, measure_batches
 from semquant_book.datasets import Images, pascal_part
@@ -30,7 +30,7 @@ from semquant_book.study.inspection import Case
 from semquant_book.study.tables import metrics_row
 from semquant_book.study.inspection import example as example_of
 from semquant_book.study.presets import METHODS, build_root, load_settings, project_root
-from semquant_book.study.store import explainer_runs, read_record, record, source_digest, tensor_digest
+from semquant_book.study.store import explainer_runs, read_record, record, tensor_digest
 from semquant.training import choose_device, cpu_threads, seed_everything, train_performer
 from semquant.networks.trunks import EfficientNetLite0, efficientnet_lite0
 
@@ -164,7 +164,8 @@ def photographs(data: str | Path, settings: Recipe) -> Photographs:
         return {"maps": torch.cat(maps)}
 
     name = f"efficientnet_lite0-{settings.category}-{tensor_digest(images.images)[:10]}"
-    path = build_root() / "store" / "features" / f"{name}-{source_digest('semquant/networks/trunks')}.safetensors"
+    name += f"-{code.digest('semquant.networks.trunks')}.safetensors"
+    path = build_root() / "store" / "features" / name
     maps = load_or_make(path, load_file, make, save_file)["maps"]
     return Photographs(index, images, maps.unflatten(0, (2, len(images))), trunk)
 
