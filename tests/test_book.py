@@ -15,8 +15,10 @@ import yaml
 from semquant.checks import InputError
 from semquant_book.datasets import specimens
 from semquant.files import sha256
+from semquant_book.press.needs import Results
 from semquant_book.press.notebooks import execute
 from semquant_book.press.site import toc_pages
+from semquant_book.study.presets import load_settings
 from smoke import ROOT, book
 
 NOTEBOOKS = [page for page in toc_pages(ROOT) if (ROOT / f"{page}.ipynb").exists()]
@@ -120,7 +122,7 @@ def test_a_second_run_has_nothing_to_do(built):
     assert "train the performer" not in said
 
 
-def test_a_run_killed_in_the_middle_goes_on_to_the_same_numbers(built, tmp_path):
+def test_a_run_killed_in_the_middle_goes_on_to_the_same_numbers(built, tmp_path, monkeypatch):
     """Killed while it made all results; the first of both experiments are then made whole."""
     process = book(tmp_path, "--target", "results")
     store = tmp_path / "store"
@@ -131,7 +133,9 @@ def test_a_run_killed_in_the_middle_goes_on_to_the_same_numbers(built, tmp_path)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     unfinished = set(results(tmp_path))
-    for target in ("explainers_alexnet_dog_0", "surveys_0"):
+    monkeypatch.setenv("SEMQUANT_BUILD", str(tmp_path))
+    made = Results(load_settings("smoke"))
+    for target in (made.explainers("alexnet", "dog", 0)[0], made.surveys(0)[0]):
         process = book(tmp_path, "--target", target)
         said, _ = process.communicate()
         assert process.returncode == 0, said
@@ -166,13 +170,14 @@ def test_a_failing_notebook_stops_the_build_and_is_named(tmp_path):
     notebook = nbformat.read(path, as_version=4)
     notebook.cells.append(nbformat.v4.new_code_cell("1 / 0"))
     nbformat.write(notebook, path)
-    process = book(tmp_path / "build", "--target", "notebook_book_reproduce_errata", root=root)
+    folder = tmp_path / "build" / "smoke" / "notebooks" / "book" / "reproduce"
+    process = book(tmp_path / "build", "--target",
+                   str(folder / "errata.ipynb"), root=root)
     said, _ = process.communicate()
     assert process.returncode == 1
     cell = len(notebook.cells) + 1  # the injected parameters come on top
     assert f"errata.ipynb failed in cell {cell} (ZeroDivisionError: division by zero)" in said
     assert "Traceback" not in said
-    folder = tmp_path / "build" / "smoke" / "notebooks" / "book" / "reproduce"
     assert [p.name for p in folder.iterdir()] == ["errata.failed.ipynb"]
 
 
