@@ -11,11 +11,12 @@
 # A job runs again where what it reads has changed, or its code has: `params: code` stands for all
 # modules that the job's module imports, without their comments and docstrings.
 
+from semquant_book.datasets.names import ARCHITECTURES, ATTRIBUTES, CATEGORIES
+from semquant_book.folders import build_root, project_root
 from semquant_book.press.needs import Page, Results
 from semquant_book.press.site import toc_pages
 from semquant_book.study import code
-from semquant_book.datasets.names import ATTRIBUTES
-from semquant_book.study.presets import ARCHITECTURES, CATEGORIES, build_root, load_settings, project_root
+from semquant_book.study.presets import load_settings
 
 PRESET = config.get("preset", "quick")
 SETTINGS = load_settings(PRESET)
@@ -28,21 +29,9 @@ ENVIRONMENT = " ".join(f"{name}={THREADS}" for name in
                        ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"))
 RUN = f"{ENVIRONMENT} PYTHONHASHSEED=0 python -m semquant_book"
 
-# the modules whose imports decide what a job computes
-STUDY = "semquant_book.study"
-DATASETS = "semquant_book.datasets"
-CODE = {job: code.digest(*modules) for job, modules in {
-    "data": [f"{DATASETS}.{'drawn.animals' if SETTINGS.images == 'drawn' else 'pascal_part'}"],
-    "performer": [f"{STUDY}.experiment1"],
-    "explainers": [f"{STUDY}.experiment1"],
-    "faces": [f"{DATASETS}.{'drawn.faces' if SETTINGS.faces == 'drawn' else 'celeba'}"],
-    "face_performer": [f"{STUDY}.experiment2"],
-    "surveys": [f"{STUDY}.experiment2"],
-    "attribute": [f"{STUDY}.experiment2"],
-    "selection": [f"{STUDY}.concept_choice"],
-    "book": ["semquant_book.press.site"],
-}.items()}
-
+STUDY, DATASETS = "semquant_book.study", "semquant_book.datasets"
+IMAGES = {"drawn": "drawn.animals"}.get(SETTINGS.images, "pascal_part")
+FACES = {"drawn": "drawn.faces"}.get(SETTINGS.faces, "celeba")
 MADE = Results(SETTINGS)
 PAGES = {page: Page(ROOT / f"{page}.ipynb", MADE, config.get("data", ""))
          for page in toc_pages(ROOT) if (ROOT / f"{page}.ipynb").exists()}
@@ -64,15 +53,12 @@ rule results:
     input: MADE.meant("results")
 
 
-# --- Experiment 1 -------------------------------------------------------------------------------
-
-
 rule data:
     output: MADE.data("{category}")
     threads: THREADS * 2
     priority: 40  # first: later on two free cores come together seldom
     message: "draw the images of {wildcards.category}"
-    params: code=CODE["data"]
+    params: code=code.digest(f"{DATASETS}.{IMAGES}")
     shell: RUN + " draw --preset {PRESET} --category {wildcards.category}"
 
 
@@ -84,7 +70,7 @@ rule performer:
     # the longest jobs first, so that no core waits for them at the end
     priority: lambda wildcards: 20 if wildcards.architecture == "vgg16" else 10
     message: "train the performer {wildcards.architecture} {wildcards.category} seed {wildcards.seed}"
-    params: code=CODE["performer"], more=""
+    params: code=code.digest(f"{STUDY}.experiment1"), more=""
     shell:
         RUN + " performer --preset {PRESET} --category {wildcards.category}"
         " --architecture {wildcards.architecture} --seed {wildcards.seed} {params.more}"
@@ -94,7 +80,7 @@ use rule performer as control with:
     output: MADE.performer("{architecture}", "{category}", "{seed}", filter_loss=False)
     priority: lambda wildcards: 11 if wildcards.architecture == "vgg16" else 1
     message: "train the performer {wildcards.architecture} {wildcards.category} seed {wildcards.seed} (no filter loss)"
-    params: code=CODE["performer"], more="--without-filter-loss"
+    params: code=code.digest(f"{STUDY}.experiment1"), more="--without-filter-loss"
 
 
 rule explainers:
@@ -104,13 +90,10 @@ rule explainers:
     resources: gpu=GPU
     priority: 5
     message: "fit the explainers of {wildcards.architecture} {wildcards.category} seed {wildcards.seed}"
-    params: code=CODE["explainers"]
+    params: code=code.digest(f"{STUDY}.experiment1")
     shell:
         RUN + " explainers --preset {PRESET} --category {wildcards.category}"
         " --architecture {wildcards.architecture} --seed {wildcards.seed}"
-
-
-# --- Experiment 2 -------------------------------------------------------------------------------
 
 
 rule faces:
@@ -118,7 +101,7 @@ rule faces:
     threads: THREADS * 2
     priority: 41
     message: "draw the faces"
-    params: code=CODE["faces"]
+    params: code=code.digest(f"{DATASETS}.{FACES}")
     shell: RUN + " faces draw --preset {PRESET}"
 
 
@@ -129,7 +112,7 @@ rule face_performer:
     resources: gpu=GPU
     priority: 30  # everything of Experiment 2 waits for it
     message: "train the performer of 40 attributes, seed {wildcards.seed}"
-    params: code=CODE["face_performer"]
+    params: code=code.digest(f"{STUDY}.experiment2")
     shell: RUN + " faces performer --preset {PRESET} --seed {wildcards.seed}"
 
 
@@ -140,7 +123,7 @@ rule surveys:
     resources: gpu=GPU
     priority: 29
     message: "measure scores and priors of all faces, seed {wildcards.seed}"
-    params: code=CODE["surveys"]
+    params: code=code.digest(f"{STUDY}.experiment2")
     shell: RUN + " faces survey --preset {PRESET} --seed {wildcards.seed}"
 
 
@@ -151,7 +134,7 @@ rule attribute:
     resources: gpu=GPU
     priority: 8
     message: "fit the explainers of {wildcards.target}, seed {wildcards.seed}"
-    params: code=CODE["attribute"]
+    params: code=code.digest(f"{STUDY}.experiment2")
     shell: RUN + " faces explainers --preset {PRESET} --target {wildcards.target} --seed {wildcards.seed}"
 
 
@@ -162,11 +145,8 @@ rule selection:
     resources: gpu=GPU
     priority: 7
     message: "choose concepts of {wildcards.target} at random, seed {wildcards.seed}"
-    params: code=CODE["selection"]
+    params: code=code.digest(f"{STUDY}.concept_choice")
     shell: RUN + " faces selection --preset {PRESET} --target {wildcards.target} --seed {wildcards.seed}"
-
-
-# --- the book -----------------------------------------------------------------------------------
 
 
 rule notebook:
@@ -178,6 +158,7 @@ rule notebook:
     params:
         values=lambda wildcards: PAGES[wildcards.page].parameters,
         code=lambda wildcards: PAGES[wildcards.page].code,
+        settings=repr(SETTINGS),
     shell: RUN + " notebook {input[0]} {output} {params.values}"
 
 
@@ -187,7 +168,8 @@ rule book:
         [ROOT / name for name in ("_config.yml", "_toc.yml", "pyproject.toml")],
         [path for path in sorted((ROOT / "book").rglob("*"))
          if path.is_file() and path.suffix != ".ipynb" and "presets" not in path.parts],
+        sorted((ROOT / "lib").rglob("*.py")),  # their docstrings are the reference's pages
     output: HERE / "html" / "index.html"
     message: "build the book"
-    params: code=CODE["book"], executed=str(HERE / "notebooks"), html=str(HERE / "html")
+    params: executed=str(HERE / "notebooks"), html=str(HERE / "html")
     shell: RUN + " site {params.executed} {params.html}"

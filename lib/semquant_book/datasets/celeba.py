@@ -23,14 +23,14 @@ from PIL import Image, UnidentifiedImageError
 from safetensors.torch import load_file, save_file
 
 from semquant.checks import InputError, number, one_of
-from semquant_book.datasets.drawn.faces import LARGEST, SPLITS, Faces
+from semquant_book.datasets.drawn.faces import LARGEST, Faces
 from semquant_book.datasets.parallel import available_cores, in_chunks
 from semquant.files import check_writable, load_or_make
 from semquant.rows import Decoded
 from semquant.rows import join as joined
-from semquant_book.datasets.names import ATTRIBUTES
+from semquant_book.datasets.names import ATTRIBUTES, SPLITS
 
-__all__ = ["HEIGHT", "SPLITS", "WIDTH", "Index", "digest", "join", "load", "repeated", "scan", "square"]
+__all__ = ["HEIGHT", "WIDTH", "Index", "digest", "join", "load", "repeated", "scan", "square"]
 
 IMAGES = "img_align_celeba"
 ATTRIBUTE_LIST, PARTITION_LIST = "list_attr_celeba.txt", "list_eval_partition.txt"

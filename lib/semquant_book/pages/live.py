@@ -15,8 +15,8 @@ from semquant_book.study import experiment1, experiment2
 from semquant.explanation import UNASSIGNED
 from semquant_book.pages.form import NotebookForm
 from semquant_book.views.redistill import Redistill
-from semquant_book.study.presets import SPLITS, Settings
-from semquant_book.datasets.names import ATTRIBUTES, label
+from semquant_book.study.presets import Settings
+from semquant_book.datasets.names import ATTRIBUTES, SPLITS, label
 
 __all__ = ["NotebookForm", "Redistill", "of_attribute", "of_filters"]
 

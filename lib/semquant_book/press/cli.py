@@ -113,7 +113,8 @@ def _run(arguments: argparse.Namespace) -> str:
                          target=arguments.target)
 
     from semquant.checks import number, one_of
-    from semquant_book.study.presets import ARCHITECTURES, CATEGORIES, load_settings
+    from semquant_book.datasets.names import ARCHITECTURES, CATEGORIES
+    from semquant_book.study.presets import load_settings
 
     settings = load_settings(arguments.preset)
     if arguments.command == "sweep":

@@ -21,9 +21,10 @@ from itertools import chain, product
 from pathlib import Path
 
 from semquant.checks import InputError, one_of
-from semquant_book.datasets.names import ATTRIBUTES
+from semquant_book.datasets.names import ARCHITECTURES, ATTRIBUTES, SPLITS
+from semquant_book.folders import project_root
 from semquant_book.study import code, store
-from semquant_book.study.presets import ARCHITECTURES, SPLITS, Settings, project_root
+from semquant_book.study.presets import Settings
 
 __all__ = ["Page", "Results"]
 

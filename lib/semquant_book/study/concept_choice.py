@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from semquant import metrics
+from semquant_book.datasets.names import SPLITS
 from semquant_book.study import experiment2, store
 from semquant.distillation import distill_measured
 from semquant_book.study.presets import Settings
@@ -74,7 +75,7 @@ def make_selection(settings: Settings, target: str, performer_seed: int = 0) -> 
     """
     cpu_threads(settings.threads)
     surveys = {split: experiment2.survey(settings, split, performer_seed)
-               for split in ("train", "val", "test")}
+               for split in SPLITS}
     products = moments(surveys["train"].scores)
     own = experiment2.target_index(target)
     labels = {split: experiment2.data(settings, split).attributes[:, own] for split in ("val", "test")}

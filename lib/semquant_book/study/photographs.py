@@ -20,7 +20,9 @@ from semquant import metrics, parts
 from semquant_book.study import code, experiment1
 from semquant.checks import InputError
 from semquant.concepts import Measured, measure_batches
-from semquant_book.datasets import Images, pascal_part
+from semquant_book.datasets import pascal_part
+from semquant_book.datasets.images import Images
+from semquant_book.datasets.names import METHODS, SCALES, SPLITS
 from semquant.distillation import distill_measured
 from semquant_book.study.evaluation import evaluate
 from semquant.explanation import Explanation
@@ -29,7 +31,7 @@ from semquant.networks.performers import Performer, initialise, interpretable_to
 from semquant_book.study.inspection import Case
 from semquant_book.study.tables import metrics_row
 from semquant_book.study.inspection import example as example_of
-from semquant_book.study.presets import METHODS, build_root, load_settings, project_root
+from semquant_book.study.presets import build_root, load_settings, project_root
 from semquant_book.study.store import explainer_runs, read_record, record, tensor_digest
 from semquant.training import choose_device, cpu_threads, seed_everything, train_performer
 from semquant.networks.trunks import EfficientNetLite0, efficientnet_lite0
@@ -77,7 +79,7 @@ class Recipe:
     explainer_epochs: int = 36  # more than the preset's, for the same reason
     explainer_lr: float = 1e-2
     explainer_seeds: int = 2
-    scales: tuple[str, ...] = ("literal", "scaled")
+    scales: tuple[str, ...] = SCALES
     beta: float = 10.0
     device: str = "auto"
     amp: bool = False
@@ -135,7 +137,7 @@ class Photographs:
         """Return the numbers of the pictures in ``"train"``, ``"val"`` and ``"test"``."""
         names = [pascal_part.split_of(i, seed) for i in self.images.ids]
         return {split: torch.tensor([i for i, name in enumerate(names) if name == split])
-                for split in pascal_part.SPLITS}
+                for split in SPLITS}
 
 
 def photographs(data: str | Path, settings: Recipe) -> Photographs:

@@ -12,9 +12,9 @@ from semquant_book.study import experiment1, experiment2, store
 from semquant.checks import InputError
 from semquant.explanation import Explanation
 from semquant_book.study.concept_choice import make_selection, selection_record
-from semquant_book.study.presets import SPLITS, Settings, project_root
+from semquant_book.study.presets import Settings, project_root
 from semquant_book.study.store import read_record, record
-from semquant_book.datasets.names import ATTRIBUTES
+from semquant_book.datasets.names import ATTRIBUTES, METHODS, SPLITS
 
 __all__ = ["Evidence", "collect", "collect_networks", "recorded"]
 
@@ -95,7 +95,7 @@ def _examples(settings: Settings, target: str, performer_seed: int) -> dict:
     test = experiment2.data(settings, "test")
     truth = test.attributes[:, experiment2.target_index(target)]
     said = {method: experiment2.explain(settings, target, performer_seed, method)
-            for method in ("ours", "baseline")}
+            for method in METHODS}
     found = said["ours"].yhat > 0
     half = EXAMPLES // 2
     chosen = torch.cat([torch.nonzero(found & truth)[:half, 0],

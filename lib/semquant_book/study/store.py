@@ -22,9 +22,11 @@ from typing import TYPE_CHECKING
 
 from semquant.checks import InputError, one_of
 from semquant.files import write_atomic
-from semquant_book.study.presets import (
-    LAST_LAYERS, METHODS, SCALES, SPLITS, Settings, build_root, data_root,
+from semquant_book.datasets.names import (
+    CONTROLS, LAST_LAYERS, METHODS, SCALES, SPLITS, VARIANTS,
 )
+from semquant_book.folders import build_root, data_root
+from semquant_book.study.presets import Settings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,8 +34,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = [
-    "CONTROLS",
-    "VARIANTS",
     "attribute_path",
     "attribute_runs",
     "data_record",
@@ -75,9 +75,6 @@ ATTRIBUTE_FIELDS = (*SURVEY_FIELDS, "explainer", "attribute_epochs", "attribute_
 
 #: Kinds of numbers that `pack` packs: little-endian, so many bytes.
 KINDS = ("f4", "u1", "u2", "i2")
-
-CONTROLS = ("shuffled", "constant", "permuted", "centred")
-VARIANTS = ("relative",)  # ours, with the distillation loss in units of the scores' variance
 
 
 def data_record(settings: Settings, category: str) -> Path:

@@ -20,10 +20,10 @@ from semquant.concepts import Measured
 from semquant.distillation import FittedExplainer, distill_measured
 from semquant_book.study.evaluation import evaluate_attribute
 from semquant.explanation import UNASSIGNED
-from semquant_book.study.presets import SCALES, SPLITS, Settings, build_root
+from semquant_book.study.presets import Settings, build_root
 from semquant_book.study.store import pack, record, write_record
 from semquant.training import cpu_threads
-from semquant_book.datasets.names import ATTRIBUTES
+from semquant_book.datasets.names import ATTRIBUTES, SCALES, SPLITS
 
 __all__ = ["BETAS", "NAMES", "attribute", "epochs_kept", "make", "network"]
 
