@@ -7,7 +7,7 @@ from semquant import metrics
 from semquant.checks import InputError
 from semquant.concepts import Outputs
 from semquant.networks import performers
-from semquant_book.datasets.names import ATTRIBUTES
+from semquant_book.datasets.names import ATTRIBUTES, CONTROLS
 from semquant_book.study import concept_choice, experiment2, store
 from semquant_book.study.presets import load_settings
 
@@ -126,7 +126,7 @@ def test_the_whole_chain(settings):
     experiment2.make_explainers(settings, "Male")
     records = {run: experiment2.explainer_record(settings, "Male", 0, *run)["metrics"]
                for run in store.attribute_runs(settings)}
-    assert {run[0] for run in records} == {"ours", "baseline", "relative", *store.CONTROLS}
+    assert {run[0] for run in records} == {"ours", "baseline", "relative", *CONTROLS}
     for run, found in records.items():
         explained = experiment2.explain(settings, "Male", 0, *run)
         assert found["deviation"] == pytest.approx(

@@ -8,12 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from semquant_book.datasets.names import METHODS
 from semquant_book.pages import comparison
 
 from semquant_book.study import inspection
-from semquant_book.study import experiment2, store
+from semquant_book.study import experiment2
 from semquant_book.study.pictures import animals_of
 from semquant_book.study.portraits import faces_of, portraits
+from semquant_book.study import experiment1
 from semquant_book.views import explorer
 from semquant_book.datasets.drawn import animals
 from semquant.explanation import Explanation, grad_cam
@@ -44,7 +46,7 @@ def of_case(shown: inspection.Case, settings: Settings, architecture: str, categ
     """
     some, pictures, common = _of_images(shown, settings, architecture, category, chosen)
     return explorer.case(
-        images=pictures, methods={method: getattr(shown, method)[some] for method in store.METHODS},
+        images=pictures, methods={method: getattr(shown, method)[some] for method in METHODS},
         assignment=shown.assignment, maps=shown.measured.x[some],
         note=f"Preset {settings.preset}, explainers with seed 0"
              + (f", y {scale}" if scale else "") + "; test images.", **common)
@@ -118,7 +120,7 @@ def of_attribute(settings: Settings, target: str, seed: int = 0, last_layer: str
     """
     run = experiment2.Run(settings, target, seed)
     found = {method: run.explain(method, last_layer)
-             for method in store.METHODS}
+             for method in METHODS}
     yhat = found["ours"].yhat
     if chosen is None:
         chosen = [*torch.nonzero(yhat > 0)[:4, 0].tolist(), *torch.nonzero(yhat <= 0)[:4, 0].tolist()]

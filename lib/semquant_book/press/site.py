@@ -16,8 +16,6 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
-from urllib.parse import quote
-from xml.sax.saxutils import escape
 
 import nbformat
 import yaml
@@ -67,7 +65,9 @@ def _configuration(root: Path, addresses: dict[str, str], own_scripts: bool) -> 
                                     "notebook_interface": "jupyterlab"}
         config.setdefault("html", {}).update(use_repository_button=True, use_issues_button=True)
     if addresses["site"]:
-        options["html_baseurl"] = addresses["site"] + "/"
+        options |= {"html_baseurl": addresses["site"] + "/", "sitemap_url_scheme": "{link}",
+                    "sitemap_excludes": ["genindex.html", "py-modindex.html", "search.html"]}
+        options["extensions"].append("sphinx_sitemap")
     return config
 
 
@@ -220,13 +220,17 @@ def build(staged: Path, html: Path) -> Path:
         sys.stderr.write(re.sub(r"\x1b\[[0-9;]*m", "", said))  # without terminal colours
         raise InputError(f"book: the build of {staged} failed (jupyter-book exit status "
                          f"{done.returncode})")
-    _for_crawlers(staged)
-    _mend(staged / "_build" / "html")
+    built = staged / "_build" / "html"
+    _mend(built)
+    if (built / "sitemap.xml").exists():  # the book has a public address
+        base = yaml.safe_load((staged / "_config.yml").read_text())["sphinx"]["config"]["html_baseurl"]
+        # crawlers read it at the top of a host only; elsewhere they are told of the sitemap itself
+        write_atomic(built / "robots.txt", f"User-agent: *\nAllow: /\nSitemap: {base}sitemap.xml\n")
     old = html.with_name(html.name + ".old")
     shutil.rmtree(old, ignore_errors=True)
     if html.exists():
         html.rename(old)
-    shutil.move(staged / "_build" / "html", html)
+    shutil.move(built, html)
     shutil.rmtree(old, ignore_errors=True)
     return html / "index.html"
 
@@ -256,23 +260,3 @@ def _mend(html: Path) -> None:
         write_atomic(page, text)
     for file in (html / "_static" / "scripts").glob("fontawesome.js*"):
         file.unlink()
-
-
-def _for_crawlers(staged: Path) -> None:
-    """Write ``sitemap.xml`` and ``robots.txt`` beside the pages, if the book has a public address.
-
-    Crawlers read ``robots.txt`` at the top of a host only; a book in a folder of its host is found
-    by the sitemap itself.
-    """
-    config = yaml.safe_load((staged / "_config.yml").read_text())
-    base = config["sphinx"]["config"].get("html_baseurl")
-    if not base:
-        return
-    html = staged / "_build" / "html"
-    entries = "".join(f"<url><loc>{escape(base + quote(page))}.html</loc></url>\n"
-                      for page in toc_pages(staged))
-    write_atomic(html / "sitemap.xml",
-                 '<?xml version="1.0" encoding="UTF-8"?>\n'
-                 '<urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">\n'
-                 f"{entries}</urlset>\n")
-    write_atomic(html / "robots.txt", f"User-agent: *\nAllow: /\nSitemap: {base}sitemap.xml\n")

@@ -17,14 +17,6 @@ from semquant_book.study.presets import Settings
 
 __all__ = ["performer", "start"]
 
-CODE = ("semquant_book/datasets/drawn/animals", "semquant_book/datasets/drawn/anatomy",
-        "semquant_book/datasets/drawn/bodies", "semquant_book/datasets/drawn/drawing",
-        "semquant_book/datasets/drawn/heads", "semquant_book/datasets/pascal_part",
-        "semquant_book/datasets/drawn/scenes", "semquant_book/study/animal_performers",
-        "semquant/networks/interpretable", "semquant/networks/performers", "semquant/training",
-        "semquant_book/study/pretrained")
-
-
 def start(settings: Settings, architecture: str) -> Performer:
     """Return an untrained performer: fresh, or with ImageNet weights below the inserted layer."""
     return begin(performers.build(
@@ -62,7 +54,7 @@ def performer(settings: Settings, architecture: str, category: str, seed: int,
 
     return kept_performer(
         net, store.performer_path(settings, architecture, category, seed, filter_loss), settings,
-        train, lambda: _judge(net, settings, architecture, category), CODE,
+        train, lambda: _judge(net, settings, architecture, category), __name__,
         architecture=architecture, category=category, seed=seed, filter_loss=filter_loss)
 
 

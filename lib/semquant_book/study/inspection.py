@@ -12,8 +12,9 @@ from semquant import metrics
 from semquant.concepts import Measured
 from semquant.explanation import UNASSIGNED, Explanation, grad_cam
 from semquant.networks.performers import Performer
-from semquant_book.datasets import Images
-from semquant_book.study import experiment1, store
+from semquant_book.datasets.images import Images
+from semquant_book.datasets.names import METHODS
+from semquant_book.study import experiment1
 from semquant_book.study.presets import Settings
 
 __all__ = ["Case", "case", "example", "strongest_images"]
@@ -131,7 +132,7 @@ def case(settings: Settings, architecture: str, category: str, performer_seed: i
     images, measured = test.subset(test.positive), run.measured("test")[test.positive]
     assignment, scores = run.naming()
     explained = {method: run.explainer(method, scale, seed).explain_measured(measured)
-                 for method in store.METHODS}
+                 for method in METHODS}
     names = [f"{'none' if p < 0 else images.groups[p]} {i}" for i, p in enumerate(assignment)]
     for explanation in explained.values():
         explanation.names = names
