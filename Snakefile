@@ -243,7 +243,7 @@ def needs(page):
     if name == "live":
         return (with_records(performers(["alexnet"], CATEGORY) + explainers(["alexnet"], CATEGORY))
                 + FACES + face_performer(0)
-                + surveys(0) + EXPLAINER_SOURCES + sources("semquant_book/pages/form", "semquant_book/views/kernel", "semquant_book/pages/live", "semquant_book/views/redistill"))
+                + surveys(0) + EXPLAINER_SOURCES + sources("semquant_book/pages/live"))
     if name == "faces":
         return FACES
     if name in ("departures", "errata"):  # book/*.yml, which all pages depend on
