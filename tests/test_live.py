@@ -341,7 +341,7 @@ def test_what_the_fields_let_through_is_said_in_one_line(view, values, message):
 @pytest.mark.parametrize(
     "settings, message",
     [
-        ({"beta": -1}, "^beta: -1 is not accepted; accepted: values such as 0.01$"),
+        ({"beta": -1}, "^beta: -1 is not accepted; accepted: values such as 0.0$"),
         ({"beta": ""}, "^beta: '' is not accepted"),
         ({"epochs": 1.5}, "^epochs: 1.5 is not accepted"),
         ({"seed": -1}, "^seed: -1 is not accepted; accepted: values such as 0$"),

@@ -71,7 +71,8 @@ class _Live(ipw.VBox):
         self.stop_button.on_click(lambda _: self.stop())
         super().__init__([
             ipw.HTML(f"<b>{escape(title)}</b>"),
-            *(ipw.HBox([field, ipw.Label(helps.get(name, ""))]) for name, field in fields.items()),
+            *(ipw.HBox([field, ipw.Label(helps[name])]) if helps.get(name) else field
+              for name, field in fields.items()),
             self.above, ipw.HBox([self.run_button, self.stop_button, self.bar, self.line]),
             self.link, self.result])
         for name, field in fields.items():
@@ -190,7 +191,7 @@ class Redistill(_Live):
         begin = {"beta": 10.0, "epochs": 12, "seed": 0, "scale": "scaled"} | self.options("scaled")
         super().__init__(title, {
             "prior": ipw.Dropdown(options=list(CONTROLS) if train.w is not None else ["none"]),
-            "beta": ipw.FloatLogSlider(begin["beta"], min=-2, max=3),
+            "beta": ipw.BoundedFloatText(begin["beta"], max=1e6),  # a slider has no name for screen readers
             "epochs": ipw.IntText(begin["epochs"]),
             "seed": ipw.BoundedIntText(begin["seed"], max=10**9),
             "scale": ipw.Dropdown(options=list(dict.fromkeys([begin["scale"], *SCALES]))),
