@@ -107,9 +107,9 @@ class _Cells(HTMLParser):
 
 
 def table(html):
-    """The rows of a table, each as a dict by column."""
-    head, *rows = _Cells(html).rows
-    return [dict(zip(head, row, strict=True)) for row in rows]
+    """The runs of a table, each a column, as dicts."""
+    return [dict(zip(names, column, strict=True))
+            for names, *columns in [zip(*_Cells(html).rows, strict=True)] for column in columns]
 
 
 def problem(view):

@@ -19,9 +19,9 @@ def test_the_built_page_says_what_it_needs_and_shows_the_runs_it_was_built_with(
     tables = page.locator("article table.dataframe").all()
     assert len(tables) == 2
     for table, varied in zip(tables, (["prior"], ["concepts"]), strict=True):
-        head = table.locator("th").all_inner_texts()
-        rows = [dict(zip(head, row.locator("td").all_inner_texts(), strict=True))
-                for row in table.locator("tbody tr").all()]
+        names, *columns = zip(*(row.locator("th, td").all_inner_texts()
+                                for row in table.locator("tr").all()), strict=True)
+        rows = [dict(zip(names, column, strict=True)) for column in columns]
         assert [row["run"] for row in rows] == ["1", "2"]
         assert [name for name in ("prior", "beta", "seed", "scale", "concepts")
                 if rows[0][name] != rows[1][name]] == varied

@@ -259,11 +259,11 @@ def _results(runs: Sequence[Mapping[str, object]]) -> str:
     figure = figures.training_history(
         {f"run {row['run']}, prior {row['prior']}": row["history"] for row in runs},
         {"distillation": "distillation loss", "prior": "prior loss"}, Figure(layout="constrained"))
-    frame = pd.DataFrame([{name: format(value, FORMATS.get(name, "")) for name, value in row.items()
-                           if name != "history"} for row in runs])
+    table = pd.DataFrame({row["run"]: {name: format(value, FORMATS.get(name, "")) for name, value in row.items()
+                                       if name not in ("run", "history")} for row in runs})
     return widgets.still(figure, "Curves over epochs of the distillation loss, on a logarithmic axis, and of the "
-                         "prior loss; the table below says how the runs ended", "sq-results") + frame.to_html(
-                             index=False, border=0, na_rep="–")
+                         "prior loss; the table below says how the runs ended", "sq-results") \
+        + table.rename_axis(columns="run").to_html(border=0, na_rep="–")
 
 
 def of_filters(settings: Settings, architecture: str, category: str, performer_seed: int = 0,
