@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from semquant import files
+from semquant_book import files
 from semquant.checks import InputError, number, one_of
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from html import unescape
 from html.parser import HTMLParser
 from queue import Empty
@@ -23,14 +24,18 @@ from semquant import metrics
 from semquant.checks import InputError
 from semquant.concepts import Measured
 from semquant.distillation import distill_measured
+from semquant.explainers import ExplainerOptions
+from semquant.losses import Objective
 from semquant.rows import Rows
+from semquant.training import FitOptions
 from semquant_book.pages.live import OUTPUT, NotebookForm, Redistill
 from semquant_book.study.evaluation import evaluate_attribute
 from semquant_book.study.presets import project_root
 from semquant_book.views.widgets import View
 
 N = 6
-SETTINGS = dict(batch_size=8, learning_rate=0.01, bias="mean", device="cpu")
+SETTINGS = {"explainer": ExplainerOptions(bias="mean"),
+            "fit": FitOptions(batch_size=8, learning_rate=0.01, device="cpu")}
 PATIENCE = 240  # seconds; only a kernel that is broken takes so long
 
 
@@ -75,6 +80,13 @@ def press_run(view, **values):
     view.run_button.click()
     view._thread.join()
     return view
+
+
+def by_hand(train=None, on_epoch=None, prior="measured", beta=10.0, scale="scaled", **fit):
+    """The same fit without a view."""
+    return distill_measured(train or measured(), on_epoch=on_epoch, objective=Objective(prior, beta=beta),
+                            explainer=replace(SETTINGS["explainer"], scale=scale),
+                            fit=replace(SETTINGS["fit"], **fit))
 
 
 def until(true, patience=60):
@@ -125,13 +137,13 @@ def problem(view):
 @pytest.mark.parametrize("prior", ["measured", "permuted", "none"])
 def test_the_same_numbers_as_a_fit_by_hand(view, scale, prior):
     press_run(view, prior=prior, beta=3.0, epochs=3, seed=4, scale=scale)
-    by_hand = distill_measured(measured(), prior=prior, beta=3.0, epochs=3, seed=4, scale=scale, **SETTINGS)
-    assert torch.equal(weights(view.fitted), weights(by_hand))
-    said = by_hand.explain_measured(view.test)
-    expected = evaluate_attribute(said, view.labels, by_hand.explain_measured(view.held), view.truth)
+    fitted = by_hand(prior=prior, beta=3.0, epochs=3, seed=4, scale=scale)
+    assert torch.equal(weights(view.fitted), weights(fitted))
+    said = fitted.explain_measured(view.test)
+    expected = evaluate_attribute(said, view.labels, fitted.explain_measured(view.held), view.truth)
     assert torch.equal(view.explanation.contributions, said.contributions)
     (row,) = view.runs
-    assert row["history"] == by_hand.history
+    assert row["history"] == fitted.history
     for name in ("entropy", "deviation", "accuracy"):
         assert row[name] == pytest.approx(expected[name], rel=1e-6)
     assert row["H / ln n"] == pytest.approx(expected["entropy"] / np.log(N))
@@ -146,11 +158,13 @@ def test_the_same_numbers_as_a_fit_by_hand(view, scale, prior):
 
 
 def test_a_number_as_scale_is_where_the_field_begins():
-    view = Redistill(measured(), measured(20, 1), options=SETTINGS | {"scale": 0.5, "beta": 2.0, "epochs": 1})
+    view = Redistill(measured(), measured(20, 1), options={
+        "objective": Objective(beta=2.0), "explainer": replace(SETTINGS["explainer"], scale=0.5),
+        "fit": replace(SETTINGS["fit"], epochs=1)})
     assert view.fields["beta"].value == 2.0 and view.fields["epochs"].value == 1
     press_run(view)
-    by_hand = distill_measured(measured(), beta=2.0, epochs=1, scale=0.5, **SETTINGS)
-    assert torch.equal(weights(view.fitted), weights(by_hand))
+    fitted = by_hand(beta=2.0, epochs=1, scale=0.5)
+    assert torch.equal(weights(view.fitted), weights(fitted))
 
 
 def test_entropy_is_averaged_over_the_images_that_count():
@@ -159,7 +173,8 @@ def test_entropy_is_averaged_over_the_images_that_count():
     view = press_run(Redistill(measured(), test, counted=counted, options=SETTINGS), epochs=1)
     entropy = metrics.contribution_entropy(view.explanation.contributions[:7]).mean()
     assert view.runs[0]["entropy"] == pytest.approx(float(entropy), rel=1e-6)
-    assert "accuracy" not in table(view.result.value)[0]  # there are no labels
+    # without labels the accuracy is how often the answers are the network's own
+    assert view.runs[0]["accuracy"] == metrics.best_threshold(view.explanation.total, test.yhat > 0)[1]
 
 
 def test_without_a_validation_set_the_threshold_is_chosen_on_the_test_images():
@@ -171,9 +186,8 @@ def test_without_a_validation_set_the_threshold_is_chosen_on_the_test_images():
 def test_chosen_concepts_are_the_only_ones(view):
     press_run(view, epochs=1, concepts=("concept 1", "concept 4"))
     part = measured()
-    by_hand = distill_measured(Measured(part.x, part.y[:, [1, 4]], part.yhat, part.w[:, [1, 4]]),
-                               epochs=1, scale="scaled", **SETTINGS)
-    assert torch.equal(weights(view.fitted), weights(by_hand))
+    fitted = by_hand(Measured(part.x, part.y[:, [1, 4]], part.yhat, part.w[:, [1, 4]]), epochs=1)
+    assert torch.equal(weights(view.fitted), weights(fitted))
     assert view.explanation.names == ["concept 1", "concept 4"]
     assert table(view.result.value)[0]["concepts"] == "concept 1, concept 4"
     assert view.runs[0]["H / ln n"] == pytest.approx(view.runs[0]["entropy"] / np.log(2))
@@ -196,7 +210,8 @@ def test_groups_are_switched_together():
 
 def test_settings_may_depend_on_the_scale():
     view = Redistill(measured(), measured(20, 1),
-                     options=lambda scale: {**SETTINGS, "bias": {"literal": 0.0}.get(scale, "min")})
+                     options=lambda scale: SETTINGS | {
+                         "explainer": ExplainerOptions(bias=0.0 if scale == "literal" else "min")})
     press_run(view, scale="literal", epochs=1)
     assert view.fitted.g.settings["bias"] == 0.0
     press_run(view, scale="scaled", epochs=1)
@@ -236,13 +251,13 @@ def test_random_numbers_of_other_cells_are_left_alone(scale):
 
 
 def test_other_cells_draws_leave_the_fit_alone():
-    by_hand = distill_measured(measured(), epochs=3, scale="literal", **SETTINGS)
+    fitted = by_hand(epochs=3, scale="literal")
     view = slow(0.01).run(epochs=3, scale="literal")
     until(lambda: view.line.value.startswith("epoch 1"))
     while view._thread.is_alive():
         torch.rand(3)
         time.sleep(0.001)
-    assert torch.equal(weights(view.wait().fitted), weights(by_hand))
+    assert torch.equal(weights(view.wait().fitted), weights(fitted))
 
 
 def test_run_returns_at_once_and_progress_is_told():
@@ -289,11 +304,22 @@ def test_stop_ends_after_the_epoch_and_shows_what_was_fitted():
     assert view.line.value == f"stopped: {count} of 50 epochs, {row['seconds']:.1f} s"
     assert view.bar.value == count / 50
     # it is g as it stands then, with the schedule of 50 epochs
-    by_hand = distill_measured(measured(), epochs=50, scale="scaled", **SETTINGS,
-                               on_epoch=lambda epoch, means: epoch == count)
-    assert torch.equal(weights(view.fitted), weights(by_hand))
-    assert torch.equal(view.explanation.alpha, by_hand.explain_measured(view.test).alpha)
+    fitted = by_hand(epochs=50, on_epoch=lambda epoch, explainer, means: epoch == count)
+    assert torch.equal(weights(view.fitted), weights(fitted))
+    assert torch.equal(view.explanation.alpha, fitted.explain_measured(view.test).alpha)
     assert press_run(view, epochs=1).line.value.startswith("done")  # and the next one runs
+
+
+def test_stop_before_the_first_epoch_fits_nothing():
+    view = slow(0.3)
+    view.fields["epochs"].value = 50
+    view.run_button.click()
+    view.stop_button.click()  # its scale is being chosen
+    started = time.monotonic()
+    view.wait()
+    assert time.monotonic() - started < 2.5  # an epoch takes 1.8 s and more
+    assert view.line.value.startswith("stopped: 0 of 50 epochs") and view.runs[0]["history"] == []
+    assert table(view.result.value)[0]["epochs"] == "0 of 50"
 
 
 def test_a_view_runs_once_at_a_time_and_another_beside_it(view):
@@ -306,8 +332,8 @@ def test_a_view_runs_once_at_a_time_and_another_beside_it(view):
     assert first.line.value.startswith("epoch")
     first.stop()
     first.wait()
-    by_hand = distill_measured(measured(), epochs=1, scale="scaled", **SETTINGS)
-    assert torch.equal(weights(view.fitted), weights(by_hand))
+    fitted = by_hand(epochs=1)
+    assert torch.equal(weights(view.fitted), weights(fitted))
 
 
 def test_closing_a_view_stops_its_fit():

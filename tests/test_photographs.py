@@ -11,7 +11,7 @@ from torch import nn
 from semquant_book.study import photographs
 from semquant.checks import InputError
 from semquant_book.datasets import Images, pascal_part
-from semquant.files import write_atomic
+from semquant_book.files import write_atomic
 from semquant.networks.performers import normalise
 from semquant_book.study.photographs import (
     Photographs,

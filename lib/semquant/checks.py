@@ -1,11 +1,15 @@
-"""Checks of what people type: one line that names the field, the value and what is accepted."""
+"""Checks of input, each failing with one line: the field, the value and what is accepted."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from difflib import get_close_matches
+from typing import TYPE_CHECKING
 
-__all__ = ["InputError", "number", "one_of"]
+if TYPE_CHECKING:  # checks of names are asked for where torch is not needed
+    from torch import Tensor
+
+__all__ = ["InputError", "check_finite", "check_not_negative", "check_shapes", "number", "one_of"]
 
 
 class InputError(ValueError):
@@ -87,3 +91,68 @@ def number(
     ):
         raise InputError(f"{field}: {value!r} is not {kind}{bounds}")
     return value
+
+
+def check_shapes(**tensors: tuple[Tensor, str]) -> dict[str, int]:
+    """Check that tensors have the axes they should, with axes of one name equally long.
+
+    Parameters
+    ----------
+    **tensors : (tensor, str)
+        For each field the tensor and the names of its axes, e.g. ``y=(y, "B n")``.
+
+    Returns
+    -------
+    dict
+        The length of each axis.
+
+    Raises
+    ------
+    InputError
+        If a value is no tensor, has another number of axes, or an axis differs in length from the
+        axis of the same name in a field before it.
+    """
+    sizes: dict[str, int] = {}
+    for field, (tensor, axes) in tensors.items():
+        names = axes.split()
+        accepted = f"({', '.join(names)})"
+        if not (hasattr(tensor, "shape") and hasattr(tensor, "split")):
+            kind = type(tensor).__name__
+            raise InputError(f"{field}: {kind} is not a tensor of shape {accepted}")
+        shape = tuple(tensor.shape)
+        if len(shape) != len(names):
+            raise InputError(f"{field}: shape {shape} is not {accepted}")
+        for name, length in zip(names, shape):
+            if sizes.setdefault(name, length) != length:
+                raise InputError(
+                    f"{field}: shape {shape} is not {accepted} with {name} = {sizes[name]}"
+                )
+    return sizes
+
+
+def check_finite(**tensors: Tensor | None) -> None:
+    """Check that tensors hold neither NaN nor infinity; None is let through.
+
+    Raises
+    ------
+    InputError
+        If one does.
+    """
+    for field, tensor in tensors.items():
+        if tensor is not None and not bool(tensor.isfinite().all()):
+            bad = int((~tensor.isfinite()).sum())
+            raise InputError(f"{field}: {bad} of {tensor.numel()} values are NaN or infinite")
+
+
+def check_not_negative(**tensors: Tensor) -> None:
+    """Check that every value is at least 0, and not NaN.
+
+    Raises
+    ------
+    InputError
+        If one is not.
+    """
+    for field, tensor in tensors.items():
+        if not bool((tensor >= 0).all()):  # false for NaN as well
+            low = float(tensor.min())
+            raise InputError(f"{field}: smallest value {low:.4g} is not at least 0")

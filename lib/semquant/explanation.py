@@ -9,9 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from semquant.checks import InputError, number, one_of
-from semquant.concepts import evaluation
-from semquant.tensors import check_shapes
+from semquant.checks import InputError, check_shapes, number, one_of
+from semquant.concepts import evaluation_mode
 
 __all__ = ["UNASSIGNED", "Explanation", "Reason", "grad_cam"]
 
@@ -204,7 +203,7 @@ def grad_cam(
     check_shapes(images=(images, "B C H W"))
     cam = LayerGradCam(model, model.get_submodule(layer))
     maps = []
-    with evaluation(model), torch.enable_grad():
+    with evaluation_mode(model), torch.enable_grad():
         for batch in images.detach().split(batch_size):
             heat = cam.attribute(batch.clone(), target=target, relu_attributions=True).detach()
             heat = LayerAttribution.interpolate(heat, tuple(batch.shape[2:]), "bilinear")

@@ -3,23 +3,47 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from semquant.checks import number, one_of
-from semquant.tensors import check_not_negative, check_shapes
+from semquant.checks import check_not_negative, check_shapes, number, one_of
+from semquant.priors import CONTROLS
 
 __all__ = [
     "DIRECTIONS",
+    "LOSSES",
+    "Objective",
     "distillation_loss",
     "prior_cross_entropy",
     "prior_l2",
+    "prior_loss",
     "prior_weight",
 ]
 
+#: The two cases of equation (4).
+LOSSES = ("cross_entropy", "l2")
+
 #: Which of the two distributions of a cross-entropy is inside the logarithm.
 DIRECTIONS = ("log_alpha", "log_w")
+
+
+@dataclass(frozen=True)
+class Objective:
+    r"""What a fit minimises: :math:`\mathrm{Loss} = L + \lambda(t)\,\mathcal L(\alpha, w)` (equation (3))."""
+
+    prior: str = "measured"  # which w: measured, uniform, permuted; none is the paper's baseline
+    loss: str = "cross_entropy"  # the case of equation (4): that, or l2, which takes any signs
+    beta: float = 10.0  # lambda(t) = beta / sqrt(t): 10 in Experiment 1, 0.2 in Experiment 2
+    direction: str = "log_alpha"  # of the cross-entropy, see `prior_cross_entropy`
+    divide_by_variance: bool = False  # L in units of yhat's variance: beta means the same at any scale
+
+    def __post_init__(self) -> None:
+        one_of("prior", self.prior, CONTROLS)
+        one_of("loss", self.loss, LOSSES)
+        number("beta", self.beta, 0)
+        one_of("direction", self.direction, DIRECTIONS)
 
 
 def distillation_loss(yhat: Tensor, alpha: Tensor, y: Tensor, b: Tensor | float) -> Tensor:
@@ -117,6 +141,13 @@ def prior_l2(alpha: Tensor, w: Tensor, eps: float = 1e-6) -> Tensor:
     alpha_unit = alpha / (alpha.square().sum(dim=1, keepdim=True) + eps**2).sqrt()
     per_image = (alpha_unit - w_unit).square().sum(dim=1)
     return (per_image * (w_norm[:, 0] > 0)).mean()
+
+
+def prior_loss(alpha: Tensor, w: Tensor, objective: Objective) -> Tensor:
+    r""":math:`\mathcal L(\alpha, w)`, the case of equation (4) that an objective names: a scalar tensor."""
+    if objective.loss == "l2":
+        return prior_l2(alpha, w)
+    return prior_cross_entropy(alpha, w, objective.direction)
 
 
 def prior_weight(epoch: int, beta: float) -> float:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from semquant.checks import InputError, number
-from semquant.tensors import check_finite, check_shapes
+from semquant.checks import InputError, check_finite, check_shapes, number
 
 __all__ = [
     "accuracy",

@@ -7,9 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from semquant.checks import InputError, number
-from semquant.concepts import evaluation
-from semquant.tensors import check_finite, check_shapes
+from semquant.checks import InputError, check_finite, check_shapes, number
+from semquant.concepts import evaluation_mode
 
 __all__ = ["drops", "hit_rates", "name_filters", "part_specificity"]
 
@@ -158,7 +157,7 @@ def drops(
         bad = assignment[wrong][0].item()
         raise InputError(f"assignment: {bad} is not a whole number from -1 to {parts - 1}")
     assignment = assignment.to(x.device)
-    with torch.no_grad(), evaluation(head):
+    with torch.no_grad(), evaluation_mode(head):
         yhat = head(x.clone())  # a copy: a head may start with an in-place ReLU
         check_shapes(x=(x, "B n H W"), yhat=(yhat, "B"))
         columns = []

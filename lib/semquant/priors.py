@@ -7,8 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from semquant.checks import InputError, one_of
-from semquant.tensors import check_finite, check_shapes
+from semquant.checks import InputError, check_finite, check_shapes, one_of
 
 __all__ = [
     "CONTROLS",

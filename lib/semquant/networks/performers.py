@@ -164,7 +164,7 @@ class Performer(nn.Module):
         self.features, self.mask, self.head = features, mask, head
         self.n, self.map_size, self.input_size = n, map_size, input_size
         #: What turns pixels (B, 3, S, S) uint8 into the network's input; weights trained by others
-        #: bring their own, see `semquant.networks.weights.into`.
+        #: bring their own, see `semquant_book.study.pretrained.into`.
         self.preparation = normalise
 
     def prepare(self, images: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import pandas as pd
 import yaml
 
 from semquant_book import figures
-from semquant_book.study import experiment1
+from semquant_book.study.pictures import animals_of
 from semquant_book.study.presets import Settings, project_root
 
 __all__ = ["animals_shown", "beginning", "cells", "comparison", "paper", "paper_frame"]
@@ -114,6 +114,6 @@ def animals_shown(settings: Settings, category: str, split: str, architecture: s
     if settings.images == "drawn":
         count = getattr(settings, f"{split}_images")
         return f"{count:,} drawn images of {side} pixels, half of them a {category}"
-    found = experiment1.data(settings, category, split, architecture)
+    found = animals_of(settings, category, split, architecture)
     return (f"{len(found):,} photographs of {side} pixels, {int(found.positive.sum()):,} of them "
             f"crops of a {category}")

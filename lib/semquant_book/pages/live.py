@@ -4,7 +4,7 @@ They are plain ipyipw. What takes long runs beside the notebook, in a thread or 
 built page has no kernel: it shows the text that each view also is, which says so and what came out.
 
 >>> from semquant_book.pages import live
->>> live.of_filters(settings, "alexnet", "dog")
+>>> live.of_filters(experiment1.Run(settings, "alexnet", "dog"))
 >>> live.Redistill(train, test, names=names)  # of anything that was measured
 >>> live.NotebookForm("book/experiment1/alexnet.ipynb")
 """
@@ -22,6 +22,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from html import escape
 from pathlib import Path
 
@@ -34,17 +35,19 @@ from torch import Tensor
 from traitlets import TraitError
 
 from semquant import metrics
-from semquant.checks import InputError, one_of
+from semquant.checks import InputError, check_shapes, one_of
 from semquant.concepts import Measured
-from semquant.distillation import SCALES, distill_measured
+from semquant.distillation import FittedExplainer, distill_measured
+from semquant.explainers import SCALES, ExplainerOptions
 from semquant.explanation import UNASSIGNED, Explanation
+from semquant.losses import Objective
 from semquant.priors import CONTROLS
-from semquant.tensors import check_shapes
+from semquant.training import FitOptions
 from semquant_book import figures
 from semquant_book.datasets.names import ATTRIBUTES, label
 from semquant_book.press.notebooks import Parameter, check_values, parameters
 from semquant_book.study import experiment1, experiment2
-from semquant_book.study.presets import SPLITS, Settings, build_root, project_root
+from semquant_book.study.presets import build_root, project_root
 from semquant_book.views import widgets
 
 __all__ = ["NotebookForm", "Redistill", "of_attribute", "of_filters"]
@@ -53,7 +56,7 @@ NEEDS = ("The controls of this view need a kernel: run <code>make lab</code> in 
          "<code>reproduce/live.ipynb</code>. This is what the page was built with:")
 FORMATS = {"beta": "g", "entropy": ".3f", "H / ln n": ".3f", "deviation": ".4f", "accuracy": ".3f", "seconds": ".1f"}
 OUTPUT = "executed copy"  # its field in a form; no parameter's name has a space
-GRACE = 15.0  # seconds that a notebook has to end when it is interrupted
+DEFAULTS = {"objective": Objective(), "explainer": ExplainerOptions(), "fit": FitOptions()}
 
 
 class _Live(ipw.VBox):
@@ -110,6 +113,10 @@ class _Live(ipw.VBox):
             raise self.error
         return self
 
+    def _tell(self, line: str) -> None:
+        if not self._stopping.is_set():
+            self.line.value = line
+
     def close(self) -> None:
         """Stop what is under way and remove the view."""
         self.stop()
@@ -147,58 +154,53 @@ class Redistill(_Live):
     train, test : Measured
         What g is fitted to, with w; and B images that every run is judged on and explains.
     title : str
-    names : sequence of n str, optional
-        What the concepts are called.
-    groups : mapping of str to sequence of int, optional
-        Concepts that are chosen together; by default each for itself.
-    labels : tensor (B,) bool, optional
-        The true answers, for the accuracy.
+    names, groups : sequence of n str, mapping of str to sequence of int, optional
+        What the concepts are called; which are chosen together, by default each alone.
+    labels, counted : tensor (B,) bool, optional
+        The true answers, by default the network's own; which images the entropy is averaged over.
     validation : (Measured, tensor (V,) bool), optional
-        Where its threshold :math:`\tau` is chosen; by default on `test`, as the paper does.
-    counted : tensor (B,) bool, optional
-        Which of the test images the entropy is averaged over; all by default.
+        Where the threshold of the accuracy is chosen; by default `test`, as in the paper.
     options : mapping or callable, optional
-        Arguments of `distill_measured`, or a function of the scale that returns them.
+        ``objective``, ``explainer``, ``fit`` of `distill_measured`, or a function of the scale.
     shows, pack : View, callable, optional
         A view that is given every result: ``shows.data = pack(explanation)``.
 
     Attributes
     ----------
     runs : list of dict
-        Settings, results (entropy in nats) and ``history``, the losses of each epoch.
+        Settings, results (entropy in nats), and ``history``, the losses of each epoch.
     fitted, explanation
-        The FittedExplainer of the last run, and its Explanation of `test`.
+        Of the last run: its FittedExplainer, and its Explanation of `test`.
     """
 
     def __init__(self, train: Measured, test: Measured, *, title: str = "Distil again",
                  names: Sequence[str] | None = None, groups: Mapping[str, Sequence[int]] | None = None,
-                 labels: Tensor | None = None, validation: tuple[Measured, Tensor] | None = None,
-                 counted: Tensor | None = None, options: Mapping | Callable[[str | float], Mapping] = {},
-                 shows: object = None, pack: Callable[[Explanation], dict] | None = None) -> None:
+                 labels: Tensor | None = None, counted: Tensor | None = None,
+                 validation: tuple[Measured, Tensor] | None = None, options: Mapping | Callable = {},
+                 shows: widgets.View | None = None, pack: Callable[[Explanation], dict] | None = None) -> None:
+        labels = test.yhat > 0 if labels is None else labels
+        counted = torch.ones_like(labels) if counted is None else counted
         held, truth = validation or (test, labels)
-        given = {"labels": (labels, "B"), "counted": (counted, "B"), "validation": (truth, "V")}
         n = check_shapes(
             x=(train.x, "N C H W"), y=(train.y, "N n"), yhat=(train.yhat, "N"), test_y=(test.y, "B n"),
-            test_yhat=(test.yhat, "B"), validation_y=(held.y, "V n"), validation_yhat=(held.yhat, "V"),
-            **{name: (some, axes) for name, (some, axes) in given.items() if some is not None})["n"]
+            labels=(labels, "B"), counted=(counted, "B"), validation_y=(held.y, "V n"), validation=(truth, "V"))["n"]
         self.names = [f"concept {i}" for i in range(n)] if names is None else list(names)
         if len(self.names) != n:
             raise InputError(f"names: {len(self.names)} names for {n} concepts")
         self.groups = {name: [i] for i, name in enumerate(self.names)} if groups is None else groups
         self.train, self.test, self.held, self.truth, self.labels = train, test, held, truth, labels
         self.counted, self.shows, self.pack, self.runs = counted, shows, pack, []
-        self.options = options if callable(options) else lambda scale: options
-        begin = {"beta": 10.0, "epochs": 12, "seed": 0, "scale": "scaled"} | self.options("scaled")
+        self.options = lambda scale: DEFAULTS | (options(scale) if callable(options) else options)
+        objective, explainer, fit = (self.options("scaled")[name] for name in DEFAULTS)
         super().__init__(title, {
             "prior": ipw.Dropdown(options=list(CONTROLS) if train.w is not None else ["none"]),
-            "beta": ipw.BoundedFloatText(begin["beta"], max=1e6),  # a slider has no name for screen readers
-            "epochs": ipw.IntText(begin["epochs"]),
-            "seed": ipw.BoundedIntText(begin["seed"], max=10**9),
-            "scale": ipw.Dropdown(options=list(dict.fromkeys([begin["scale"], *SCALES]))),
+            "beta": ipw.BoundedFloatText(objective.beta, max=1e6),  # a slider has no name for screen readers
+            "epochs": ipw.IntText(fit.epochs),
+            "seed": ipw.BoundedIntText(fit.seed, max=10**9),
+            "scale": ipw.Dropdown(options=list(dict.fromkeys([explainer.scale, *SCALES]))),
             "concepts": ipw.SelectMultiple(options=list(self.groups), value=list(self.groups)),
             "drawn": ipw.BoundedIntText(0, max=n), "draw": ipw.BoundedIntText(0, max=10**9),
-        }, {"drawn": f"so many of all {n} concepts, at random; 0: those "
-            "chosen above", "draw": "seed of the draw"})
+        }, {"drawn": f"so many of all {n} concepts, at random; 0: those chosen above", "draw": "seed of the draw"})
 
     def _among(self, concepts: Sequence[str], drawn: int, draw: int) -> tuple[list[int], str]:
         """Positions of the concepts that take part, and what they are called together."""
@@ -213,45 +215,45 @@ class Redistill(_Live):
     def _work(self) -> str:
         row = {"run": len(self.runs) + 1} | {name: field.value for name, field in self.fields.items()}
         among, row["concepts"] = self._among(row["concepts"], row.pop("drawn"), row.pop("draw"))
-        epochs, history = row["epochs"], []
-        settings = {name: row[name] for name in ("prior", "beta", "epochs", "seed", "scale")}
-        started = shown = time.perf_counter()
+        epochs, row["history"], started = row["epochs"], [], time.perf_counter()
+        shown = started
 
-        def on_epoch(epoch: int, means: dict[str, float]) -> bool:
+        def on_epoch(epoch: int, explainer: FittedExplainer, means: dict[str, float]) -> bool:
             nonlocal shown
-            history.append(means)
-            self.bar.value = epoch / epochs
-            if not self._stopping.is_set():
-                self.line.value = f"epoch {epoch} of {epochs}, loss {means['loss']:.4g}"
+            if means:
+                row["history"].append(means)
+                self.bar.value = epoch / epochs
+                self._tell(f"epoch {epoch} of {epochs}, loss {means['loss']:.4g}")
             if (now := time.perf_counter()) > shown + 1:
-                self.result.value, shown = _results([*self.runs, row | {"history": history}]), now
+                self.result.value, shown = _results([*self.runs, row]), now
             return self._stopping.is_set()
 
+        objective, explainer, fit = (self.options(row["scale"])[name] for name in DEFAULTS)
         w = None if row["prior"] == "none" else self.train.w[:, among]
-        self.fitted = distill_measured(Measured(self.train.x, self.train.y[:, among], self.train.yhat, w),
-                                       names=[self.names[i] for i in among], on_epoch=on_epoch,
-                                       **{**self.options(row["scale"]), **settings})
-        row |= self._judge(among) | {"seconds": time.perf_counter() - started, "history": history,
-                                     "epochs": f"{len(history)} of {epochs}"}
+        self.fitted = distill_measured(
+            Measured(self.train.x, self.train.y[:, among], self.train.yhat, w),
+            objective=replace(objective, prior=row["prior"], beta=row["beta"]),
+            explainer=replace(explainer, scale=row["scale"]),
+            fit=replace(fit, epochs=epochs, seed=row["seed"]),
+            names=[self.names[i] for i in among], on_epoch=on_epoch)
+        done = len(row["history"])
+        row |= self._judge(among) | {"epochs": f"{done} of {epochs}", "seconds": time.perf_counter() - started}
         self.runs = [*self.runs, row]
         self.result.value = _results(self.runs)
         if self.shows is not None:
             self.shows.data = self.pack(self.explanation)
-        return f"{'done' if len(history) == epochs else 'stopped'}: {row['epochs']} epochs, {row['seconds']:.1f} s"
+        return f"{'done' if done == epochs else 'stopped'}: {done} of {epochs} epochs, {row['seconds']:.1f} s"
 
     def _judge(self, among: list[int]) -> dict[str, float]:
         """Explain the test images; return the numbers of the run."""
         said, held = (self.fitted.explain_measured(Measured(m.x, m.y[:, among], m.yhat))
                       for m in (self.test, self.held))
-        counted = said if self.counted is None else said[self.counted]
-        entropy = float(metrics.contribution_entropy(counted.contributions).nanmean())
+        entropy = float(metrics.contribution_entropy(said[self.counted].contributions).nanmean())
+        threshold, _ = metrics.best_threshold(held.total, self.truth)
         self.explanation = said
-        row = {"entropy": entropy, "H / ln n": entropy / math.log(max(len(among), 2)),
-               "deviation": float(metrics.relative_deviation(said.yhat, said.total).mean())}
-        if self.labels is not None:
-            threshold, _ = metrics.best_threshold(held.total, self.truth)
-            row["accuracy"] = metrics.accuracy(said.total, self.labels, threshold)
-        return row
+        return {"entropy": entropy, "H / ln n": entropy / math.log(max(len(among), 2)),
+                "deviation": float(metrics.relative_deviation(said.yhat, said.total).mean()),
+                "accuracy": metrics.accuracy(said.total, self.labels, threshold)}
 
 
 def _results(runs: Sequence[Mapping[str, object]]) -> str:
@@ -266,35 +268,27 @@ def _results(runs: Sequence[Mapping[str, object]]) -> str:
         + table.rename_axis(columns="run").to_html(border=0, na_rep="–")
 
 
-def of_filters(settings: Settings, architecture: str, category: str, performer_seed: int = 0,
-               **more: object) -> Redistill:
-    """Return the view of Experiment 1: a performer's score by its filters, chosen by part of the animal."""
-    net = experiment1.performer(settings, architecture, category, performer_seed)
-    images = {split: experiment1.data(settings, category, split, architecture) for split in SPLITS}
-    train, val, test = (experiment1.measure(net, images[split], settings,
-                                            "jacobian" if split == "train" else "none") for split in SPLITS)
-    assignment = experiment1.assign_filters(net, images["val"], settings).tolist()
-    parts = [*images["val"].groups, UNASSIGNED]  # the last one's number is -1
-    groups = {part: [i for i, p in enumerate(assignment) if parts[p] == part] for part in parts}
+def of_filters(run: experiment1.Run, **more: object) -> Redistill:
+    """Return the view of a run of Experiment 1: the score by its filters, chosen by part of the animal."""
+    test, val = run.images("test"), run.images("val")
+    parts = [*val.groups, UNASSIGNED]  # the last one's number is -1
+    assignment = [parts[p] for p in run.naming()[0].tolist()]
     return Redistill(
-        train, test, validation=(val, images["val"].positive), labels=images["test"].positive,
-        counted=images["test"].positive, groups={part: some for part, some in groups.items() if some},
-        names=[f"{parts[p]} filter {i}" for i, p in enumerate(assignment)],
-        title=f"Distil {architecture}'s score for {category} again, by its {net.n} filters",
-        options=lambda scale: experiment1.explainer_settings(settings, "ours", scale), **more)
+        run.measured("train"), run.measured("test"), labels=test.positive, counted=test.positive,
+        validation=(run.measured("val"), val.positive), title=f"Distil the score of {run.name} again, by its filters",
+        names=[f"{part} filter {i}" for i, part in enumerate(assignment)],
+        groups={part: [i for i, own in enumerate(assignment) if own == part] for part in parts if part in assignment},
+        options=lambda scale: experiment1.options(run.settings, scale=scale), **more)
 
 
-def of_attribute(settings: Settings, target: str, performer_seed: int = 0, **more: object) -> Redistill:
-    """Return the view of Experiment 2: the score of a face attribute by the other 39."""
-    train, val, test = (experiment2.measured(settings, target, split, performer_seed=performer_seed)
-                        for split in SPLITS)
-    true = {split: experiment2.data(settings, split).attributes[:, experiment2.target_index(target)]
-            for split in ("val", "test")}
+def of_attribute(run: experiment2.Run, **more: object) -> Redistill:
+    """Return the view of a run of Experiment 2: the score of a face attribute by the other 39."""
     return Redistill(
-        train, test, validation=(val, true["val"]), labels=true["test"],
-        names=[label(ATTRIBUTES[i]) for i in experiment2.concepts_of(target)],
-        title=f"Distil the score of '{label(target)}' again, by the other attributes",
-        options=experiment2.explainer_settings(settings, "ours", settings.last_layers[0]), **more)
+        run.measured("train"), run.measured("test"), labels=run.labels("test"),
+        validation=(run.measured("val"), run.labels("val")),
+        names=[label(ATTRIBUTES[i]) for i in experiment2.concepts_of(run.target)],
+        title=f"Distil the score of '{label(run.target)}' again, by the other attributes",
+        options=experiment2.options(run.settings), **more)
 
 
 class NotebookForm(_Live):
@@ -341,7 +335,6 @@ class NotebookForm(_Live):
     def _interrupt(self) -> None:
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(2)  # SIGINT
-            threading.Timer(GRACE, self._process.kill).start()
 
     def _work(self) -> str:
         values = {name: field.value for name, field in self.fields.items()}
@@ -358,11 +351,11 @@ class NotebookForm(_Live):
             start_new_session=True, env=os.environ | {"SEMQUANT_ROOT": str(self.root)})
         if self._stopping.is_set():
             self._interrupt()
-        for line in self._process.stdout:
-            lines = [*lines[-299:], line.rstrip("\n")]
-            if line.startswith("cell ") and not self._stopping.is_set():  # cell 3 of 12
-                self.line.value, (_, now, _, count) = line.strip(), line.split()
-                self.bar.value = (int(now) - 1) / int(count)
+        for line in map(str.rstrip, self._process.stdout):
+            lines = [*lines[-299:], line]
+            if line.startswith("cell "):  # cell 3 of 12
+                self._tell(line)
+                self.bar.value = (int(line.split()[1]) - 1) / int(line.split()[3])
             self.result.value = f"<pre>{escape(chr(10).join(lines))}</pre>"
         status = self._process.wait()
         if self._stopping.is_set():

@@ -22,7 +22,7 @@ import yaml
 from papermill.exceptions import PapermillExecutionError
 
 from semquant.checks import InputError, one_of
-from semquant.files import write_atomic
+from semquant_book.files import write_atomic
 from semquant_book.study.presets import preset_names
 from semquant_book.datasets.names import ATTRIBUTES
 

@@ -27,7 +27,7 @@ from PIL import Image
 from semquant_book.press import preview
 from semquant_book.press.assets import vendor
 from semquant.checks import InputError
-from semquant.files import write_atomic
+from semquant_book.files import write_atomic
 from semquant_book.study.presets import build_root, project_root
 
 __all__ = ["build", "public_addresses", "stage", "toc_pages"]

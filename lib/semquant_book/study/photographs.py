@@ -24,7 +24,7 @@ from semquant_book.datasets import Images, pascal_part
 from semquant.distillation import distill_measured
 from semquant_book.study.evaluation import evaluate
 from semquant.explanation import Explanation
-from semquant.files import load_or_make
+from semquant_book.files import load_or_make
 from semquant.networks.performers import Performer, initialise, interpretable_top, normalise
 from semquant_book.study.inspection import Case
 from semquant_book.study.tables import metrics_row
@@ -32,7 +32,7 @@ from semquant_book.study.inspection import example as example_of
 from semquant_book.study.presets import METHODS, build_root, load_settings, project_root
 from semquant_book.study.store import explainer_runs, read_record, record, source_digest, tensor_digest
 from semquant.training import choose_device, cpu_threads, seed_everything, train_performer
-from semquant.networks.trunks import EfficientNetLite0, efficientnet_lite0
+from semquant_book.study.pretrained import EfficientNetLite0, efficientnet_lite0
 
 __all__ = [
     "Photographs",
@@ -164,7 +164,7 @@ def photographs(data: str | Path, settings: Recipe) -> Photographs:
         return {"maps": torch.cat(maps)}
 
     name = f"efficientnet_lite0-{settings.category}-{tensor_digest(images.images)[:10]}"
-    path = build_root() / "store" / "features" / f"{name}-{source_digest('semquant/networks/trunks')}.safetensors"
+    path = build_root() / "store" / "features" / f"{name}-{source_digest('semquant/networks/pretrained')}.safetensors"
     maps = load_or_make(path, load_file, make, save_file)["maps"]
     return Photographs(index, images, maps.unflatten(0, (2, len(images))), trunk)
 

@@ -28,7 +28,7 @@ SIDES = ("before", "after")
 LAST_LAYERS = ("near_zero", "default")
 WEIGHTS = ("fresh", "imagenet")
 RECIPES = ("one_cycle", "predecessor")
-CACHES = ("auto", "memory", "disk", "recompute")
+CACHES = ("auto", "memory", "recompute")
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class Settings:
     channels_last: bool  # memory format of images and maps
     threads: int  # CPU threads a job; fixed, so that numbers repeat
     workers: int  # processes that fetch what is not in memory
-    cache: str  # where x goes: memory, disk, recompute; auto chooses by what is free
+    cache: str  # x of all images: in memory, or recompute (anew in every epoch); auto by what is free
 
     def __post_init__(self):
         _check_types(self)

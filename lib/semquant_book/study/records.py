@@ -7,11 +7,14 @@ from dataclasses import dataclass, replace
 import pandas as pd
 import torch
 
-from semquant_book.study import inspection, tables
-from semquant_book.study import experiment1, experiment2, store
+from semquant_book.study import (
+    experiment1, experiment2, face_performers, inspection, store, tables,
+)
 from semquant.checks import InputError
 from semquant.explanation import Explanation
 from semquant_book.study.concept_choice import make_selection, selection_record
+from semquant_book.study.pictures import animals_of
+from semquant_book.study.portraits import faces_of
 from semquant_book.study.presets import SPLITS, Settings, project_root
 from semquant_book.study.store import read_record, record
 from semquant_book.datasets.names import ATTRIBUTES
@@ -65,13 +68,12 @@ def collect(settings: Settings, performer_seed: int = 0) -> dict:
     recognises, two of each.
     """
     with record(settings, experiment=2, performer_seed=performer_seed) as content:
-        content["data"] = {split: len(experiment2.data(settings, split))
-                           for split in SPLITS}
-        experiment2.performer(settings, performer_seed)
-        content["performer"] = experiment2.performer_record(settings, performer_seed)
+        content["data"] = {split: len(faces_of(settings, split)) for split in SPLITS}
+        face_performers.performer(settings, performer_seed)
+        content["performer"] = face_performers.record(settings, performer_seed)
         content["examples"], points = {}, []
         for target in settings.targets:
-            experiment2.make_explainers(settings, target, performer_seed)
+            experiment2.Run(settings, target, performer_seed).make_explainers()
             content["examples"][target] = _examples(settings, target, performer_seed)
             if not store.selection_path(settings, target, performer_seed).exists():
                 make_selection(settings, target, performer_seed)
@@ -92,10 +94,9 @@ def _rows(frame: pd.DataFrame) -> list[dict]:
 
 
 def _examples(settings: Settings, target: str, performer_seed: int) -> dict:
-    test = experiment2.data(settings, "test")
-    truth = test.attributes[:, experiment2.target_index(target)]
-    said = {method: experiment2.explain(settings, target, performer_seed, method)
-            for method in ("ours", "baseline")}
+    run, test = experiment2.Run(settings, target, performer_seed), faces_of(settings, "test")
+    truth = run.labels("test")
+    said = {method: run.explain(method) for method in ("ours", "baseline")}
     found = said["ours"].yhat > 0
     half = EXAMPLES // 2
     chosen = torch.cat([torch.nonzero(found & truth)[:half, 0],
@@ -143,16 +144,16 @@ def collect_networks(settings: Settings, category: str) -> dict:
         content["data"], content["examples"] = {}, {}
         examples = content["examples"]
         for split in SPLITS:
-            found = experiment1.data(settings, category, split)
+            found = animals_of(settings, category, split)
             positive = int(found.positive.sum())
             content["data"][split] = {"positive": positive, "negative": len(found) - positive}
         for architecture in settings.architectures:
             for seed in range(settings.performer_seeds):
                 for loss in (True, False):
                     if loss or architecture in settings.control_without_filter_loss:
-                        experiment1.performer(settings, architecture, category, seed,
-                                              filter_loss=loss)
-                experiment1.explainer(settings, architecture, category, seed)
+                        experiment1.Run(settings, architecture, category, seed, loss).performer()
+                experiment1.Run(settings, architecture, category, seed).explainer(
+                    scale=settings.scales[0])
             shown = inspection.case(settings, architecture, category, scale=settings.scales[0])
             examples[architecture] = shown.examples(settings.scales[0])
         content["performers"] = _rows(tables.performer_frame(settings))

@@ -24,7 +24,7 @@ from semquant_book.datasets.drawn.drawing import (
 )
 from semquant_book.datasets.parallel import available_cores, in_chunks
 from semquant_book.datasets.drawn.scenes import contrasting, decoy, foreground, scene
-from semquant.files import check_writable, load_or_make
+from semquant_book.files import check_writable, load_or_make
 
 __all__ = ["CATEGORIES", "CLUTTER_SHARE", "GROUPS", "GROUP_OF", "KINDS", "PARTS", "PARTS_OF",
            "SPLITS", "load", "parse_id", "render"]

@@ -1,12 +1,8 @@
-"""What the jobs of both experiments share: performers that are kept, where x goes, where to begin."""
+"""Training and keeping performers: what both experiments share."""
 
 from __future__ import annotations
 
-import shutil
-import sys
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
@@ -14,17 +10,16 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from semquant import rows
-from semquant.networks import performers, weights
+from semquant.networks import performers
 from semquant.checks import InputError
-from semquant.files import check_writable, load_or_make
+from semquant_book.files import Checkpoint, load_or_make
 from semquant.networks.performers import Performer
+from semquant_book.study import pretrained
 from semquant_book.study.presets import Settings, build_root, data_root
 from semquant_book.study.store import record, record_of, source_digest, write_record
-from semquant.training import choose_device
+from semquant.training import FitOptions, choose_device
 
-__all__ = ["PREDECESSOR", "at_once", "begin", "imagenet", "kept_maps", "kept_performer",
-           "recipe_of"]
+__all__ = ["PREDECESSOR", "at_once", "begin", "depth_of", "imagenet", "kept_performer", "options_of", "recipe_of"]
 
 #: Batch size, and factor on the learning rates, of each network in Zhang et al. (2018), their code.
 PREDECESSOR = {"alexnet": (512, 30.0), "vgg_m": (196, 30.0), "vgg_s": (128, 10.0),
@@ -43,6 +38,17 @@ def recipe_of(settings: Settings, architecture: str, batch: int,
     return min(own, batch), factor * rate
 
 
+def options_of(settings: Settings, **more: object) -> FitOptions:
+    """Return the options of a fit that any of the settings' fits has, and others by their names."""
+    return FitOptions(device=settings.device, amp=settings.amp, channels_last=settings.channels_last,
+                      workers=settings.workers, **more)
+
+
+def depth_of(settings: Settings) -> str | int:
+    """Return the settings' size of g as `ExplainerOptions` takes it."""
+    return settings.explainer if settings.explainer == "small" else int(settings.explainer)
+
+
 def at_once(side: int, small: int) -> int:
     """Return how many images go through a network at once: fewer of the paper's size."""
     return small if side < 160 else 32
@@ -56,7 +62,7 @@ def begin(net: Performer, architecture: str, settings: Settings, *, fc: bool = F
     activations of pixels from 0 to 255, He's would be far too large for the predecessor's rates.
     """
     if settings.weights == "imagenet":
-        put = weights.into(net, imagenet(architecture), fc=fc)
+        put = pretrained.into(net, imagenet(architecture), fc=fc)
         own = net.state_dict()
         for key in put.fresh:
             if key.endswith(".weight"):
@@ -64,7 +70,7 @@ def begin(net: Performer, architecture: str, settings: Settings, *, fc: bool = F
     return net
 
 
-def imagenet(architecture: str) -> weights.Public:
+def imagenet(architecture: str) -> pretrained.Public:
     """Read the ImageNet weights of a network from the folder of real data.
 
     Raises
@@ -83,29 +89,8 @@ def imagenet(architecture: str) -> weights.Public:
 
 
 @lru_cache(maxsize=1)
-def _imagenet(path: Path, architecture: str, changed: int) -> weights.Public:
-    return weights.matconvnet(path, architecture)
-
-
-@contextmanager
-def kept_maps(settings: Settings, what: str, size: int) -> Iterator[Callable[[str], str | Path]]:
-    """Decide where maps of some size go while a job lasts, and say so.
-
-    Yields a function that turns a name into what `semquant.concepts.measure_batches` takes as `x_to`. Files
-    are removed at the end.
-    """
-    folder = build_root() / "scratch"
-    where = rows.choose(settings.cache, size, folder)
-    print(f"semquant: {rows.describe(what, size, where, folder)}", file=sys.stderr, flush=True)
-    if where != "disk":
-        yield lambda name: where
-        return
-    prefix = what.partition(":")[0].replace(" ", "-") + "-"
-    own = Path(tempfile.mkdtemp(prefix=prefix, dir=check_writable(folder)))
-    try:
-        yield lambda name: own / f"{name}.x"
-    finally:
-        shutil.rmtree(own, ignore_errors=True)  # on a network's disk files in use stay a while
+def _imagenet(path: Path, architecture: str, changed: int) -> pretrained.Public:
+    return pretrained.matconvnet(path, architecture)
 
 
 def kept_performer(
@@ -127,7 +112,7 @@ def kept_performer(
         Where its weights belong; its record is written beside.
     settings : Settings
     train : callable
-        Trains `net` and returns its history; takes ``checkpoint``, ``key`` and ``progress``.
+        Trains `net` and returns its history; takes ``checkpoint`` and ``progress``, of its `FitOptions`.
     judge : callable
         Measures the trained `net` and returns the metrics of its record.
     code : tuple of str
@@ -147,15 +132,14 @@ def kept_performer(
     """
 
     def make() -> dict[str, Tensor]:
-        checkpoint = build_root() / "checkpoints" / f"{path.stem}.pt"
+        checkpoint = Checkpoint(build_root() / "checkpoints" / f"{path.stem}.pt",
+                                f"{path.stem}-{source_digest(*code)}")
         with record(settings, **about) as content:
-            content["history"] = train(checkpoint=checkpoint, progress=path.stem,
-                                       key=f"{path.stem}-{source_digest(*code)}")
+            content["history"] = train(checkpoint=checkpoint, progress=path.stem)
             content["parameters"] = sum(p.numel() for p in net.parameters())
             content["metrics"] = judge()
         write_record(record_of(path), content)
-        checkpoint.unlink(missing_ok=True)
-        checkpoint.with_name(checkpoint.name + ".sha256").unlink(missing_ok=True)
+        checkpoint.remove()
         return {name: tensor.cpu().contiguous() for name, tensor in net.state_dict().items()}
 
     performers.load_weights(net, load_or_make(path, load_file, make, save_file), path.name)
