@@ -418,3 +418,23 @@ def test_a_figure_full_of_pictures_is_given_as_jpeg(project):
     with Image.open(io.BytesIO(base64.b64decode(heavy.data["image/jpeg"]))) as image:
         assert image.size == (400, 400)
     assert light.data["image/png"].strip() == pictures[1]
+
+
+def test_a_widget_that_is_a_text_too_is_left_out_and_the_others_keep_what_they_need(project):
+    content = notebook(executed=True)
+    view = {"version_major": 2, "version_minor": 0}
+    name = "application/vnd.jupyter.widget-view+json"
+    content.cells[2].outputs = [
+        new_output("execute_result", {name: {**view, "model_id": "live"}, "text/html": "<b>needs</b>"}),
+        new_output("display_data", {name: {**view, "model_id": "box"}, "text/plain": "VBox"})]
+    kept = content.metadata["widgets"]["application/vnd.jupyter.widget-state+json"]["state"]
+    for model, children in {"live": ["a"], "a": [], "box": ["b"], "b": ["c"], "c": ["b"]}.items():
+        kept[model] = {"model_name": "VBoxModel", "state": {"children": [f"IPY_MODEL_{c}" for c in children]}}
+    path = project.parent / "executed" / "book" / "intro.ipynb"
+    nbformat.write(content, path)
+    staged = nbformat.read(stage(project) / "book" / "intro.ipynb", as_version=4)
+    first, second = staged.cells[2].outputs
+    assert dict(first.data) == {"text/html": "<b>needs</b>"}
+    assert second.data[name]["model_id"] == "box"
+    state = staged.metadata["widgets"]["application/vnd.jupyter.widget-state+json"]["state"]
+    assert set(state) == {"m1", "box", "b", "c"} and state["b"] == kept["b"]

@@ -56,8 +56,7 @@ def test_a_picture_keeps_its_colours_and_gets_its_size():
 
 
 KINDS = (explorer.ExplanationExplorer, chapters.BiasExplorer, chapters.PriorExplorer,
-         chapters.SelectionExplorer, chapters.TemplateExplorer, form.NotebookForm,
-         redistill.Redistill)
+         chapters.SelectionExplorer, chapters.TemplateExplorer)
 
 
 @pytest.mark.parametrize("kind", KINDS)

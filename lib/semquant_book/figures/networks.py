@@ -331,8 +331,10 @@ def part_errors(errors: pd.DataFrame, paper: pd.DataFrame | None = None) -> Figu
 
 
 def training_history(histories: Mapping[str, Sequence[Mapping[str, float]]],
-                     measures: Mapping[str, str]) -> Figure:
+                     measures: Mapping[str, str], figure: Figure | None = None) -> Figure:
     """Show what was measured in every epoch, a panel for each measure.
+
+    The distillation loss, which falls by orders of magnitude, has a logarithmic axis.
 
     Parameters
     ----------
@@ -340,8 +342,12 @@ def training_history(histories: Mapping[str, Sequence[Mapping[str, float]]],
         For each curve's name a sequence of dicts, one an epoch, as `training.fit` returns.
     measures : mapping
         Key in those dicts -> axis label.
+    figure : Figure, optional
+        Where to draw: pyplot's own figures are not for threads.
     """
-    figure, axes = plt.subplots(1, len(measures), figsize=(WIDTH, 2.5), squeeze=False)
+    figure = plt.figure() if figure is None else figure
+    figure.set_size_inches(WIDTH, 2.5)
+    axes = figure.subplots(1, len(measures), squeeze=False)
     spare = sns.color_palette("colorblind", len(histories))
     for ax, (key, label) in zip(axes[0], measures.items()):
         for (name, history), other in zip(histories.items(), spare):
@@ -349,7 +355,7 @@ def training_history(histories: Mapping[str, Sequence[Mapping[str, float]]],
             if points:
                 ax.plot(*zip(*points), marker="o", markersize=3.5, label=name,
                         color=METHOD_COLOURS.get(name, other))
-        ax.set(xlabel="epoch", title=label)
+        ax.set(xlabel="epoch", title=label, yscale="log" if key == "distillation" else "linear")
         ax.xaxis.set_major_locator(plt.MaxNLocator(integer=True))
     if len(histories) > 1:
         figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center",

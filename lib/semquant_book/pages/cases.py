@@ -15,7 +15,6 @@ from semquant_book.study import inspection
 from semquant_book.study import experiment2
 from semquant_book.study.pictures import animals_of
 from semquant_book.study.portraits import faces_of, portraits
-from semquant_book.study import experiment1
 from semquant_book.views import explorer
 from semquant_book.datasets.drawn import animals
 from semquant.explanation import Explanation, grad_cam

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import re
 import shutil
 import subprocess
@@ -143,6 +144,7 @@ def stage(executed: Path, target: Path, root: Path | None = None,
         content = nbformat.read(notebook, as_version=4)
         _treat_parameters_alike(content)
         _lighten(content)
+        _leave_out_live_widgets(content)
         for part in (content, *content.cells):  # it names folders of the machine
             part.metadata.pop("papermill", None)
         if addresses["repository"]:
@@ -183,6 +185,27 @@ def _lighten(notebook: nbformat.NotebookNode) -> None:
             data["image/jpeg"] = base64.b64encode(file.getvalue()).decode()
         if "image/png" in about:
             about["image/jpeg"] = about.pop("image/png")
+
+
+def _leave_out_live_widgets(notebook: nbformat.NotebookNode) -> None:
+    """Of outputs that are a widget and a text keep the text, and of widgets those that are shown.
+
+    Such a widget needs a kernel; its text says so.
+    """
+    view = "application/vnd.jupyter.widget-view+json"
+    shown = []
+    for data in (o.get("data", {}) for cell in notebook.cells for o in cell.get("outputs", [])):
+        if "text/html" in data:
+            data.pop(view, None)
+        shown += [data[view]["model_id"]] if view in data else []
+    for content in notebook.metadata.get("widgets", {}).values():
+        states, kept = content["state"], {}
+        while shown:
+            name = shown.pop()
+            if name in states and name not in kept:
+                kept[name] = states[name]
+                shown += re.findall(r"IPY_MODEL_(\w+)", json.dumps(states[name]))
+        content["state"] = kept
 
 
 def toc_pages(root: Path) -> list[str]:

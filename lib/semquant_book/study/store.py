@@ -21,9 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from semquant.checks import InputError, one_of
-from semquant_book.datasets.names import (
-    CONTROLS, LAST_LAYERS, METHODS, SCALES, SPLITS, VARIANTS,
-)
+from semquant_book.datasets.names import CONTROLS, LAST_LAYERS, METHODS, SCALES, SPLITS, VARIANTS
 from semquant_book.files import write_atomic
 from semquant_book.folders import build_root, data_root
 from semquant_book.study.presets import Settings

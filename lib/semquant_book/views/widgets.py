@@ -28,7 +28,7 @@ from semquant.checks import InputError, number
 from semquant_book.figures.style import METHOD_COLOURS, SIGN_COLOURS, part_colour, resize, rgb
 from semquant_book.study.store import pack
 
-__all__ = ["View", "pack", "picture", "show"]
+__all__ = ["View", "pack", "picture", "show", "still"]
 
 VIEWS = Path(__file__).parent / "scripts"
 
@@ -91,15 +91,20 @@ def show(view: View, figure: Figure, description: str, keep: bool = False) -> No
     """
     from IPython.display import HTML, display
 
+    display(HTML(still(figure, description, "sq-still" + " sq-kept" * keep)))
+    display(view)
+
+
+def still(figure: Figure, description: str, look: str) -> str:
+    """Return a figure, which is closed, as HTML, with its description and a class of the style sheet."""
     if not description.strip():
         raise InputError("description: '' is empty; accepted: the figure in words")
     with io.BytesIO() as file:
         figure.savefig(file, format="png", dpi=130, facecolor="white")
-        still = Image.open(file).convert("RGB")
+        picture = Image.open(file).convert("RGB")
     plt.close(figure)
-    display(HTML(f'<figure class="sq-still{" sq-kept" * keep}"><img src="{_address(still, "webp", quality=80, method=6)}" '
-                 f'width="{still.width * 100 // 130}" alt="{escape(description)}"></figure>'))
-    display(view)
+    return (f'<figure class="{look}"><img src="{_address(picture, "webp", quality=80, method=6)}" '
+            f'width="{picture.width * 100 // 130}" alt="{escape(description)}"></figure>')
 
 
 def colours(parts: Sequence[str] = ()) -> dict:
