@@ -6,10 +6,6 @@ import re
 import nbformat
 from browser.reading import views
 
-from semquant_book.pages.form import NotebookForm
-from semquant_book.study.presets import project_root
-from semquant_book.views.redistill import Redistill
-
 PAGE = "book/reproduce/live"
 COLUMNS = {"entropy": ".3f", "H / ln n": ".3f", "deviation": ".4f", "accuracy": ".3f"}
 

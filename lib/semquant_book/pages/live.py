@@ -11,13 +11,6 @@ built page has no kernel: it shows the text that each view also is, which says s
 
 from __future__ import annotations
 
-from semquant.explanation import UNASSIGNED
-from semquant_book.datasets.names import ATTRIBUTES, SPLITS, label
-from semquant_book.pages import comparison
-from semquant_book.pages.form import NotebookForm
-from semquant_book.study import experiment1, experiment2
-from semquant_book.study.presets import Settings
-from semquant_book.views.redistill import Redistill
 import atexit
 import contextvars
 import math
@@ -46,12 +39,14 @@ from semquant.checks import InputError, check_shapes, one_of
 from semquant.concepts import Measured
 from semquant.distillation import FittedExplainer, distill_measured
 from semquant.explainers import SCALES, ExplainerOptions
-from semquant.explanation import Explanation
+from semquant.explanation import UNASSIGNED, Explanation
 from semquant.losses import Objective
 from semquant.priors import CONTROLS
 from semquant.training import FitOptions
 from semquant_book import figures
+from semquant_book.datasets.names import ATTRIBUTES, label
 from semquant_book.press.notebooks import Parameter, check_values, parameters
+from semquant_book.study import experiment1, experiment2
 from semquant_book.study.presets import build_root, project_root
 from semquant_book.views import widgets
 
