@@ -262,7 +262,7 @@ def needs(page):
         return of_faces(targets) + more
     if name == "efficientnet_lite0":
         return [str(ROOT / "book" / "records" / "efficientnet_lite0-dog.json"),
-                sources("semquant_book/datasets/pascal_part", "semquant_book/study/photographs", "semquant_book/study/pretrained"), EXPLAINER_SOURCES]
+                sources("semquant_book/datasets/pascal_part", "semquant_book/study/frozen_trunk", "semquant_book/study/pretrained"), EXPLAINER_SOURCES]
     return RESULTS if name in ("claims", "intro") else RESULTS_1
 
 
@@ -290,7 +290,7 @@ for page in PAGES:
             needs(page),
             [str(p) for p in sorted((ROOT / "book").glob("*.yml"))],
             sources("semquant_book/figures/attributes", "semquant_book/figures/style", "semquant_book/figures/diagrams", "semquant_book/study/records", "semquant_book/pages/cases", "semquant_book/views/explorer",
-                    "semquant_book/views/chapters", "semquant_book/figures/networks", "semquant_book/press/notebooks", "semquant_book/study/photographs", "semquant_book/press/preview", "semquant_book/study/tables", "semquant_book/study/inspection", "semquant_book/pages/comparison",
+                    "semquant_book/views/chapters", "semquant_book/figures/networks", "semquant_book/press/notebooks", "semquant_book/study/frozen_trunk", "semquant_book/press/preview", "semquant_book/study/tables", "semquant_book/study/inspection", "semquant_book/pages/comparison",
                     "semquant_book/study/presets", "semquant_book/pages/status", "semquant_book/study/store", "semquant_book/study/sweeps", "semquant_book/views/widgets", "semquant_book/datasets/names"),
             VIEWS,
         output: EXECUTED[page]

@@ -28,14 +28,15 @@ from semquant.explanation import Explanation
 from semquant.losses import Objective
 from semquant.measure import measure, placed
 from semquant.networks.performers import Performer
+from semquant.rows import Rows
 from semquant.training import choose_device, cpu_threads, input_of
 from semquant_book.datasets import Images
 from semquant_book.files import load_or_make
-from semquant_book.study import animal_performers, store
+from semquant_book.study import animal_performers, frozen_trunk, store
 from semquant_book.study.evaluation import evaluate, part_errors
 from semquant_book.study.performing import at_once, depth_of, options_of
 from semquant_book.study.pictures import animals_of
-from semquant_book.study.presets import SPLITS, Settings, build_root
+from semquant_book.study.presets import SPLITS, TRUNK, Settings, build_root
 
 __all__ = ["CONCEPTS", "Run", "options"]
 
@@ -75,7 +76,8 @@ class Run:
     ----------
     settings : Settings
     architecture, category : str
-        Which network, trained to recognise what.
+        Which network, trained to recognise what: one of the paper's, or ``"efficientnet_lite0"``, whose
+        pretrained trunk is frozen (`frozen_trunk`); its training images are measured mirrored as well.
     seed : int
         Of the performer's weights and of the order of its batches.
     filter_loss : bool
@@ -120,8 +122,10 @@ class Run:
 
     def measure(self, images: Images, prior: bool = False, keep_x: bool = True) -> Measured:
         """Measure x, y, yhat and, with `prior`, w of other images."""
-        net = self.performer()
-        return measure(CONCEPTS, net, images.images, 0, prior, keep_x=keep_x,
+        return self._measure(self.performer(), images.images, prior, keep_x)
+
+    def _measure(self, net: Performer, inputs: Tensor | Rows, prior: bool, keep_x: bool) -> Measured:
+        return measure(CONCEPTS, net, inputs, 0, prior, keep_x=keep_x,
                        prepare=input_of(net, self.settings.channels_last),
                        batch_size=at_once(net.input_size, 128))
 
@@ -134,6 +138,8 @@ class Run:
 
     def naming(self) -> tuple[Tensor, Tensor]:
         """Name the filters from the part masks of positive validation images.
+
+        On a pretrained trunk, where the masks are few, those of training images have a say as well.
 
         Returns
         -------
@@ -287,15 +293,25 @@ def _performer(run: Run, build: Path) -> Performer:
 
 @lru_cache(maxsize=6)
 def _measured(run: Run, split: str, prior: bool, build: Path) -> Measured:
-    return run.measure(run.images(split), prior, run.keep_x())
+    if run.architecture != TRUNK:
+        return run.measure(run.images(split), prior, run.keep_x())
+    inputs = animal_performers.inputs_of(run.settings, TRUNK, run.category, split)
+    return run._measure(frozen_trunk.without_trunk(run.performer()), inputs, prior, run.keep_x())
 
 
 @lru_cache(maxsize=4)
 def _naming(run: Run, build: Path) -> tuple[Tensor, Tensor]:
-    images = run.images("val")
-    named = images.subset(images.positive)
-    measured = run.measure(named)
-    return parts.name_filters(measured.x, named.group_masks(run.performer().map_size))
+    if run.architecture == TRUNK:  # its training images were measured, and after them the mirrored ones
+        images = [run.images(split) for split in frozen_trunk.TOP.named_by]
+        x = [run.measured(split).x[: len(some)][some.positive]
+             for split, some in zip(frozen_trunk.TOP.named_by, images)]
+        named = [some.subset(some.positive) for some in images]
+    else:
+        images = run.images("val")
+        named = [images.subset(images.positive)]
+        x = [run.measure(named[0]).x]
+    masks = [some.group_masks(run.performer().map_size) for some in named]
+    return parts.name_filters(torch.cat(x), torch.cat(masks))
 
 
 @lru_cache(maxsize=4)

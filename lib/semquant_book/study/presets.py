@@ -18,6 +18,7 @@ from semquant_book.datasets.names import ATTRIBUTES
 __all__ = ["Settings", "build_root", "data_root", "hardware", "load_settings", "preset_names", "project_root"]
 
 ARCHITECTURES = ("alexnet", "vgg_m", "vgg_s", "vgg16")
+TRUNK = "efficientnet_lite0"  # one more: pretrained and frozen, below an interpretable top
 CATEGORIES = ("bird", "cat", "cow", "dog", "horse", "sheep")
 SPLITS = ("train", "val", "test")
 METHODS = ("ours", "baseline")
@@ -107,7 +108,7 @@ class Settings:
 
     def __post_init__(self):
         _check_types(self)
-        for name, accepted in (("categories", CATEGORIES), ("architectures", ARCHITECTURES),
+        for name, accepted in (("categories", CATEGORIES), ("architectures", (*ARCHITECTURES, TRUNK)),
                                ("scales", SCALES),
                                ("control_without_filter_loss", ARCHITECTURES),
                                ("targets", ATTRIBUTES), ("last_layers", LAST_LAYERS)):
@@ -171,7 +172,12 @@ class Settings:
                                  f"accepted there: {wanted}")
 
     def pixels(self, architecture: str) -> int:
-        """Return the side of a network's input: AlexNet has 227 where the others have 224."""
+        """Return the side of a network's input: AlexNet has 227 where the others have 224.
+
+        The pretrained trunk has 224 whatever the others have.
+        """
+        if architecture == TRUNK:
+            return 224
         return 227 if architecture == "alexnet" and self.size == 224 else self.size
 
     def digest(self, *names: str, **extra: object) -> str:
