@@ -12,15 +12,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from semquant import metrics, parts
+from semquant import parts
 from semquant.networks import performers
 from semquant_book.study import store
 from semquant.concepts import FilterConcepts, Measured, measure_batches
 from semquant_book.datasets import Images, pascal_part
 from semquant_book.datasets.drawn import animals
 from semquant.distillation import FittedExplainer, distill_measured
-from semquant_book.study.evaluation import evaluate, part_errors
-from semquant.explanation import Explanation
+from semquant_book.study.evaluation import evaluate, evaluate_reference
 from semquant.files import load_or_make, write_checked
 from semquant_book.study.jobs import at_once, begin, kept_maps, kept_performer, recipe_of
 from semquant.networks.performers import Performer
@@ -370,8 +369,8 @@ def make_references(settings: Settings, net: Performer, test: Images, drops: Ten
     """Measure what needs no explainer, on the positive test images, and write the record.
 
     ``prior``: w_i y_i, the prior weights alone; ``gradient_times_input``: the sum over positions of
-    the map times its gradient; ``uniform``: the same weight for every filter. None of them has a
-    scale of its own, so only shares are compared.
+    the map times its gradient; ``uniform``: the same weight for every filter. None of them has b;
+    `evaluation.evaluate_reference` gives each one factor for all images.
     """
     device = choose_device(settings.device)
     positives = test.subset(test.positive)
@@ -388,18 +387,9 @@ def make_references(settings: Settings, net: Performer, test: Images, drops: Ten
     }
     with record(settings, architecture=architecture, category=category,
                 performer_seed=performer_seed) as content:
-        content["references"] = {}
-        for name, values in contributions.items():
-            merged = Explanation(measured.yhat, values, torch.ones_like(values), 0.0).merge(
-                assignment, test.groups).contributions
-            errors = part_errors(merged, measured.yhat, drops, assignment, test.groups)
-            entropy = metrics.contribution_entropy(values)
-            content["references"][name] = {
-                "entropy": float(entropy.nanmean()),
-                "error_of_shares": errors["error_of_shares"],
-                "kept": errors["kept"],
-                "filters": errors["filters"],
-            }
+        content["references"] = {
+            name: evaluate_reference(values, measured.yhat, drops, assignment, test.groups)
+            for name, values in contributions.items()}
     write_record(store.reference_path(settings, architecture, category, performer_seed), content)
     return content
 

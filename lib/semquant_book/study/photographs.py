@@ -27,7 +27,7 @@ from semquant.explanation import Explanation
 from semquant.files import load_or_make
 from semquant.networks.performers import Performer, initialise, interpretable_top, normalise
 from semquant_book.study.inspection import Case
-from semquant_book.study.tables import metrics_row
+from semquant_book.study.tables import metrics_row, normalised
 from semquant_book.study.inspection import example as example_of
 from semquant_book.study.presets import METHODS, build_root, load_settings, project_root
 from semquant_book.study.store import explainer_runs, read_record, record, source_digest, tensor_digest
@@ -390,4 +390,4 @@ def crops(data: str | Path, category: str, ids: Sequence[str], size: int = 192) 
 
 def explainer_frame(content: dict) -> pd.DataFrame:
     """Return the metrics of a record's explainers, one row each, as `tables.explainer_frame`."""
-    return pd.DataFrame([metrics_row(about) for about in content["explainers"]])
+    return normalised(pd.DataFrame([metrics_row(about) for about in content["explainers"]]))
