@@ -48,7 +48,7 @@ def entropy_slopes(panels: Mapping[str, pd.DataFrame], *, gap: float = 0.017,
                        marker="s" if method == "baseline" else "o")
         for y, (name, value) in zip(_apart(frame.baseline.tolist(), gap), frame.baseline.items()):
             ax.annotate(str(name), (0, value), (-0.07, y), ha="right", va="center", fontsize=8, color=INK)
-        ax.set_title(title)
+        ax.set_title(title, loc="left")
         ax.set(xlim=(-0.72, 1.15), xticks=[0, 1], xticklabels=["baseline", "ours"])
         ax.tick_params(axis="x", length=0)
         ax.grid(axis="y", color="#EEEEEE")

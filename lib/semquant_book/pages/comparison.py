@@ -277,17 +277,17 @@ def per_category(frame: pd.DataFrame, metric: str, table: str, *, factor: float 
     caption : str
         Title of the table.
     """
-    labels, measured, published, others = paper()["labels"], {}, {}, {}
+    labels, methods = paper()["labels"], ["baseline", "ours"]
+    measured, published, others = {}, {}, {}
     for (architecture, category), g in frame.assign(value=factor * frame[metric]).groupby(
             ["architecture", "category"], sort=False):
         row = f"{labels[architecture]}, {category}"
-        own = {m: by_performer(g[g.method == m], "value").tolist() for m in ("baseline", "ours")}
-        measured[row], published[row] = own, paper_frame(table, architecture).get(category)
+        measured[row] = {m: by_performer(g[g.method == m], "value").tolist() for m in methods}
+        published[row] = paper_frame(table, architecture).loc[methods].get(category)
     for architecture in frame.architecture.unique():
-        for method in ("baseline", "ours"):
-            rest = paper_frame(table, architecture).loc[method].drop([*frame.category.unique(), "average"],
-                                                                     errors="ignore")
-            others[f"{labels[architecture]}, {labels[method].lower()}"] = rest
+        printed = paper_frame(table, architecture).loc[methods]
+        rest = printed.drop(columns=[*frame.category.unique(), "average"], errors="ignore")
+        others |= {f"{labels[architecture]}, {labels[m].lower()}": row for m, row in rest.iterrows()}
     measured = pd.DataFrame(measured).T
     run = figures.comparison_table(_labelled(measured), _labelled(pd.DataFrame(published).T),
                                    digits=digits, caption=_titled(caption, measured))
