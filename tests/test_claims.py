@@ -85,7 +85,7 @@ def test_less_biased(values, verdict):
         assert found.text.startswith("Entropy as a share of the largest possible, H / ln n: "
                                      "y scaled: ours 0.90, baseline 0.70. In the paper ours 0.93 to 0.95, "
                                      "baseline 0.65 to 0.80")
-    assert "no detectable effect" in found.against and "of 4 performers" in found.against
+    assert "no detectable effect" in found.against and "of 4 (" in found.against
 
 
 def test_less_biased_of_two_performers_cannot_be_told():

@@ -82,8 +82,7 @@ def test_lines_of_gains():
 def test_words_of_gains():
     assert beside(FRAME, "error", 2) == ("y literal: ours 2.25, baseline 2.00; "  # means of performers' means
                                          "y scaled: ours 7.00, baseline 5.00")
-    assert where_higher(FRAME, "error") == ("y literal, for 1 of 2 performers (2 of 3 fits); "
-                                            "y scaled, for 1 of 1 performer (1 of 1 fits)")
+    assert where_higher(FRAME, "error") == "y literal 1 of 2 (2 of 3), y scaled 1 of 1 (1 of 1)"
     assert beside(FRAME.rename(columns={"scale": "last_layer"}).replace(
         {"literal": "near_zero", "scaled": "default"}), "error", 0).startswith("g started near zero: ours 2")
 

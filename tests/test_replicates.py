@@ -17,6 +17,12 @@ def test_the_interval_of_four_is_student_s():
     assert (found.low, found.high) == pytest.approx((3 - half, 3 + half))
 
 
+def test_the_interval_of_shares_ends_where_shares_do():
+    assert estimate([0.1, 0.1, 0.2, 0.4]).low < 0
+    assert estimate([0.1, 0.1, 0.2, 0.4], share=True).low == 0.0
+    assert estimate([0.9, 0.9, 1.0, 0.5], share=True).high == 1.0
+
+
 def test_three_performers_have_a_mean_and_no_interval():
     found = estimate([1.0, None, 2.0, float("nan"), 6.0])
     assert (found.value, found.low, found.high, found.known) == (3.0, None, None, False)

@@ -1,10 +1,11 @@
-"""The paper's sentences with what came out, as a list to read: a verdict each, its range, the rest on demand."""
+"""The paper's sentences with what came out, as a list to read: verdict, range, the rest on demand."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
 from collections.abc import Mapping
+from functools import lru_cache
 from html import escape
 
 import yaml
@@ -15,7 +16,7 @@ from semquant_book.study.presets import project_root
 
 __all__ = ["explained", "listed", "sentences", "tally"]
 
-WIDTH, HEIGHT, MARGIN = 240, 18, 8  # of an axis, in pixels
+WIDTH, HEIGHT, MARGIN = 200, 18, 8  # of an axis, in pixels
 
 # a verdict has a word, a colour and a shape of its own: filled, crossed, half, empty
 SHAPES = {
@@ -29,6 +30,7 @@ SHAPES = {
 KINDS = {HOLDS: "holds", FAILS: "fails", MIXED: "mixed", UNTOLD: "untold"}
 
 
+@lru_cache
 def sentences() -> dict[str, dict]:
     """Return the rows of ``book/claims.yml`` by their ids."""
     rows = yaml.safe_load((project_root() / "book" / "claims.yml").read_text())
@@ -65,8 +67,8 @@ def listed(found: Mapping[str, Finding], *, brief: bool = False) -> HTML:
 
 
 def _badge(verdict: str) -> str:
-    return (f'<span class="claim-verdict claim-{KINDS[verdict]}"><svg viewBox="0 0 14 14" width="14" height="14" '
-            f'aria-hidden="true">{SHAPES[verdict]}</svg> {escape(verdict)}</span>')
+    return (f'<span class="claim-verdict claim-{KINDS[verdict]}"><svg viewBox="0 0 14 14" width="14" '
+            f'height="14" aria-hidden="true">{SHAPES[verdict]}</svg> {escape(verdict)}</span>')
 
 
 def _item(name: str, sentence: dict, finding: Finding, brief: bool) -> str:
@@ -79,11 +81,11 @@ def _item(name: str, sentence: dict, finding: Finding, brief: bool) -> str:
         parts.append(f'<p><b class="claim-but">But:</b> {escape(finding.against)}</p>')
     if not brief:
         rest = finding.lines[finding.shown:]
-        parts.append(
-            "<details><summary>How it was measured" + (f", and {len(rest)} more numbers" if len(rest) > 1 else "")
-            + f"</summary><p>{escape(sentence['measure'].strip())}</p>"
-            f"<p>The paper's evidence: {escape(sentence['paper'].strip())}</p>"
-            + (_lines(finding, rest) if rest else "") + "</details>")
+        more = f", and {len(rest)} more numbers" if len(rest) > 1 else ""
+        parts.append(f"<details><summary>How it was measured{more}</summary>"
+                     f"<p>{escape(sentence['measure'].strip())}</p>"
+                     f"<p>The paper's evidence: {escape(sentence['paper'].strip())}</p>"
+                     f"{_lines(finding, rest)}</details>")
     return "".join(parts) + "</li>"
 
 
@@ -101,8 +103,9 @@ def _lines(finding: Finding, lines: tuple[Line, ...]) -> str:
         f"<td>{escape(told(line.estimate, finding.digits, percent=finding.percent, plus=finding.plus))}"
         + ("" if line.paper is None else f"; the paper {escape(finding.write(line.paper))}") + "</td></tr>"
         for line in lines)
+    border = finding.write(finding.border) if finding.border else "0"
     return (f'<table class="claim-lines"><caption>{escape(finding.unit)}; the upright line is at '
-            f"{escape(finding.write(finding.border))}</caption><tbody>{rows}</tbody></table>")
+            f"{escape(border)}</caption><tbody>{rows}</tbody></table>")
 
 
 def _limits(finding: Finding) -> tuple[float, float]:
@@ -128,6 +131,7 @@ def _dot(finding: Finding, line: Line, low: float, high: float) -> str:
     if line.paper is not None:
         marks.append(f'<path class="paper" d="M{x(line.paper)} {middle - 5}l5 5-5 5-5-5z"/>')
     if math.isfinite(e.value):
-        marks.append(f'<circle class="{"dot" if e.known else "dot alone"}" cx="{x(e.value)}" cy="{middle}" r="4"/>')
-    return (f'<svg class="claim-axis" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" aria-hidden="true">'
-            + "".join(marks) + "</svg>")
+        kind = "dot" if e.known else "dot alone"
+        marks.append(f'<circle class="{kind}" cx="{x(e.value)}" cy="{middle}" r="4"/>')
+    return (f'<svg class="claim-axis" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" '
+            f'aria-hidden="true">{"".join(marks)}</svg>')

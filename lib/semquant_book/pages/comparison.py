@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 import pandas as pd
 import yaml
@@ -26,8 +27,9 @@ NO_INTERVAL = f"seeds of g averaged; fewer than {LEAST} performers in a cell, no
 INTERVAL = "seeds of g averaged; ± is half the 95% interval for the mean over performers"
 
 
+@lru_cache
 def paper() -> dict:
-    """Return the paper's numbers, ``book/paper.yml``."""
+    """Return the paper's numbers, ``book/paper.yml``; read once, so not to be changed."""
     return yaml.safe_load((project_root() / "book" / "paper.yml").read_text())
 
 

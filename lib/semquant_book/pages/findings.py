@@ -206,10 +206,11 @@ def gain_lines(frames: Mapping[str, pd.DataFrame], metric: str, *, sign: int = 1
                  for name, frame in frames.items() for reading, g in by_reading(frame))
 
 
-def level_lines(frame: pd.DataFrame, metric: str, method: str, name: str = "") -> tuple[Line, ...]:
+def level_lines(frame: pd.DataFrame, metric: str, method: str, name: str = "",
+                share: bool = True) -> tuple[Line, ...]:
     """Return a metric's mean, a line for each reading, named after the method or `name`."""
     return tuple(Line(f"{name or method}, {reading}",
-                      estimate(by_performer(g[g.method == method], metric)))
+                      estimate(by_performer(g[g.method == method], metric), share))
                  for reading, g in by_reading(frame))
 
 
@@ -224,13 +225,12 @@ def beside(frame: pd.DataFrame, metric: str, digits: int = 3, *, percent: bool =
 
 
 def where_higher(frame: pd.DataFrame, metric: str) -> str:
-    """Write for how many performers, and in how many fits, ours is higher, for each reading."""
+    """Write for how many performers ours is higher, and in brackets in how many fits, by reading."""
     said = []
     for reading, g in by_reading(frame):
         each, fits = gains(g, metric), pairs(g, metric)[metric]
-        said.append(f"{reading}, for {(each > 0).sum()} of {len(each)} performer{'s' * (len(each) != 1)} "
-                    f"({(fits > 0).sum()} of {len(fits)} fits)")
-    return "; ".join(said)
+        said.append(f"{reading} {(each > 0).sum()} of {len(each)} ({(fits > 0).sum()} of {len(fits)})")
+    return ", ".join(said)
 
 
 def by_target(frame: pd.DataFrame, metric: str, method: str) -> pd.Series:

@@ -1,4 +1,4 @@
-"""What the landing page says first: the headline, the slopes under it, and what surrounds the three answers."""
+"""What the landing page says first: the headline, the slopes, and what surrounds the three answers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from semquant_book import figures
 from semquant_book.pages.comparison import paper, paper_frame, paper_normalised
-from semquant_book.pages.findings import number, percent, spread
+from semquant_book.pages.findings import number, spread
 from semquant_book.study import inspection
 from semquant_book.study.presets import Settings
 from semquant_book.study.replicates import by_performer
@@ -54,19 +54,20 @@ def headline(results: Results) -> str:
     prior = by_performer(results.references[results.references.method == "prior"], "normalised_entropy")
     why = (f"Why: the loss pulls towards prior weights that are themselves concentrated (H / ln n "
            f"{number(prior.mean(), 2)})" + ("." if collapsed else ", and the baseline here has nothing to cure."))
-    return (f"**{lead}** As a share of the largest possible {{term}}`entropy <entropy of contributions>`, ln n, by which networks of different size can "
-            f"be compared, {ours}: {spread(here.ours)} with {reading}, {spread(printed.ours)} in the paper. The "
-            f"baseline is at {spread(here.baseline)}, in the paper at {spread(printed.baseline)}.{more} {why}")
+    return (f"**{lead}** As a share of the largest possible {{term}}`entropy <entropy of contributions>`, ln n, by "
+            f"which networks of different size can be compared, {ours}: {spread(here.ours)} with {reading}, "
+            f"{spread(printed.ours)} in the paper. The baseline is at {spread(here.baseline)}, in the paper at "
+            f"{spread(printed.baseline)}.{more} {why}")
 
 
 def about_the_view(settings: Settings, category: str, shown: inspection.Case) -> str:
     """Say what can be done with the view of one score, and read out one explanation, in Markdown."""
     label = paper()["labels"][settings.architectures[0]]
-    return (f"Choose a network or a face attribute and an image, switch concepts off or scale their weights, and see what the "
-            f"{{term}}`explained score` becomes. Ours is the explainer with the paper's {{term}}`prior loss`, baseline the one "
-            f"without it; concepts' values are {{term}}`scaled`, the [summary](experiment1/summary) has the {{term}}`literal` "
-            f"reading too. The first test image of a {category}, by {label}, in words: "
-            f"{shown.by_part('ours')[:1].reasons(k=3)[0]}.")
+    said = shown.by_part("ours")[:1].reasons(k=3)[0]
+    return ("Choose a network or a face attribute and an image, switch concepts off or scale their weights, and see "
+            "what the {term}`explained score` becomes. Ours is the explainer with the paper's {term}`prior loss`, "
+            "baseline the one without it; concepts' values are {term}`scaled`, the [summary](experiment1/summary) has "
+            f"the {{term}}`literal` reading too. The first test image of a {category}, by {label}, in words: {said}.")
 
 
 def _meets(a: pd.Series, b: pd.Series) -> bool:
@@ -78,10 +79,9 @@ def aside(results: Results) -> str:
     """Say how accurate the performers and explainers are, beside the paper's, in Markdown."""
     plain = results.performers[results.performers.filter_loss]
     ours = results.explainers[results.explainers.method == "ours"]
-    printed = paper_frame("table_2", "accuracy", "experiment_1")
-    return (f"The performers are right in {spread(plain.accuracy, 1, percent=True)} of the test images, our explainers in "
-            f"{spread(by_performer(ours, 'accuracy'), 1, percent=True)} (the paper's, on photographs, in "
-            f"{percent(printed.loc['performer'].min() / 100, 1)} to {percent(printed.loc['performer'].max() / 100, 1)} "
-            f"and {percent(printed.loc['ours'].min() / 100, 1)} to {percent(printed.loc['ours'].max() / 100, 1)}). "
-            "The full-size networks with the paper's own settings have not been run; "
-            "[the paper preset](reproduce/paper_preset) says what that takes.")
+    printed = paper_frame("table_2", "accuracy", "experiment_1") / 100
+    here = spread(plain.accuracy, 1, percent=True), spread(by_performer(ours, "accuracy"), 1, percent=True)
+    paper_s = (spread(printed.loc[who], 1, percent=True) for who in ("performer", "ours"))
+    return ("The performers are right in {} of the test images, our explainers in {} (the paper's, on photographs, in "
+            "{} and {}). The full-size networks with the paper's own settings have not been run; [the paper "
+            "preset](reproduce/paper_preset) says what that takes.").format(*here, *paper_s)

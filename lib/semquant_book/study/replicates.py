@@ -49,24 +49,27 @@ class Estimate:
         return self.low is not None
 
 
-def estimate(values: Iterable[float], least: int = LEAST) -> Estimate:
-    """Return the mean of one value for each performer, with a 95% interval from `least` on.
+def estimate(values: Iterable[float], share: bool = False) -> Estimate:
+    """Return the mean of one value for each performer, with a 95% interval from `LEAST` on.
 
     Parameters
     ----------
     values : iterable of float
         NaN and None are left out.
-    least : int
-        Fewer performers have no interval.
+    share : bool
+        Whether they are shares: the interval then ends at 0 and 1.
     """
     known = np.array([v for v in values if v is not None and np.isfinite(v)], dtype=float)
     if not len(known):
         return Estimate(float("nan"), None, None, ())
     mean = float(known.mean())
-    if len(known) < max(least, 2):
+    if len(known) < LEAST:
         return Estimate(mean, None, None, tuple(known.tolist()))
     half = float(stats.t.ppf(0.975, len(known) - 1) * known.std(ddof=1) / len(known) ** 0.5)
-    return Estimate(mean, mean - half, mean + half, tuple(known.tolist()))
+    low, high = mean - half, mean + half
+    if share:
+        low, high = max(low, 0.0), min(high, 1.0)
+    return Estimate(mean, low, high, tuple(known.tolist()))
 
 
 def by_performer(frame: pd.DataFrame, metric: str) -> pd.Series:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import numpy as np
 import pandas as pd
 
 from semquant import metrics
@@ -39,8 +38,7 @@ def normalised(frame: pd.DataFrame) -> pd.DataFrame:
     if filters:
         n = frame[filters].sum(axis=1)
     else:
-        single = frame.method == "constant"
-        n = pd.Series(len(ATTRIBUTES) - 1, frame.index).where(~single, np.nan)
+        n = pd.Series(len(ATTRIBUTES) - 1, frame.index).where(frame.method != "constant", 1)
     n = n.where(n > 1)
     return frame.assign(n=n, normalised_entropy=frame.entropy / n.map(math.log, na_action="ignore"))
 
