@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
+
+import psutil
 
 from semquant_book.study.presets import build_root, project_root
 
@@ -20,6 +24,22 @@ def book(build: Path, *arguments: str, root: Path = ROOT, **options) -> subproce
     return subprocess.Popen([sys.executable, "-m", "semquant_book", "book", "--preset", "smoke",
                              *arguments], env=environment, stdout=subprocess.PIPE,
                             stderr=subprocess.STDOUT, text=True, start_new_session=True, **options)
+
+
+def gone(processes: list[psutil.Process], timeout: float = 20) -> bool:
+    """Whether processes end in time; what nobody has asked how it ended has ended too."""
+    def waiting() -> list[psutil.Process]:
+        left = []
+        for process in processes:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+                    left.append(process)
+        return left
+
+    deadline = time.monotonic() + timeout
+    while waiting() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return not waiting()
 
 
 def built_once(folder: Path) -> Path:

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import nbformat
+import psutil
 import pytest
 import yaml
 
@@ -17,7 +18,7 @@ from semquant_book.datasets import specimens
 from semquant.files import sha256
 from semquant_book.press.notebooks import execute
 from semquant_book.press.site import toc_pages
-from smoke import ROOT, book
+from smoke import ROOT, book, gone
 
 NOTEBOOKS = [page for page in toc_pages(ROOT) if (ROOT / f"{page}.ipynb").exists()]
 
@@ -128,8 +129,10 @@ def test_a_run_killed_in_the_middle_goes_on_to_the_same_numbers(built, tmp_path)
     while len(list(store.glob("performers/*.json"))) < 2:  # some are done, others under way
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGKILL)
+    started = psutil.Process(process.pid).children(recursive=True)
+    process.kill()  # alone, as the kernel does when memory runs out
     process.wait()
+    assert gone(started)
     unfinished = set(results(tmp_path))
     for target in ("explainers_alexnet_dog_0", "surveys_0"):
         process = book(tmp_path, "--target", target)
@@ -151,6 +154,7 @@ def test_two_runs_at_a_time_are_refused(tmp_path):
         second = book(tmp_path, "--target", "results")
         said, _ = second.communicate()
         assert second.returncode == 1 and "another run is under way" in said
+        assert f"(process {first.pid} since " in said
     finally:
         os.killpg(first.pid, signal.SIGKILL)
         first.wait()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 import time
 
 from semquant.checks import InputError
@@ -18,13 +21,15 @@ __all__ = ["make_book"]
 
 _STARTED = re.compile(r"^Job (\d+): (.*)$")
 _COUNT = re.compile(r"^(\d+) of (\d+) steps")
+_GRACE = 10  # seconds that jobs have to clean up after Ctrl-C
 
 
 def make_book(preset: str, *, cores: str = "all", data: str = "", target: str = "all") -> str:
     """Bring the book, or another target of the Snakefile, up to date.
 
-    The lock belongs to the Snakemake process itself and goes with it, however it ends, so that
-    nothing has to be unlocked by hand after a crash.
+    Snakemake and its jobs end with this process, however it ends: they are a process group that
+    kills itself when a pipe from here is closed (`_be_snakemake`). The lock belongs to both
+    processes and goes with them, so that nothing has to be unlocked by hand after a crash.
 
     Parameters
     ----------
@@ -50,13 +55,17 @@ def make_book(preset: str, *, cores: str = "all", data: str = "", target: str = 
         raise InputError(f"data: {data} is not a folder; accepted: a folder of real photographs")
     build = check_writable(build_root())
     started = time.monotonic()
-    with open(build / ".lock", "w") as lock:
+    with open(build / ".lock", "a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise InputError(f"book: another run is under way in {build}; wait for its end, or "
-                             "choose another folder (BUILD=...)") from error
-        command = [sys.executable, "-m", "snakemake", target, "--cores", cores,
+            lock.seek(0)
+            raise InputError(f"book: another run is under way in {build} ({lock.read() or 'new'}); "
+                             "wait for its end, or choose another folder (BUILD=...)") from error
+        lock.truncate(0)
+        lock.write(f"process {os.getpid()} since {time.strftime('%Y-%m-%d %H:%M')}")
+        lock.flush()
+        command = [sys.executable, "-m", __name__, target, "--cores", cores,
                    "--snakefile", str(project_root() / "Snakefile"), "--directory", str(build),
                    "--nolock", "--rerun-incomplete", "--config", f"preset={preset}",
                    f"data={os.path.abspath(data) if data else ''}"]
@@ -68,9 +77,20 @@ def make_book(preset: str, *, cores: str = "all", data: str = "", target: str = 
                                     "SEMQUANT_ROOT": str(project_root())}
         if data:
             environment["SEMQUANT_DATA"] = os.path.abspath(data)
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                   text=True, env=environment, pass_fds=(lock.fileno(),))
-        said = _follow(process, started)
+        if make := environment.pop("SEMQUANT_MAKE", ""):
+            threading.Thread(target=_end_with, args=(int(make),), daemon=True).start()
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                   stderr=subprocess.STDOUT, text=True, env=environment,
+                                   process_group=0, pass_fds=(lock.fileno(),))
+        if threading.current_thread() is threading.main_thread():  # no other gets signals
+            signal.signal(signal.SIGTSTP, lambda *_: _pause(process))
+        try:
+            said = _follow(process, started)
+        except KeyboardInterrupt:  # Ctrl-C reaches the process group of this process only
+            _tell(process, signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_GRACE)
+            raise
     if process.returncode:
         own = [line for line in said if line.startswith("semquant: ")]
         if not own:
@@ -106,3 +126,42 @@ def _follow(process: subprocess.Popen, started: float) -> list[str]:
             say("everything is up to date")
     process.wait()
     return said
+
+
+def _tell(process: subprocess.Popen, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):  # it has just ended
+        os.killpg(process.pid, number)
+
+
+def _pause(process: subprocess.Popen) -> None:
+    """Stop with all jobs, as Ctrl-Z asks, and go on with them."""
+    _tell(process, signal.SIGSTOP)
+    os.kill(os.getpid(), signal.SIGSTOP)
+    _tell(process, signal.SIGCONT)
+
+
+def _end_with(make: int) -> None:
+    """End this process once the make that started it has ended: killed, it tells nobody."""
+    while os.getppid() == make:
+        time.sleep(1)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _be_snakemake() -> None:
+    """Run Snakemake here, in the first process of a group, until standard input is closed.
+
+    Nothing is written there. The other end belongs to `make_book` alone and is closed when its
+    process ends; then this process and its jobs, which write whole files only, are killed.
+    """
+    from snakemake.cli import main
+
+    def watch() -> None:
+        os.read(sys.stdin.fileno(), 1)
+        os.killpg(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True).start()
+    main()
+
+
+if __name__ == "__main__":
+    _be_snakemake()
