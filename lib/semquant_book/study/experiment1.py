@@ -20,11 +20,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from semquant import metrics, parts
+from semquant import parts
 from semquant.concepts import FilterConcepts, Measured
 from semquant.distillation import FittedExplainer, distill_measured
 from semquant.explainers import ExplainerOptions
-from semquant.explanation import Explanation
 from semquant.losses import Objective
 from semquant.measure import measure, placed
 from semquant.networks.performers import Performer
@@ -33,7 +32,7 @@ from semquant.training import choose_device, cpu_threads
 from semquant_book.datasets import Images
 from semquant_book.files import load_or_make
 from semquant_book.study import animal_performers, frozen_trunk, store
-from semquant_book.study.evaluation import evaluate, part_errors
+from semquant_book.study.evaluation import evaluate, evaluate_reference
 from semquant_book.study.performing import at_once, depth_of, input_of, options_of
 from semquant_book.study.pictures import animals_of
 from semquant_book.study.presets import SPLITS, TRUNK, Settings, build_root
@@ -227,7 +226,7 @@ class Run:
 
         ``prior``: w_i y_i, the prior weights alone; ``gradient_times_input``: the sum over positions
         of the map times its gradient; ``uniform``: the same weight for every filter. None of them
-        has a scale of its own, so only shares are compared.
+        has b; `evaluation.evaluate_reference` gives each one factor for all images.
         """
         path = store.reference_path(self.settings, self.architecture, self.category, self.seed)
         if not path.exists():
@@ -249,14 +248,10 @@ class Run:
         assignment = self.naming()[0]
         with store.record(self.settings, architecture=self.architecture, category=self.category,
                           performer_seed=self.seed) as content:
-            content["references"] = {}
-            for name, values in contributions.items():
-                merged = Explanation(measured.yhat, values, torch.ones_like(values), 0.0).merge(
-                    assignment, test.groups).contributions
-                errors = part_errors(merged, measured.yhat, _drops(self, build_root()), assignment, test.groups)
-                entropy = metrics.contribution_entropy(values)
-                content["references"][name] = {"entropy": float(entropy.nanmean())} | {
-                    key: errors[key] for key in ("error_of_shares", "kept", "filters")}
+            drops = _drops(self, build_root())
+            content["references"] = {
+                name: evaluate_reference(values, measured.yhat, drops, assignment, test.groups)
+                for name, values in contributions.items()}
         return content
 
     # --- the workflow's jobs ---------------------------------------------------------------------

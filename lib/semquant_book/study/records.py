@@ -248,4 +248,4 @@ def photographs(category: str = "dog") -> dict:
 
 def explainer_frame(content: dict) -> pd.DataFrame:
     """Return the metrics of a record's explainers, one row each, as `tables.explainer_frame`."""
-    return pd.DataFrame([tables.metrics_row(about) for about in content["explainers"]])
+    return tables.normalised(pd.DataFrame([tables.metrics_row(about) for about in content["explainers"]]))
