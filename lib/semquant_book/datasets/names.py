@@ -8,12 +8,16 @@ from __future__ import annotations
 from semquant.checks import one_of
 
 __all__ = ["ARCHITECTURES", "ATTRIBUTES", "CATEGORIES", "CONTROLS", "GROUPS", "LAST_LAYERS", "METHODS",
-           "PHRASES", "SCALES", "SPLITS", "STARTS", "TARGETS", "VARIANTS", "label", "phrase"]
+           "PHRASES", "SCALES", "SPLITS", "STARTS", "TARGETS", "TRUNK",
+           "VARIANTS", "label", "phrase"]
 
 SPLITS = ("train", "val", "test")
 
 ARCHITECTURES = ("alexnet", "vgg_m", "vgg_s", "vgg16")
 """The networks of Experiment 1; `semquant.networks.performers` builds them."""
+
+TRUNK = "efficientnet_lite0"
+"""One more, for photographs: pretrained and frozen, below an interpretable top."""
 
 CATEGORIES = ("bird", "cat", "cow", "dog", "horse", "sheep")
 """The animals of Experiment 1."""

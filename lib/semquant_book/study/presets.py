@@ -14,7 +14,9 @@ from pydantic import AfterValidator, ConfigDict, Field, ValidationError, model_v
 from pydantic.dataclasses import dataclass
 
 from semquant.checks import InputError, number, one_of
-from semquant_book.datasets.names import ARCHITECTURES, ATTRIBUTES, CATEGORIES, LAST_LAYERS, SCALES
+from semquant_book.datasets.names import (
+    ARCHITECTURES, ATTRIBUTES, CATEGORIES, LAST_LAYERS, SCALES, TRUNK,
+)
 from semquant_book.folders import build_root, data_root, project_root
 
 __all__ = ["Settings", "build_root", "data_root", "hardware", "load_settings", "preset_names", "project_root"]
@@ -115,7 +117,7 @@ class Settings:
     photo_shares: Annotated[tuple[float, ...], AfterValidator(_add_up)]  # shares of photographs: training, validation, test
 
     # performers
-    architectures: Each[Literal[ARCHITECTURES]]
+    architectures: Each[Literal[(*ARCHITECTURES, TRUNK)]]
     width: Width  # share of the paper's number of channels
     batch_norm: bool  # training from scratch needs it
     dropout: Annotated[float, Field(ge=0, le=0.95)]  # in the fully-connected layers
@@ -187,7 +189,12 @@ class Settings:
         return self
 
     def pixels(self, architecture: str) -> int:
-        """Return the side of a network's input: AlexNet has 227 where the others have 224."""
+        """Return the side of a network's input: AlexNet has 227 where the others have 224.
+
+        The pretrained trunk has 224 whatever the others have.
+        """
+        if architecture == TRUNK:
+            return 224
         return 227 if architecture == "alexnet" and self.size == 224 else self.size
 
     def digest(self, *names: str, **extra: object) -> str:
