@@ -125,8 +125,8 @@ def test_an_attribute_page_has_signed_bars_with_the_librarys_numbers(open_page, 
     (view,) = views(open_page(ATTRIBUTE), "explanation")
     monkeypatch.setenv("SEMQUANT_BUILD", str(built))
     settings = load_settings("smoke", targets=["Attractive"])
-    ours, baseline = (experiment2.explain(settings, "Attractive", 0, method, "near_zero")
-                      for method in ("ours", "baseline"))
+    run = experiment2.Run(settings, "Attractive")
+    ours, baseline = (run.explain(method, "near_zero") for method in ("ours", "baseline"))
     yhat = [float(view.locator('[data-name="yhat"]').first.get_attribute("data-value"))]
     k = int((ours.yhat - yhat[0]).abs().argmin())  # which face comes first is the page's choice
     check_equation(view, {"ours": ours, "baseline": baseline}, k)
