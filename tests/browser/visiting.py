@@ -50,7 +50,7 @@ _RAW_MATHS = r"""() => {
 _MOVING = """() => document.getAnimations()
   .filter((one) => one.playState === "running" && one.effect.getComputedTiming().duration > 20)
   .map((one) => one.animationName ?? one.transitionProperty ?? "animation")"""
-_STILLS = """() => [...document.querySelectorAll(".sq-still")]
+_STILLS = """() => [...document.querySelectorAll(".sq-still > :not(figcaption)")]
   .filter((one) => one.checkVisibility() && one.getBoundingClientRect().height > 0).length"""
 
 

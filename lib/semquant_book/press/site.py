@@ -23,7 +23,7 @@ import nbformat
 import yaml
 from PIL import Image
 
-from semquant_book.press import preview
+from semquant_book.press import cards, preview
 from semquant_book.press.assets import vendor
 from semquant.checks import InputError
 from semquant.files import write_atomic
@@ -32,6 +32,7 @@ from semquant_book.study.presets import build_root, project_root
 __all__ = ["build", "public_addresses", "stage", "toc_pages"]
 
 HEAVY = 270_000  # characters of base 64, 200 kB: from here on a figure is given as JPEG
+RUN = {"preset", "device"}  # parameters that say which run a page is of
 # the part of _config.yml that points at scripts served from the book itself
 OWN_SCRIPTS = ("mathjax_path", "nb_ipywidgets_js")
 ICON_SCRIPT = (r'<link rel="preload" as="script" href="[^"]*scripts/fontawesome\.js[^"]*" ?/?>'
@@ -137,7 +138,7 @@ def stage(executed: Path, target: Path, root: Path | None = None,
         if not notebook.exists():
             raise InputError(f"notebook: {page}.ipynb was not executed ({notebook} is not there)")
         content = nbformat.read(notebook, as_version=4)
-        _treat_parameters_alike(content)
+        _treat_parameters(content)
         _lighten(content)
         for part in (content, *content.cells):  # it names folders of the machine
             part.metadata.pop("papermill", None)
@@ -157,12 +158,20 @@ def _preview(landing: Path, target: Path) -> dict:
     return {"semquant_preview": True, "semquant_preview_alt": words}
 
 
-def _treat_parameters_alike(notebook: nbformat.NotebookNode) -> None:
-    """Hide the values a page was run with where it hides its parameters."""
-    tags = {tag: cell.metadata.get("tags", []) for cell in notebook.cells
-            for tag in cell.metadata.get("tags", [])}
-    if "injected-parameters" in tags and "remove-cell" in tags.get("parameters", []):
-        tags["injected-parameters"].append("remove-cell")
+def _treat_parameters(notebook: nbformat.NotebookNode) -> None:
+    """Hide parameters that say nothing of a page, and the values it was run with.
+
+    What all pages have alike, which run they are of and on which device, is no choice that a reader
+    of one page would look for. A page can also hide its parameters by the tag ``remove-cell``.
+    """
+    cells = {tag: cell for cell in notebook.cells for tag in cell.metadata.get("tags", [])
+             if tag in ("parameters", "injected-parameters")}
+    if "parameters" not in cells:
+        return
+    names = set(re.findall(r"^(\w+) *=", cells["parameters"].source, re.MULTILINE))
+    if names <= RUN or "remove-cell" in cells["parameters"].metadata.tags:
+        for cell in cells.values():
+            cell.metadata.tags = [*{*cell.metadata.tags, "remove-cell"}]
 
 
 def _lighten(notebook: nbformat.NotebookNode) -> None:
@@ -249,6 +258,7 @@ def _mend(html: Path) -> None:
                             '<summary aria-label="Pages below this one"><span class="toctree-toggle"')
         text = text.replace('<div role="list" class="citation-list">', '<div class="citation-list">')
         text = text.replace(' role="doc-biblioentry"', "")
+        text = cards.mend(text)
         write_atomic(page, text)
     for file in (html / "_static" / "scripts").glob("fontawesome.js*"):
         file.unlink()

@@ -37,6 +37,8 @@ class ExplanationExplorer(View, script="explanation"):
         What `together` makes of cases.
     """
 
+    caption = "What each concept contributes to a score: as it is, or with concepts switched off or scaled."
+
 
 def case(title: str, images: ArrayLike | Tensor | None, methods: Mapping[str, Explanation], *,
          experiment: str = "", says: Sequence[str] = ("yes", "no"),

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from html import escape
@@ -28,7 +29,7 @@ from semquant_book.figures.style import METHOD_COLOURS, SIGN_COLOURS, part_colou
 from semquant.checks import InputError, number
 from semquant_book.study.store import pack
 
-__all__ = ["View", "pack", "picture", "show"]
+__all__ = ["View", "first_sentence", "pack", "picture", "show"]
 
 VIEWS = Path(__file__).parent / "scripts"
 
@@ -60,7 +61,11 @@ class View(anywidget.AnyWidget):
     ----------
     data : dict
         All that is shown, as the subclass's function packs it. Setting it again redraws.
+    caption : str
+        What it shows, for the caption of the figure in whose place it stands.
     """
+
+    caption = ""
 
     _esm = "export default {render() {}};"
     _css = _together("css", "style")
@@ -73,11 +78,22 @@ class View(anywidget.AnyWidget):
         super().__init_subclass__(**options)
 
 
-def show(view: View, figure: Figure, description: str, keep: bool = False) -> None:
+def first_sentence(text: str) -> str:
+    """Return the first sentence of a text.
+
+    >>> first_sentence("Two charts: one is left. The sentence below has the mean.")
+    'Two charts: one is left.'
+    """
+    text = " ".join(text.split())
+    return re.match(r".*?[.!?](?=\s+[^a-z]|$)|.*", text)[0]
+
+
+def show(view: View, figure: Figure, description: str, keep: bool = False,
+         caption: str = "") -> None:
     """Display a view, and before it the still figure that stands in its place in print.
 
-    Pages without scripts show the figure too. Where the view works, its script hides the figure,
-    unless it is to be kept.
+    Pages without scripts show the figure too. Where the view works, its script hides the picture,
+    unless it is to be kept, and the figure's caption stands below the view.
 
     Parameters
     ----------
@@ -88,6 +104,9 @@ def show(view: View, figure: Figure, description: str, keep: bool = False) -> No
         The figure in words, for those who can't see it.
     keep : bool
         Whether the figure stays beside the view where that works: a figure of the paper, say.
+    caption : str
+        What everybody reads below. By default the view's own caption, or, of a figure that is kept,
+        the first sentence of the description.
     """
     from IPython.display import HTML, display
 
@@ -97,8 +116,10 @@ def show(view: View, figure: Figure, description: str, keep: bool = False) -> No
         figure.savefig(file, format="png", dpi=130, facecolor="white")
         still = Image.open(file).convert("RGB")
     plt.close(figure)
+    caption = caption or (not keep and view.caption) or first_sentence(description)
     display(HTML(f'<figure class="sq-still{" sq-kept" * keep}"><img src="{_address(still, "webp", quality=80, method=6)}" '
-                 f'width="{still.width * 100 // 130}" alt="{escape(description)}"></figure>'))
+                 f'width="{still.width * 100 // 130}" alt="{escape(description)}">'
+                 f"<figcaption>{escape(caption)}</figcaption></figure>"))
     display(view)
 
 
