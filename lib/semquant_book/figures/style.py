@@ -43,6 +43,7 @@ METHOD_COLOURS = {"ours": "#0077BB", "baseline": "#EE7733", "performer": "#44444
                   "paper": "#9A9A9A"}
 SIGN_COLOURS = {"positive": "#0B7A75", "negative": "#B3345C"}
 SPARE = ("#44AA99", "#6699CC", "#997700", "#994455", "#555555")
+BRIGHT = 0.45  # the mean of a picture that is light enough for what is lit in it to be seen
 INK, FAINT = "#222222", "#8A8A8A"
 MINUS = "\N{MINUS SIGN}"
 
@@ -185,8 +186,11 @@ def overlay(image: np.ndarray, heat: ArrayLike | Tensor, size: int = 192,
 def lit(pictures: np.ndarray, maps: ArrayLike | Tensor, level: float = 0.4) -> np.ndarray:
     """Fade pictures (N, S, S, 3) except where their maps (N, H, W), enlarged, are strong.
 
-    Strong is above `level` times the map's largest value; where no map is above 0, all is faded.
+    Strong is above `level` times the map's largest value; where no map is above 0, all is faded. A dark
+    picture is lightened first, or what is lit would be a dark spot on a light ground.
     """
+    mean = pictures.mean((1, 2, 3), keepdims=True).clip(0.01)
+    pictures = pictures ** np.minimum(1, np.log(BRIGHT) / np.log(mean.clip(max=0.99)))
     heat = np.clip(resize(maps, pictures.shape[1]), 0, None)
     top = heat.max((1, 2), keepdims=True)
     inside = heat / np.where(top > 0, top, 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -38,6 +38,10 @@ class Case:
         Of all B images, a contribution for each filter.
     drops : Tensor (B, P + 1)
         Fall of the score when a group's filters are removed.
+    scale : str
+        The reading of y's scale that both are of.
+    others : dict of str to dict of str to Explanation
+        The same explanations, by method, in each other reading that has been run.
     """
 
     net: Performer
@@ -48,6 +52,8 @@ class Case:
     ours: Explanation
     baseline: Explanation
     drops: Tensor
+    scale: str = ""
+    others: dict[str, dict[str, Explanation]] = field(default_factory=dict)
 
     @property
     def groups(self) -> tuple[str, ...]:
@@ -134,14 +140,18 @@ def case(settings: Settings, architecture: str, category: str, performer_seed: i
     named = val.subset(val.positive)
     assignment, scores = parts.name_filters(experiment1.measure(net, named, settings).x,
                                             named.group_masks(net.map_size))
-    explained = {method: experiment1.explainer(settings, architecture, category, performer_seed, method,
-                                        scale, seed).explain_measured(measured)
-                 for method in store.METHODS}
     names = [f"{'none' if p < 0 else images.groups[p]} {i}" for i, p in enumerate(assignment)]
-    for explanation in explained.values():
-        explanation.names = names
+    explained = {}
+    for reading in dict.fromkeys((scale, *settings.scales)):
+        explained[reading] = {
+            method: experiment1.explainer(settings, architecture, category, performer_seed, method,
+                                          reading, seed).explain_measured(measured)
+            for method in store.METHODS}
+        for explanation in explained[reading].values():
+            explanation.names = names
     drops = experiment1.drops_of(net, measured, assignment, len(images.groups), settings)
-    return Case(net, images, measured, assignment, scores, drops=drops, **explained)
+    return Case(net, images, measured, assignment, scores, drops=drops, **explained.pop(scale),
+                scale=scale, others=explained)
 
 
 def strongest_images(shown: Case, per_part: int = 2, images: int = 4) -> dict:
