@@ -21,6 +21,7 @@ from PIL import Image
 from IPython.core.inputtransformer2 import TransformerManager
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
+from semquant_book.figures import dark
 from semquant_book.press import site
 from semquant.checks import InputError
 
@@ -423,3 +424,21 @@ def test_a_figure_full_of_pictures_is_given_as_jpeg(project):
     with Image.open(io.BytesIO(base64.b64decode(heavy.data["image/jpeg"]))) as image:
         assert image.size == (400, 400)
     assert light.data["image/png"].strip() == pictures[1]
+
+
+def test_a_dark_page_shows_the_picture_that_was_drawn_for_it(project):
+    with io.BytesIO() as file:
+        Image.new("RGBA", (2, 2)).save(file, "webp")
+        night = base64.b64encode(file.getvalue()).decode()
+    both = new_output("display_data", {"image/png": PICTURE, dark.MIME: night})
+    content = notebook(executed=True)
+    content.cells += [new_code_cell("a", outputs=[both], metadata={"mystnb": {"image": {"alt": "A."}}})]
+    nbformat.write(content, project.parent / "executed" / "book" / "intro.ipynb")
+    staged = stage(project)
+    assert dark.MIME not in (staged / "book" / "intro.ipynb").read_text()
+    site.build(staged, project.parent / "html")
+    page = project.parent / "html" / "book" / "intro.html"
+    usual, other = re.findall(r"<img [^>]*alt=\"A.\"[^>]*>", page.read_text())
+    assert "hidden" not in usual and 'hidden loading="lazy" class="for-dark"' in other
+    shown = page.parent / re.search(r'src="([^"]+)"', other)[1]
+    assert shown.read_bytes() == base64.b64decode(night)

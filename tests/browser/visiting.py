@@ -32,6 +32,11 @@ RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
 _IMAGES = """() => [...document.querySelectorAll("article img")].map((one) => ({
   source: one.currentSrc.slice(0, 80), loaded: one.naturalWidth > 0,
   described: one.alt.trim() !== "" || one.matches(".sq-view :is(label, button) img[alt]")}))"""
+# pictures for dark pages are asked for when they are needed; here all are
+_ALL_LOADED = """() => Promise.all([...document.querySelectorAll("article img[loading=lazy]")].map((one) => {
+  one.loading = "eager";
+  return one.decode().catch(() => null);
+}))"""
 # what MathJax has left as it was, and what it could not read
 _RAW_MATHS = r"""() => {
   const found = [...document.querySelectorAll(".math")]
@@ -86,6 +91,7 @@ def look(opener: Opener, name: str, scheme: str, axe: str, place: Path) -> Visit
         seen.sideways[width] = sticking_out(page)
         page.screenshot(path=place / f"{width}-{scheme}" / f"{name}.jpg", full_page=True,
                         quality=70)  # as PNG it takes twice as long
+    page.evaluate(_ALL_LOADED)
     seen.images = page.evaluate(_IMAGES)
     seen.raw_maths = page.evaluate(_RAW_MATHS)
     seen.figures = page.evaluate(_STILLS.replace(".sq-still", ".sq-still:not(.sq-kept)"))

@@ -9,6 +9,7 @@ address is relative to the page: it is there, but most sites accept an absolute 
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import re
 import shutil
@@ -32,6 +33,8 @@ from semquant_book.study.presets import build_root, project_root
 __all__ = ["build", "public_addresses", "stage", "toc_pages"]
 
 HEAVY = 270_000  # characters of base 64, 200 kB: from here on a figure is given as JPEG
+DARK = "for_dark"  # folder of pictures for dark pages, among the static files
+PICTURE = re.compile(r'<img ([^>]*?)src="([^"]*?)_images/([0-9a-f]{64})\.(?:png|jpe?g)"([^>]*?)/?>')
 RUN = {"preset", "device"}  # parameters that say which run a page is of
 # the part of _config.yml that points at scripts served from the book itself
 OWN_SCRIPTS = ("mathjax_path", "nb_ipywidgets_js")
@@ -140,6 +143,7 @@ def stage(executed: Path, target: Path, root: Path | None = None,
         content = nbformat.read(notebook, as_version=4)
         _treat_parameters(content)
         _lighten(content)
+        _keep_for_dark(content, target / "book" / "assets" / DARK)
         for part in (content, *content.cells):  # it names folders of the machine
             part.metadata.pop("papermill", None)
         if addresses["repository"]:
@@ -188,6 +192,23 @@ def _lighten(notebook: nbformat.NotebookNode) -> None:
             data["image/jpeg"] = base64.b64encode(file.getvalue()).decode()
         if "image/png" in about:
             about["image/jpeg"] = about.pop("image/png")
+
+
+def _keep_for_dark(notebook: nbformat.NotebookNode, folder: Path) -> None:
+    """Take the pictures for dark pages out of the outputs, named after those they stand beside.
+
+    MyST-NB names a picture's file after the SHA-256 of its bytes, too.
+    """
+    from semquant_book.figures import dark
+
+    for output in (o for cell in notebook.cells for o in cell.get("outputs", [])):
+        picture = output.get("data", {}).pop(dark.MIME, None)
+        usual = next((output.data[kind] for kind in ("image/png", "image/jpeg")
+                      if kind in output.get("data", {})), None)
+        if picture and usual:
+            name = hashlib.sha256(base64.b64decode(usual)).hexdigest()
+            folder.mkdir(parents=True, exist_ok=True)
+            write_atomic(folder / f"{name}.webp", base64.b64decode(picture))
 
 
 def toc_pages(root: Path) -> list[str]:
@@ -258,10 +279,19 @@ def _mend(html: Path) -> None:
                             '<summary aria-label="Pages below this one"><span class="toctree-toggle"')
         text = text.replace('<div role="list" class="citation-list">', '<div class="citation-list">')
         text = text.replace(' role="doc-biblioentry"', "")
-        text = cards.mend(text)
+        text = PICTURE.sub(lambda found: found[0] + _for_dark(found, html), cards.mend(text))
         write_atomic(page, text)
     for file in (html / "_static" / "scripts").glob("fontawesome.js*"):
         file.unlink()
+
+
+def _for_dark(found: re.Match, html: Path) -> str:
+    """The picture for dark pages that belongs beside another, if there is one; see book.css."""
+    before, root, name, after = found.groups()
+    if not (html / "_static" / DARK / f"{name}.webp").exists():
+        return ""
+    return (f'<img hidden loading="lazy" class="for-dark" {before}'
+            f'src="{root}_static/{DARK}/{name}.webp"{after}/>')
 
 
 def _for_crawlers(staged: Path) -> None:

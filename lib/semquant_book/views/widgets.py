@@ -25,6 +25,7 @@ from numpy.typing import ArrayLike
 from PIL import Image
 from torch import Tensor
 
+from semquant_book.figures import dark
 from semquant_book.figures.style import METHOD_COLOURS, SIGN_COLOURS, part_colour, resize, rgb
 from semquant.checks import InputError, number
 from semquant_book.study.store import pack
@@ -115,10 +116,14 @@ def show(view: View, figure: Figure, description: str, keep: bool = False,
     with io.BytesIO() as file:
         figure.savefig(file, format="png", dpi=130, facecolor="white")
         still = Image.open(file).convert("RGB")
+    size = f'width="{still.width * 100 // 130}" alt="{escape(description)}"'
+    picture = f'<img src="{_address(still, "webp", quality=80, method=6)}" {size}>'
+    if keep:  # on the screen, too, where a page may be dark
+        night = _address(dark.picture(figure, 130), "webp", quality=80, method=6)
+        picture += f'<img hidden class="for-dark" src="{night}" {size}>'
     plt.close(figure)
     caption = caption or (not keep and view.caption) or first_sentence(description)
-    display(HTML(f'<figure class="sq-still{" sq-kept" * keep}"><img src="{_address(still, "webp", quality=80, method=6)}" '
-                 f'width="{still.width * 100 // 130}" alt="{escape(description)}">'
+    display(HTML(f'<figure class="sq-still{" sq-kept" * keep}">{picture}'
                  f"<figcaption>{escape(caption)}</figcaption></figure>"))
     display(view)
 
