@@ -66,3 +66,15 @@ def test_the_picture_has_no_ground_and_the_size_of_the_usual_one(figure):
     with Image.open(io.BytesIO(base64.b64decode(dark.webp(figure)))) as picture:
         assert picture.format == "WEBP" and picture.size == (800, 400)
         assert picture.getpixel((0, 0))[3] == 0
+
+
+def test_a_figure_without_a_layout_keeps_its_places(figure):
+    """Saving it twice would lay it out anew."""
+    with plt.rc_context():
+        use_style()
+        bare = plt.figure(layout="none")
+        ax = bare.add_axes((0, 0, 0.5, 0.5))
+        plt.close(bare)
+        dark.picture(bare)
+        assert bare.get_layout_engine() is None
+        assert ax.get_position().bounds == (0, 0, 0.5, 0.5)

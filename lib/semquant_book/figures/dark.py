@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.artist import Artist
 from matplotlib.collections import Collection
 from matplotlib.colors import to_hex, to_rgba
@@ -83,7 +84,9 @@ def picture(figure: Figure, dpi: float | None = None) -> Image.Image:
     dpi : float, optional
         Dots an inch; by default twice the figure's, as notebooks have it.
     """
-    with on_dark(figure), io.BytesIO() as file:
+    # a figure without a layout engine gets the default one when it has been saved: take it before
+    # the usual picture, and with no default
+    with on_dark(figure), rc_context({"figure.constrained_layout.use": False}), io.BytesIO() as file:
         figure.savefig(file, format="png", dpi=dpi or 2 * figure.dpi, facecolor="none",
                        bbox_inches=None)
         return Image.open(file).convert("RGBA")

@@ -77,7 +77,8 @@ def use_style() -> None:
         for_dark = BaseFormatter(parent=shell.display_formatter, format_type=dark.MIME,
                                  print_method="_repr_on_dark_")
         for_dark.for_type(Figure, dark.webp)
-        shell.display_formatter.formatters[dark.MIME] = for_dark
+        others = {kind: f for kind, f in shell.display_formatter.formatters.items() if kind != dark.MIME}
+        shell.display_formatter.formatters = {dark.MIME: for_dark} | others  # it comes first
 
 
 def part_colour(name: str) -> str:
@@ -210,7 +211,7 @@ def lit(pictures: np.ndarray, maps: ArrayLike | Tensor, level: float = 0.4) -> n
     inside = heat / np.where(top > 0, top, 1)
     weight = 1 / (1 + np.exp(-(inside - level) * 25))[..., None]  # a soft edge
     faded = 0.7 + 0.3 * pictures.mean(3, keepdims=True)
-    return pictures * weight + faded * (1 - weight)
+    return (pictures * weight + faded * (1 - weight)).clip(0, 1)
 
 
 def part_legend(figure: Figure, names: Sequence[str], loc: str = "outside lower center") -> None:

@@ -113,14 +113,15 @@ def show(view: View, figure: Figure, description: str, keep: bool = False,
 
     if not description.strip():
         raise InputError("description: '' is empty; accepted: the figure in words")
+    night = dark.picture(figure, 130) if keep else None  # on the screen, too, where a page may be dark
     with io.BytesIO() as file:
         figure.savefig(file, format="png", dpi=130, facecolor="white")
         still = Image.open(file).convert("RGB")
     size = f'width="{still.width * 100 // 130}" alt="{escape(description)}"'
     picture = f'<img src="{_address(still, "webp", quality=80, method=6)}" {size}>'
-    if keep:  # on the screen, too, where a page may be dark
-        night = _address(dark.picture(figure, 130), "webp", quality=80, method=6)
-        picture += f'<img hidden class="for-dark" src="{night}" {size}>'
+    if night:
+        picture += ('<img hidden class="for-dark" '
+                    f'src="{_address(night, "webp", quality=80, method=6)}" {size}>')
     plt.close(figure)
     caption = caption or (not keep and view.caption) or first_sentence(description)
     display(HTML(f'<figure class="sq-still{" sq-kept" * keep}">{picture}'
