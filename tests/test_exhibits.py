@@ -35,6 +35,19 @@ def test_a_networks_case_holds_the_chosen_images(settings, shown):
     assert np.allclose(maps / 255, wanted, atol=float(wanted.max()) / 500)
 
 
+def test_a_networks_case_holds_both_readings_of_the_same_images(settings, shown):
+    packed = cases.of_case(shown, settings, "alexnet", "dog", [3, 1])
+    assert packed["reading"] == "literal" and [o["name"] for o in packed["others"]] == ["scaled"]
+    scaled = inspection.case(settings, "alexnet", "dog", scale="scaled")
+    assert scaled.others.keys() == {"literal"}
+    for kept, method in zip(packed["others"][0]["methods"], ("ours", "baseline")):
+        assert kept["name"] == method
+        y = packed["y"] if kept["y"] is None else kept["y"]
+        assert np.allclose(unpacked(kept["alpha"]) * unpacked(y),
+                           getattr(scaled, method).contributions[[3, 1]], atol=1e-5)
+    assert cases.of_case(shown, settings, "alexnet", "dog", [3], "scaled")["reading"] == "scaled"
+
+
 def test_a_result_by_some_filters_is_shown_with_their_maps(settings, shown):
     filters = [5, 2, 0]
     test = animals_of(settings, "dog", "test", "alexnet")

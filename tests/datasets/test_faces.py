@@ -1,4 +1,4 @@
-"""The embedded faces: the same everywhere, each attribute with its own trace, whole caches."""
+"""The drawn faces: the same everywhere, each attribute with its own trace, whole caches."""
 
 import hashlib
 

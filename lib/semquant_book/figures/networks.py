@@ -18,7 +18,7 @@ from torch import Tensor
 
 from semquant_book.figures.style import (
     FAINT, INK, METHOD_COLOURS, MINUS, PART_COLOURS, SIGN_COLOURS, WIDTH, array, bare, lit, mosaic,
-    overlay, part_colour, part_legend, readable_on, resize, rgb, shares, sheet_axes, signed,
+    opaque, overlay, part_colour, part_legend, readable_on, resize, rgb, shares, sheet_axes, signed,
     use_style,
 )  # fmt: skip
 from semquant_book.study.replicates import Estimate, estimate
@@ -280,11 +280,11 @@ def filter_gallery(images: ArrayLike | Tensor, maps: ArrayLike | Tensor, parts: 
     pictures = lit(pictures, maps.reshape(count * each, *maps.shape[2:]), level)
     pictures = pictures.reshape(count, each, size, size, 3)
     rows, block = -(-count // across), words + each * (size + gap)
-    sheet = np.ones((rows * (size + gap) - gap, across * (block + space) - space - gap, 3))
+    sheet = np.zeros((rows * (size + gap) - gap, across * (block + space) - space - gap, 4))
     corners = [((f % across) * (block + space), (f // across) * (size + gap)) for f in range(count)]
     for (x, y), row in zip(corners, pictures):
         for left, picture in zip(range(x + words, x + block, size + gap), row):
-            sheet[y : y + size, left : left + size] = picture
+            sheet[y : y + size, left : left + size] = opaque(picture)
     _, ax = sheet_axes(sheet)
     for f, (x, y) in enumerate(corners):
         ax.add_patch(plt.Rectangle((x, y + 6), 10, size - 12, color=part_colour(parts[f])))

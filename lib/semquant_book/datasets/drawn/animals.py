@@ -1,4 +1,4 @@
-"""The embedded data set: drawn animals whose parts are known to the pixel.
+"""Drawn animals whose parts are known to the pixel.
 
 Every image belongs to (kind, seed, split, index) and is the same on every machine. All that is
 random is decided before a part is left out, so that an image without, say, its ears differs from

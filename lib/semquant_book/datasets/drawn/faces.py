@@ -1,4 +1,4 @@
-"""The embedded data set of faces: drawn portraits with the 40 attributes of CelebA.
+"""Drawn faces: portraits with the 40 attributes of CelebA.
 
 Every face belongs to (seed, split, index) and is the same on every machine (another version of
 Pillow may round a pixel at an edge the other way). Which attributes it has is decided by
