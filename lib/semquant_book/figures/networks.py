@@ -340,7 +340,8 @@ def training_history(histories: Mapping[str, Sequence[Mapping[str, float]]],
     histories : mapping
         For each curve's name a sequence of dicts, one an epoch, as `training.fit` returns.
     measures : mapping
-        Key in those dicts -> axis label.
+        Key in those dicts -> axis label. The distillation loss, which falls by powers of ten, has a
+        logarithmic axis.
     """
     figure, axes = plt.subplots(1, len(measures), figsize=(WIDTH, 2.5), squeeze=False)
     spare = sns.color_palette("colorblind", len(histories))
@@ -350,7 +351,7 @@ def training_history(histories: Mapping[str, Sequence[Mapping[str, float]]],
             if points:
                 ax.plot(*zip(*points), marker="o", markersize=3.5, label=name,
                         color=METHOD_COLOURS.get(name, other))
-        ax.set(xlabel="epoch", title=label)
+        ax.set(xlabel="epoch", title=label, yscale="log" if key == "distillation" else "linear")
         ax.xaxis.set_major_locator(plt.MaxNLocator(integer=True))
     if len(histories) > 1:
         figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center",
