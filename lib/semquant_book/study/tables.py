@@ -108,12 +108,12 @@ def performer_frame(settings: Settings) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def reference_frame(settings: Settings) -> pd.DataFrame:
+def reference_frame(settings: Settings, performer_seeds: Sequence[int] | None = None) -> pd.DataFrame:
     """Return the metrics of what stands beside the explainers: see `experiment1.Run.references`."""
     rows = []
     for category in settings.categories:
         for architecture in settings.architectures:
-            for seed in range(settings.performer_seeds):
+            for seed in performer_seeds or range(settings.performer_seeds):
                 about = experiment1.Run(settings, architecture, category, seed).references()
                 for name, measured in about["references"].items():
                     rows.append(metrics_row({**about, "method": name, "metrics": measured}))
