@@ -124,7 +124,7 @@ def _run(arguments: argparse.Namespace) -> str:
                          target=arguments.target)
 
     from semquant.checks import number, one_of
-    from semquant_book.datasets.names import ARCHITECTURES, CATEGORIES
+    from semquant_book.datasets.names import ARCHITECTURES, CATEGORIES, TRUNK
     from semquant_book.study.presets import load_settings
 
     settings = load_settings(arguments.preset)
@@ -140,7 +140,7 @@ def _run(arguments: argparse.Namespace) -> str:
         from semquant_book.study import pictures
 
         return pictures.make_data(settings, arguments.category)
-    one_of("architecture", arguments.architecture, ARCHITECTURES)
+    one_of("architecture", arguments.architecture, (*ARCHITECTURES, TRUNK))
     number("seed", arguments.seed, 0, integer=True)
     from semquant_book.study import experiment1
 
