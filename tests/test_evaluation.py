@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from semquant_book.study.evaluation import evaluate, evaluate_attribute, part_errors
 from semquant.explanation import Explanation
+from semquant_book.study.evaluation import evaluate, evaluate_attribute, part_errors
 
 GROUPS = ("eye", "ear", "leg")
 

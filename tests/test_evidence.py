@@ -11,11 +11,10 @@ import torch
 from PIL import Image
 
 from semquant import metrics
-from semquant_book.study import tables
-from semquant_book.study import experiment1, experiment2, records
 from semquant.checks import InputError
-from semquant_book.study.presets import load_settings
 from semquant_book.datasets.names import ATTRIBUTES
+from semquant_book.study import experiment1, experiment2, records, tables
+from semquant_book.study.presets import load_settings
 
 
 def write_faces(folder, names, partition, width=178, height=218):

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import nn
 from torchvision.models import resnet18, resnet152
 
-from semquant.checks import InputError
 from semquant import explainers
+from semquant.checks import InputError
 from semquant.explainers import ExplainerOptions, starting_scale
 
 

@@ -16,8 +16,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 import yaml
 
-from semquant_book.datasets import fetch
 from semquant.checks import InputError
+from semquant_book.datasets import fetch
 
 
 def semquant(*words: str) -> str:

@@ -8,20 +8,13 @@ import pytest
 import torch
 from torch import nn
 
-from semquant_book.study import photographs
 from semquant.checks import InputError
+from semquant.networks.performers import normalise
 from semquant_book.datasets import Images, pascal_part
 from semquant_book.files import write_atomic
-from semquant.networks.performers import normalise
+from semquant_book.study import photographs
 from semquant_book.study.photographs import (
-    Photographs,
-    accuracies,
-    example,
-    explainer_frame,
-    recipe,
-    recorded,
-    run,
-    fit_performer,
+    Photographs, accuracies, example, explainer_frame, fit_performer, recipe, recorded, run,
     with_trunk,
 )
 from semquant_book.study.tables import TABLE_3_PARTS

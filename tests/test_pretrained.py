@@ -18,13 +18,12 @@ from torch import nn
 from semquant.checks import InputError
 from semquant.distillation import FittedExplainer
 from semquant.explainers import Explainer
-from semquant_book.files import write_checked
 from semquant.networks.performers import ARCHITECTURES, PAPER_SIZE, build
-from semquant_book.study.pretrained import Normalisation, efficientnet_lite0, into, matconvnet
-from semquant.training import TensorBatches, fit
+from semquant_book.files import Checkpoint, write_checked
 from semquant_book.study import torchvision_networks
 from semquant_book.study.performing import kept_performer
 from semquant_book.study.presets import load_settings
+from semquant_book.study.pretrained import Normalisation, efficientnet_lite0, into, matconvnet
 from semquant_book.study.torchvision_networks import torchvision_alexnet, torchvision_weights
 
 NARROW = 1 / 16  # of the published channels, rounded to multiples of 8
@@ -807,12 +806,10 @@ def test_kept_weights_of_another_network_are_one_line(kept):
 
 
 def test_code_in_a_checkpoint_is_not_run(tmp_path):
-    path, made, net = tmp_path / "c.pt", tmp_path / "made", nn.Linear(1, 1)
+    path, made = tmp_path / "c.pt", tmp_path / "made"
     write_checked(path, lambda beside: torch.save({"key": "", "module": Malicious(made)}, beside))
     with pytest.raises((InputError, pickle.UnpicklingError)):
-        fit(net, lambda batch, epoch: {"loss": net(batch[0]).sum()},
-            TensorBatches(torch.ones(4, 1), batch_size=2), epochs=1,
-            optimizer=torch.optim.SGD(net.parameters(), 0.1), checkpoint=path)
+        Checkpoint(path).load()
     assert not made.exists()
 
 

@@ -4,16 +4,13 @@ import pytest
 import torch
 from torch import nn
 
-from semquant_book.study import performing
 from semquant.checks import InputError
-from semquant_book.study.performing import recipe_of
 from semquant.networks.performers import build
-from semquant_book.study.presets import load_settings
-from semquant.training import (
-    Descent, FitOptions, TensorBatches, choose_device, predecessor_rate, seed_everything,
-    train_performer,
-)
+from semquant.training import Descent, FitOptions, TensorBatches, choose_device, seed_everything
 from semquant_book.files import Checkpoint
+from semquant_book.study import performing
+from semquant_book.study.performing import predecessor_rate, recipe_of, train_performer
+from semquant_book.study.presets import load_settings
 
 
 def run(epochs, checkpoint=None, key="", seed=0, stop_after=None, amp=False, lr=1e-2):

@@ -14,14 +14,7 @@ from semquant.checks import InputError, check_finite, check_shapes, number, one_
 from semquant.losses import Objective
 from semquant.rows import Rows
 
-__all__ = [
-    "FilterConcepts",
-    "Measured",
-    "OutputConcepts",
-    "Outputs",
-    "evaluation_mode",
-    "layer_of",
-]
+__all__ = ["FilterConcepts", "Measured", "OutputConcepts", "Outputs", "evaluation_mode", "layer_of"]
 
 
 @dataclass
@@ -90,30 +83,23 @@ def layer_of(model: nn.Module, name: str, field: str = "layer") -> nn.Module:
     return dict(model.named_modules())[one_of(field, name, [n for n, _ in model.named_modules()])]
 
 
-def _forward(
-    model: nn.Module, images: Tensor, leaf: str, read: str | None = None
-) -> tuple[Tensor, Tensor, Tensor]:
+def _forward(model: nn.Module, images: Tensor, leaf: str,
+             read: str | None = None) -> tuple[Tensor, Tensor, Tensor]:
     """Run a model once with one layer's output replaced by a detached leaf.
 
     The parameters are replaced by detached ones for the pass, so that no graph is built below the
-    leaf, and no gradient of theirs is computed above it.
-
-    Returns
-    -------
-    outputs (B, K), the leaf, and what the layer `read` gave (the leaf where it is None)
+    leaf, and no gradient of theirs is computed above it. Returns the outputs (B, K), the leaf, and
+    what the layer `read` gave (the leaf where it is None).
     """
     seen: dict[str, Tensor] = {}
 
     def keep(field: str, name: str, replace: bool):
         def hook(module, inputs, output):
             if field in seen:
-                raise InputError(
-                    f"{field}: {name!r} runs more than once in a pass, choose one that runs once"
-                )
+                raise InputError(f"{field}: {name!r} runs more than once in a pass, choose one "
+                                 "that runs once")
             if not isinstance(output, Tensor):
-                raise InputError(
-                    f"{field}: {name!r} gives a {type(output).__name__}, not a tensor"
-                )
+                raise InputError(f"{field}: {name!r} gives a {type(output).__name__}, not a tensor")
             # copies: the next layer may work in place
             seen[field] = output.detach().clone().requires_grad_(replace)
             return seen[field] * 1 if replace else None
@@ -142,11 +128,6 @@ def _forward(
     return outputs, seen["layer"], seen.get("map", seen["layer"])
 
 
-def _check_target(target: int, outputs: Tensor) -> int:
-    number("target", target, 0, outputs.shape[1] - 1, integer=True)
-    return target
-
-
 class FilterConcepts:
     """Case 1: each filter of a layer is a concept (section 3.1, equation (5)).
 
@@ -172,9 +153,8 @@ class FilterConcepts:
     #: The paper's for these concepts (Experiment 1).
     objective = Objective("measured", "cross_entropy", 10.0)
 
-    def __init__(
-        self, layer: str, rectified: bool = False, positions: str = "all", clip: bool = True
-    ) -> None:
+    def __init__(self, layer: str, rectified: bool = False, positions: str = "all",
+                 clip: bool = True) -> None:
         self.layer = layer
         self.rectified = bool(rectified)
         self.positions = one_of("positions", positions, priors.POSITIONS)
@@ -212,7 +192,7 @@ class FilterConcepts:
         """
         outputs, x, _ = _forward(model, images, self.layer)
         check_shapes(images=(images, "B c h w"), **{f"output of {self.layer}": (x, "B n H W")})
-        yhat = outputs[:, _check_target(target, outputs)]
+        yhat = outputs[:, number("target", target, 0, outputs.shape[1] - 1, integer=True)]
         w = None
         if prior:
             if not yhat.requires_grad:
@@ -230,14 +210,9 @@ class FilterConcepts:
 class Outputs:
     """What one pass over B images gives to explain any of a model's K outputs by the others.
 
-    Attributes
-    ----------
-    x : tensor or Rows (B, C, H, W)
-        The map that the explainer reads.
-    scores : tensor (B, K)
-        All outputs (logits).
-    products : tensor (B, K, K) or None
-        Inner products of the outputs' derivatives, see `semquant.priors.gram`.
+    x (B, C, H, W) is the map that the explainer reads, a tensor or Rows; scores (B, K) are all
+    outputs (logits); products (B, K, K) or None the inner products of their derivatives, see
+    `semquant.priors.gram`.
     """
 
     x: Tensor | Rows
@@ -245,14 +220,7 @@ class Outputs:
     products: Tensor | None = None
 
     def about(self, target: int, among: Sequence[int] | None = None) -> Measured:
-        """Return the measurements for one target.
-
-        Parameters
-        ----------
-        target : int
-            Which output is yhat.
-        among : sequence of int, optional
-            Which outputs are the concepts, in their order; all others by default.
+        """Return the measurements for one target, explained by some outputs or by all others.
 
         Raises
         ------

@@ -27,20 +27,15 @@ __all__ = ["FittedExplainer", "distill", "distill_measured", "fit_explainer"]
 SCALE_IMAGES = 512  # as many as the starting scale is computed from
 
 
-def fit_explainer(
-    g: Explainer,
-    measured: Measured,
-    objective: Objective,
-    options: FitOptions,
-    on_epoch: Callable[[int, dict], object] | None = None,
-) -> list[dict[str, float]]:
+def fit_explainer(g: Explainer, measured: Measured, objective: Objective, options: FitOptions,
+                  on_epoch: Callable[[int, dict], object] | None = None) -> list[dict[str, float]]:
     r"""Fit g and b to measured scores: the loop of equation (3).
 
     .. math:: \mathrm{Loss} = L + \lambda(t)\,\mathcal L(\alpha, w), \qquad
               \lambda(t) = \beta / \sqrt t
 
     Returns for each epoch t the means over its batches. Without w only L is there, the paper's
-    baseline. AdamW, with a cosine decay to 0 over all steps.
+    baseline. The paper gives no optimiser: here AdamW, with a cosine decay to 0 over all steps.
     """
     x, y, yhat, w = measured.x, measured.y, measured.yhat, measured.w
     generator = torch.Generator()  # of its own: torch's stays as it is, for whatever runs beside
@@ -111,11 +106,9 @@ class FittedExplainer:
         device = self.g.bias.device
         self.g.eval()
         with torch.no_grad():
-            alpha = torch.cat(
-                [self.g(x.to(device)).to(measured.y.device) for x in measured.x.split(batch_size)]
-            )
-        bias = float(self.g.bias.detach())
-        return Explanation(measured.yhat, measured.y, alpha, bias, self.names)
+            alpha = torch.cat([self.g(x.to(device)).to(measured.y.device)
+                               for x in measured.x.split(batch_size)])
+        return Explanation(measured.yhat, measured.y, alpha, float(self.g.bias.detach()), self.names)
 
     def save(self, path: str | Path) -> None:
         """Write g as a safetensors file, with its settings and the concepts' names."""
@@ -126,13 +119,7 @@ class FittedExplainer:
 
     @classmethod
     def load(cls, path: str | Path) -> FittedExplainer:
-        """Read what `save` wrote: an explainer of measured images, on the CPU.
-
-        Raises
-        ------
-        InputError
-            If the file holds no explainer.
-        """
+        """Read what `save` wrote, an explainer of measured images; an InputError for another file."""
         try:
             with safe_open(path, framework="pt") as file:
                 about = json.loads((file.metadata() or {})["explainer"])
@@ -183,10 +170,6 @@ def distill_measured(
     ------
     InputError
         If the tensors don't fit each other, hold NaN, or a setting is not accepted.
-
-    Notes
-    -----
-    Optimiser, epochs, batch size and initialisation are not given in the paper.
     """
     x, y, yhat = measured.x, measured.y, measured.yhat
     check_shapes(x=(x, "B C H W"), y=(y, "B n"), yhat=(yhat, "B"))
@@ -243,17 +226,10 @@ def _fresh(measured: Measured, options: ExplainerOptions, seed: int) -> Explaine
     return g
 
 
-def distill(
-    model: nn.Module,
-    concepts: FilterConcepts | OutputConcepts,
-    images: Tensor | Iterable,
-    target: int,
-    *,
-    objective: Objective | None = None,
-    explainer: ExplainerOptions = ExplainerOptions(),
-    fit: FitOptions = FitOptions(),
-    prepare: Callable[[Tensor], Tensor] | None = None,
-) -> FittedExplainer:
+def distill(model: nn.Module, concepts: FilterConcepts | OutputConcepts, images: Tensor | Iterable,
+            target: int, *, objective: Objective | None = None,
+            explainer: ExplainerOptions = ExplainerOptions(), fit: FitOptions = FitOptions(),
+            prepare: Callable[[Tensor], Tensor] | None = None) -> FittedExplainer:
     """Distill one output of a CNN into an additive explainer.
 
     Parameters

@@ -15,17 +15,10 @@ from semquant.rows import Computed, Rows
 __all__ = ["image_batches", "measure", "placed", "survey"]
 
 
-def measure(
-    concepts: FilterConcepts | OutputConcepts,
-    model: nn.Module,
-    images: Tensor | Rows | Iterable,
-    target: int,
-    prior: bool = True,
-    *,
-    prepare: Callable[[Tensor], Tensor] | None = None,
-    batch_size: int = 64,
-    keep_x: bool = True,
-) -> Measured:
+def measure(concepts: FilterConcepts | OutputConcepts, model: nn.Module,
+            images: Tensor | Rows | Iterable, target: int, prior: bool = True, *,
+            prepare: Callable[[Tensor], Tensor] | None = None, batch_size: int = 64,
+            keep_x: bool = True) -> Measured:
     """Measure many images, a batch at a time.
 
     Parameters
@@ -57,16 +50,9 @@ def measure(
     return found
 
 
-def survey(
-    concepts: OutputConcepts,
-    model: nn.Module,
-    images: Tensor | Rows | Iterable,
-    prior: bool = True,
-    *,
-    prepare: Callable[[Tensor], Tensor] | None = None,
-    batch_size: int = 64,
-    keep_x: bool = True,
-) -> Outputs:
+def survey(concepts: OutputConcepts, model: nn.Module, images: Tensor | Rows | Iterable,
+           prior: bool = True, *, prepare: Callable[[Tensor], Tensor] | None = None,
+           batch_size: int = 64, keep_x: bool = True) -> Outputs:
     """Measure all outputs of many images: one pass serves every target. Parameters as in `measure`."""
     parts = _each_batch(lambda batch: concepts.survey(model, batch, prior), concepts.layer, model,
                         images, prepare, batch_size, keep_x)
@@ -79,8 +65,7 @@ def survey(
 def image_batches(images: Tensor | Rows | Iterable, batch_size: int = 64) -> Iterator[Tensor]:
     """Batches of images from a tensor or rows (N, C, H, W), or from a loader.
 
-    A loader gives batches of images, or tuples whose first item they are. Its order has to be the
-    same each time, if results are to be matched with images.
+    A loader gives batches, or tuples whose first item they are, in the same order each time.
     """
     number("batch_size", batch_size, 1, integer=True)
     if isinstance(images, Tensor | Rows):

@@ -17,14 +17,10 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from tqdm.auto import tqdm
 
 from semquant.checks import InputError, number, one_of
-from semquant.networks.performers import Performer, performer_loss
 from semquant.rows import Computed, Rows
 
-__all__ = ["Checkpoint", "Descent", "FitOptions", "TensorBatches", "choose_device", "cosine", "cpu_threads",
-           "input_of", "seed_everything", "seed_of", "train_performer"]
-
-RECIPES = ("one_cycle", "predecessor")
-
+__all__ = ["Checkpoint", "Descent", "FitOptions", "TensorBatches", "choose_device", "cosine",
+           "cpu_threads", "seed_everything", "seed_of"]
 
 class Checkpoint(Protocol):
     """Where the state of a fit is kept."""
@@ -62,17 +58,9 @@ class FitOptions:
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """Return the device a run uses.
+    """Return the device of a name: auto (CUDA where there is one, else the CPU), cpu, cuda, cuda:<index>.
 
-    Parameters
-    ----------
-    name : {"auto", "cpu", "cuda", "cuda:<index>"}
-        ``"auto"`` is CUDA where there is one, else the CPU.
-
-    Raises
-    ------
-    InputError
-        If the name is none of these, or CUDA is asked for where there is none.
+    An InputError if it is none of these, or CUDA is asked for where there is none.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -82,18 +70,13 @@ def choose_device(name: str = "auto") -> torch.device:
     except RuntimeError as error:
         raise InputError(f"device: {name!r} is not one of auto, cpu, cuda, cuda:<index>") from error
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise InputError(
-            f"device: {name!r} asked for, but torch sees {torch.cuda.device_count()} CUDA devices; "
-            "accepted here: auto, cpu"
-        )
+        raise InputError(f"device: {name!r} asked for, but torch sees {torch.cuda.device_count()} "
+                         "CUDA devices; accepted here: auto, cpu")
     return device
 
 
 def seed_of(*numbers: int | str) -> int:
-    """Return a seed that stands for a tuple.
-
-    The tuple is hashed, so that (seed 0, epoch 1) and (seed 1, epoch 0) share nothing.
-    """
+    """Return a seed that stands for a tuple: (seed 0, epoch 1) and (seed 1, epoch 0) share nothing."""
     digest = hashlib.sha256(repr(numbers).encode()).digest()
     return int.from_bytes(digest[:4], "little")
 
@@ -122,26 +105,17 @@ class TensorBatches:
         for which batch norm is undefined.
     device : torch.device
         Where batches go; on CUDA through pinned memory, so that the copy doesn't hold up the step.
-    flip : bool
-        Mirror each first tensor left to right with probability 1/2.
+    flip, channels_last : bool
+        Mirror each first tensor left to right with probability 1/2; its memory layout.
     workers : int
         Processes that fetch batches ahead, where not everything is in memory; 0 fetches them here.
     generator : torch.Generator, optional
         On the CPU; torch's own by default.
-    channels_last : bool
-        Memory layout of the first tensor of a batch.
     """
 
-    def __init__(
-        self,
-        *tensors: Tensor | Rows,
-        batch_size: int,
-        device: torch.device | str = "cpu",
-        flip: bool = False,
-        workers: int = 0,
-        generator: torch.Generator | None = None,
-        channels_last: bool = False,
-    ):
+    def __init__(self, *tensors: Tensor | Rows, batch_size: int, device: torch.device | str = "cpu",
+                 flip: bool = False, workers: int = 0, generator: torch.Generator | None = None,
+                 channels_last: bool = False):
         if len({len(t) for t in tensors}) != 1:
             raise InputError(f"tensors: lengths {[len(t) for t in tensors]} are not equal")
         self.device = torch.device(device)
@@ -169,8 +143,8 @@ class TensorBatches:
         for fetched in self._fetched():
             batch = [t.to(self.device, non_blocking=True) for t in fetched]
             if self.flip:
-                turned = torch.rand(len(batch[0]), generator=self.generator) < 0.5
-                turned = turned.to(self.device).view(-1, *[1] * (batch[0].dim() - 1))
+                turned = torch.rand(len(batch[0]), generator=self.generator).to(self.device) < 0.5
+                turned = turned.view(-1, *[1] * (batch[0].dim() - 1))
                 batch[0] = torch.where(turned, batch[0].flip(-1), batch[0])
             batch = [compute(t) if compute else t for compute, t in zip(self.compute, batch)]
             if self.channels_last:
@@ -197,10 +171,7 @@ class TensorBatches:
 
 
 class _Order(Sampler):
-    """The batches of the epoch at hand, each as the numbers of its images.
-
-    It holds their list, not the `TensorBatches`: in a cycle the workers would outlive the fit.
-    """
+    """The batches of the epoch at hand; a list of their own, since in a cycle workers outlive a fit."""
 
     def __init__(self, order: list[Tensor]):
         self.order = order
@@ -257,15 +228,10 @@ class Descent:
         For each epoch the mean over its batches of every scalar that `step` was given.
     """
 
-    def __init__(
-        self,
-        module: nn.Module,
-        optimizer: torch.optim.Optimizer,
-        schedule: torch.optim.lr_scheduler.LRScheduler,
-        options: FitOptions,
-        generator: torch.Generator | None = None,
-        on_epoch: Callable[[int, dict], object] | None = None,
-    ) -> None:
+    def __init__(self, module: nn.Module, optimizer: torch.optim.Optimizer,
+                 schedule: torch.optim.lr_scheduler.LRScheduler, options: FitOptions,
+                 generator: torch.Generator | None = None,
+                 on_epoch: Callable[[int, dict], object] | None = None) -> None:
         self.device = next(module.parameters()).device
         self.half = _half(self.device)
         self.scaler = torch.amp.GradScaler(
@@ -282,12 +248,8 @@ class Descent:
         """The epochs that are still to go, counted from 1.
 
         Each begins by seeding from (seed, epoch). A run that was stopped and goes on from its
-        checkpoint therefore draws the same numbers as an undisturbed one.
-
-        Raises
-        ------
-        InputError
-            If the loss is not finite: the run names the epoch and stops before the weights are lost.
+        checkpoint therefore draws the same numbers as an undisturbed one. A loss that is not finite
+        is an InputError that names the epoch; what was kept before stays.
         """
         options = self.options
         self.module.train()
@@ -304,10 +266,8 @@ class Descent:
             yield epoch
             means = {name: float(total) / self._count for name, total in self._sums.items()}
             if not np.isfinite(means["loss"]):
-                raise InputError(
-                    f"loss: became {means['loss']} in epoch {epoch}; accepted: finite numbers "
-                    "(a lower learning rate, or amp off, may help)"
-                )
+                raise InputError(f"loss: became {means['loss']} in epoch {epoch}; accepted: finite "
+                                 "numbers (a lower learning rate, or amp off, may help)")
             self.history.append(means)
             self._save()
             bar.set_postfix({name: f"{value:.3g}" for name, value in means.items()})
@@ -363,79 +323,3 @@ def cpu_threads(count: int) -> None:
     """Fix the number of CPU threads a process computes with, so that its sums repeat bit by bit."""
     number("threads", count, 1, os.cpu_count() or 1, integer=True)
     torch.set_num_threads(count)
-
-
-def input_of(net: Performer, channels_last: bool) -> Callable[[Tensor], Tensor]:
-    """Return what turns uint8 images on a device into a performer's input, in that layout."""
-
-    def prepare(images: Tensor) -> Tensor:
-        images = net.prepare(images)
-        return images.contiguous(memory_format=torch.channels_last) if channels_last else images
-
-    return prepare
-
-
-def train_performer(
-    net: Performer,
-    images: Tensor | Rows,
-    labels: Tensor,
-    options: FitOptions,
-    *,
-    recipe: str = "one_cycle",
-    filter_weight: float = 0.0,
-    flip: bool = True,
-    prepare: Callable[[Tensor], Tensor] | None = None,
-) -> list[dict[str, float]]:
-    """Train a performer on mirrored images; returns what each epoch measured.
-
-    Parameters
-    ----------
-    net : Performer
-        Moved to the device, and trained in place.
-    images : Tensor or Rows, (N, ...)
-        What `prepare` takes: by default (N, 3, S, S) uint8.
-    labels : Tensor (N,) or (N, K), bool
-    options : FitOptions
-    recipe : {"one_cycle", "predecessor"}
-        ``"one_cycle"``: AdamW, the learning rate rising and falling once. ``"predecessor"``: SGD
-        with momentum 0.9, the learning rate falling tenfold, in equal ratios from epoch to epoch,
-        over the first fifth of the epochs, and staying there (Zhang et al., 2018, their code).
-    filter_weight : float
-        Weight of the filter loss in the first epoch, see `performers.performer_loss`.
-    flip : bool
-        Mirror each image with probability 1/2.
-    prepare : callable, optional
-        Applied to a batch of images on the device.
-    """
-    device = choose_device(options.device)
-    prepare = input_of(net, options.channels_last) if prepare is None else prepare
-    net.to(device)
-    if options.channels_last:
-        net.to(memory_format=torch.channels_last)
-    batches = TensorBatches(images, labels, batch_size=options.batch_size, device=device, flip=flip,
-                            workers=options.workers)
-    steps, rate, decay = len(batches), options.learning_rate, options.weight_decay
-    if one_of("recipe", recipe, RECIPES) == "one_cycle":
-        optimizer = torch.optim.AdamW(net.parameters(), lr=rate, weight_decay=decay)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate,
-                                                       total_steps=options.epochs * steps)
-    else:
-        optimizer = torch.optim.SGD(net.parameters(), lr=rate, momentum=0.9, weight_decay=decay)
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda t: predecessor_rate(1 + t // steps, options.epochs))
-    descent = Descent(net, optimizer, schedule, options)
-    for epoch in descent.epochs():
-        for shown, positive in batches:
-            with descent.precision():
-                found = performer_loss(net, prepare(shown), positive, epoch, filter_weight)
-            descent.step(**found)
-    return descent.history
-
-
-def predecessor_rate(epoch: int, epochs: int) -> float:
-    """Return the share of the largest learning rate in an epoch, from 1, of the predecessor's recipe.
-
-    For 50 epochs that of Zhang et al. (2018): ``logspace(-4, -5, 10)``, then 1e-5.
-    """
-    falling = max(2, round(epochs / 5))
-    return 10.0 ** -min(1.0, (epoch - 1) / (falling - 1))

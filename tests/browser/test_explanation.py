@@ -4,10 +4,9 @@ import pytest
 import torch
 from browser.reading import number, numbers, slide, views
 
-from semquant_book.study import inspection
-from semquant_book.study import experiment2, photographs
-from semquant_book.study.presets import load_settings
 from semquant_book.datasets.names import PHRASES
+from semquant_book.study import experiment2, inspection, photographs
+from semquant_book.study.presets import load_settings
 
 NETWORK, ATTRIBUTE = "book/experiment1/alexnet", "book/experiment2/attractive"
 

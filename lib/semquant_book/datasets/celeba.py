@@ -14,6 +14,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -25,13 +26,12 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from semquant.checks import InputError, number, one_of
+from semquant_book.datasets.decoded import Decoded, join as joined
 from semquant_book.datasets.drawn.faces import LARGEST, SPLITS, Faces
+from semquant_book.datasets.names import ATTRIBUTES
 from semquant_book.datasets.parallel import available_cores, in_chunks
-from semquant_book.datasets.decoded import Decoded
-from semquant_book.datasets.decoded import join as joined
 from semquant_book.datasets.photos import first, opened, report
 from semquant_book.files import check_writable, load_or_make
-from semquant_book.datasets.names import ATTRIBUTES
 
 __all__ = ["HEIGHT", "SPLITS", "WIDTH", "Index", "digest", "join", "load", "repeated", "scan", "square"]
 

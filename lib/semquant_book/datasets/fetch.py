@@ -22,7 +22,7 @@ import yaml
 from semquant.checks import InputError, one_of
 from semquant_book.datasets.archives import Unpacked, check_space, human, set_aside, unpack
 from semquant_book.files import check_writable
-from semquant_book.study.presets import project_root
+from semquant_book.folders import project_root
 
 __all__ = ["Found", "Source", "add_parser", "check", "describe", "fetch", "load_sources", "run",
            "verify"]

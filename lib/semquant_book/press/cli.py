@@ -160,9 +160,14 @@ def _faces(arguments: argparse.Namespace, settings) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line and return its exit status: 0, 1 for input it can't use, 2 for usage."""
-    arguments = _parser().parse_args(argv)
     try:
-        print(f"semquant: {_run(arguments)}", file=sys.stderr)
+        print(f"semquant: {_run(_parser().parse_args(argv))}", file=sys.stderr)
+    except ModuleNotFoundError as error:  # `pip install semquant` brings the method alone
+        if (error.name or "semquant").startswith("semquant"):
+            raise
+        print(f"semquant: package {error.name} is not installed; the command needs what the book "
+              "does: pip install 'semquant[book]'", file=sys.stderr)
+        return 1
     except InputError as error:
         print(f"semquant: {error}", file=sys.stderr)
         return 1

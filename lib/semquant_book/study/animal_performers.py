@@ -7,12 +7,10 @@ import torch
 from semquant import parts
 from semquant.networks import performers
 from semquant.networks.performers import Performer
-from semquant.training import (
-    choose_device, cpu_threads, input_of, seed_everything, train_performer,
-)
+from semquant.training import choose_device, cpu_threads, seed_everything
 from semquant_book.study import store
 from semquant_book.study.performing import (
-    at_once, begin, kept_performer, options_of, recipe_of,
+    at_once, begin, input_of, kept_performer, options_of, recipe_of, train_performer,
 )
 from semquant_book.study.pictures import animals_of, balanced
 from semquant_book.study.presets import Settings

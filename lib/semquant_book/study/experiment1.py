@@ -28,12 +28,12 @@ from semquant.explanation import Explanation
 from semquant.losses import Objective
 from semquant.measure import measure, placed
 from semquant.networks.performers import Performer
-from semquant.training import choose_device, cpu_threads, input_of
+from semquant.training import choose_device, cpu_threads
 from semquant_book.datasets import Images
 from semquant_book.files import load_or_make
 from semquant_book.study import animal_performers, store
 from semquant_book.study.evaluation import evaluate, part_errors
-from semquant_book.study.performing import at_once, depth_of, options_of
+from semquant_book.study.performing import at_once, depth_of, input_of, options_of
 from semquant_book.study.pictures import animals_of
 from semquant_book.study.presets import SPLITS, Settings, build_root
 

@@ -30,13 +30,13 @@ from semquant.losses import Objective
 from semquant.measure import survey
 from semquant.networks.performers import Performer
 from semquant.rows import Computed, Rows
-from semquant.training import choose_device, cpu_threads, input_of
+from semquant.training import choose_device, cpu_threads
 from semquant_book.datasets.drawn import faces
 from semquant_book.datasets.names import ATTRIBUTES
 from semquant_book.files import load_or_make
 from semquant_book.study import face_performers, store
 from semquant_book.study.evaluation import evaluate_attribute
-from semquant_book.study.performing import at_once, depth_of, options_of
+from semquant_book.study.performing import at_once, depth_of, input_of, options_of
 from semquant_book.study.portraits import faces_of
 from semquant_book.study.presets import SPLITS, Settings
 

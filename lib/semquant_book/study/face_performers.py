@@ -5,17 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from semquant import metrics
 from semquant.networks import performers
 from semquant.networks.performers import Performer
 from semquant.rows import Rows
-from semquant.training import (
-    choose_device, cpu_threads, input_of, seed_everything, train_performer,
-)
+from semquant.training import choose_device, cpu_threads, seed_everything
 from semquant_book.datasets.names import ATTRIBUTES
-from semquant_book.study import store
+from semquant_book.study import evaluation, store
 from semquant_book.study.performing import (
-    at_once, begin, kept_performer, options_of, recipe_of,
+    at_once, begin, input_of, kept_performer, options_of, recipe_of, train_performer,
 )
 from semquant_book.study.portraits import faces_of
 from semquant_book.study.presets import Settings
@@ -78,7 +75,7 @@ def _judge(net: Performer, settings: Settings) -> dict:
     found = scores(net.eval(), test.images, settings) > 0
     right = found == test.attributes
     there = test.attributes
-    balanced = [metrics.balanced_accuracy(found[:, k], there[:, k]) for k in range(len(ATTRIBUTES))]
+    balanced = [evaluation.balanced_accuracy(found[:, k], there[:, k]) for k in range(len(ATTRIBUTES))]
     return {
         "accuracy": dict(zip(ATTRIBUTES, right.float().mean(dim=0).tolist())),
         "balanced_accuracy": dict(zip(ATTRIBUTES, balanced)),

@@ -10,20 +10,23 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from semquant.checks import InputError, one_of
 from semquant.networks import performers
-from semquant.checks import InputError
+from semquant.networks.performers import Performer, performer_loss
+from semquant.rows import Rows
+from semquant.training import Descent, FitOptions, TensorBatches, choose_device
 from semquant_book.files import Checkpoint, load_or_make
-from semquant.networks.performers import Performer
 from semquant_book.study import pretrained
 from semquant_book.study.presets import Settings, build_root, data_root
 from semquant_book.study.store import record, record_of, source_digest, write_record
-from semquant.training import FitOptions, choose_device
 
-__all__ = ["PREDECESSOR", "at_once", "begin", "depth_of", "imagenet", "kept_performer", "options_of", "recipe_of"]
+__all__ = ["PREDECESSOR", "at_once", "begin", "depth_of", "imagenet", "input_of", "kept_performer",
+           "options_of", "predecessor_rate", "recipe_of", "train_performer"]
 
 #: Batch size, and factor on the learning rates, of each network in Zhang et al. (2018), their code.
 PREDECESSOR = {"alexnet": (512, 30.0), "vgg_m": (196, 30.0), "vgg_s": (128, 10.0),
                "vgg16": (32, 1.0)}
+RECIPES = ("one_cycle", "predecessor")
 #: MatConvNet's names of the networks that the original experiments began with.
 IMAGENET = {"alexnet": "imagenet-caffe-alex", "vgg_m": "imagenet-vgg-m", "vgg_s": "imagenet-vgg-s",
             "vgg16": "imagenet-vgg-verydeep-16"}
@@ -146,3 +149,71 @@ def kept_performer(
     if settings.channels_last:
         net.to(memory_format=torch.channels_last)
     return net.to(choose_device(settings.device)).eval()
+
+
+def input_of(net: Performer, channels_last: bool) -> Callable[[Tensor], Tensor]:
+    """Return what turns uint8 images on a device into a performer's input, in that layout."""
+
+    def prepare(images: Tensor) -> Tensor:
+        images = net.prepare(images)
+        return images.contiguous(memory_format=torch.channels_last) if channels_last else images
+
+    return prepare
+
+
+def train_performer(net: Performer, images: Tensor | Rows, labels: Tensor, options: FitOptions, *,
+                    recipe: str = "one_cycle", filter_weight: float = 0.0, flip: bool = True,
+                    prepare: Callable[[Tensor], Tensor] | None = None) -> list[dict[str, float]]:
+    """Train a performer on mirrored images; returns what each epoch measured.
+
+    Parameters
+    ----------
+    net : Performer
+        Moved to the device, and trained in place.
+    images : Tensor or Rows, (N, ...)
+        What `prepare` takes: by default (N, 3, S, S) uint8.
+    labels : Tensor (N,) or (N, K), bool
+    options : FitOptions
+    recipe : {"one_cycle", "predecessor"}
+        ``"one_cycle"``: AdamW, the learning rate rising and falling once. ``"predecessor"``: SGD
+        with momentum 0.9, the learning rate falling tenfold, in equal ratios from epoch to epoch,
+        over the first fifth of the epochs, and staying there (Zhang et al., 2018, their code).
+    filter_weight : float
+        Weight of the filter loss in the first epoch, see `performers.performer_loss`.
+    flip : bool
+        Mirror each image with probability 1/2.
+    prepare : callable, optional
+        Applied to a batch of images on the device.
+    """
+    device = choose_device(options.device)
+    prepare = input_of(net, options.channels_last) if prepare is None else prepare
+    net.to(device)
+    if options.channels_last:
+        net.to(memory_format=torch.channels_last)
+    batches = TensorBatches(images, labels, batch_size=options.batch_size, device=device, flip=flip,
+                            workers=options.workers)
+    steps, rate, decay = len(batches), options.learning_rate, options.weight_decay
+    if one_of("recipe", recipe, RECIPES) == "one_cycle":
+        optimizer = torch.optim.AdamW(net.parameters(), lr=rate, weight_decay=decay)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate,
+                                                       total_steps=options.epochs * steps)
+    else:
+        optimizer = torch.optim.SGD(net.parameters(), lr=rate, momentum=0.9, weight_decay=decay)
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda t: predecessor_rate(1 + t // steps, options.epochs))
+    descent = Descent(net, optimizer, schedule, options)
+    for epoch in descent.epochs():
+        for shown, positive in batches:
+            with descent.precision():
+                found = performer_loss(net, prepare(shown), positive, epoch, filter_weight)
+            descent.step(**found)
+    return descent.history
+
+
+def predecessor_rate(epoch: int, epochs: int) -> float:
+    """Return the share of the largest learning rate in an epoch, from 1, of the predecessor's recipe.
+
+    For 50 epochs that of Zhang et al. (2018): ``logspace(-4, -5, 10)``, then 1e-5.
+    """
+    falling = max(2, round(epochs / 5))
+    return 10.0 ** -min(1.0, (epoch - 1) / (falling - 1))

@@ -17,22 +17,24 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from semquant import metrics, parts
-from semquant_book.study import experiment1
 from semquant.checks import InputError
 from semquant.concepts import Measured, measure_batches
-from semquant_book.datasets import Images, pascal_part
 from semquant.distillation import distill_measured
-from semquant_book.study.evaluation import evaluate
 from semquant.explanation import Explanation
-from semquant_book.files import load_or_make
 from semquant.networks.performers import Performer, initialise, interpretable_top, normalise
-from semquant_book.study.inspection import Case
-from semquant_book.study.tables import metrics_row
-from semquant_book.study.inspection import example as example_of
+from semquant.training import choose_device, cpu_threads, seed_everything
+from semquant_book.datasets import Images, pascal_part
+from semquant_book.files import load_or_make
+from semquant_book.study import experiment1
+from semquant_book.study.evaluation import evaluate
+from semquant_book.study.inspection import Case, example as example_of
+from semquant_book.study.performing import train_performer
 from semquant_book.study.presets import METHODS, build_root, load_settings, project_root
-from semquant_book.study.store import explainer_runs, read_record, record, source_digest, tensor_digest
-from semquant.training import choose_device, cpu_threads, seed_everything, train_performer
 from semquant_book.study.pretrained import EfficientNetLite0, efficientnet_lite0
+from semquant_book.study.store import (
+    explainer_runs, read_record, record, source_digest, tensor_digest,
+)
+from semquant_book.study.tables import metrics_row
 
 __all__ = [
     "Photographs",

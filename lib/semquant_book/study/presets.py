@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ import yaml
 
 from semquant.checks import InputError, number, one_of
 from semquant_book.datasets.names import ATTRIBUTES
+from semquant_book.folders import build_root, data_root, project_root
 
 __all__ = ["Settings", "build_root", "data_root", "hardware", "load_settings", "preset_names", "project_root"]
 
@@ -209,44 +209,6 @@ def _as(name: str, value: object, wanted: type) -> object:
     if not isinstance(value, wanted) or (wanted is not bool and isinstance(value, bool)):
         raise InputError(f"{name}: {value!r} is not {_NAMES[wanted]}")
     return value
-
-
-def project_root(start: str | Path | None = None) -> Path:
-    """Return the folder of the project: `start` (this folder by default) or one above it.
-
-    Raises
-    ------
-    InputError
-        If neither it nor any folder above holds ``book/presets``.
-    """
-    start = Path(start or os.environ.get("SEMQUANT_ROOT") or Path.cwd()).resolve()
-    for folder in (start, *start.parents):
-        if (folder / "book" / "presets").is_dir():
-            return folder
-    raise InputError(f"folder: {start} is not inside the project (no book/presets above it); "
-                     "change to the project's folder or set SEMQUANT_ROOT")
-
-
-def build_root() -> Path:
-    """Return the folder of everything generated: ``SEMQUANT_BUILD``, or ``_build`` in the project."""
-    return Path(os.environ.get("SEMQUANT_BUILD") or project_root() / "_build").resolve()
-
-
-def data_root() -> Path:
-    """Return the folder of real photographs: ``SEMQUANT_DATA``, which ``make DATA=...`` sets.
-
-    Raises
-    ------
-    InputError
-        If none is given, or it is no folder.
-    """
-    given = os.environ.get("SEMQUANT_DATA")
-    if not given:
-        raise InputError("data: no folder of real photographs is given; accepted: DATA=folder with "
-                         "make, or the variable SEMQUANT_DATA")
-    if not Path(given).is_dir():
-        raise InputError(f"data: {given} is not a folder")
-    return Path(given).resolve()
 
 
 def preset_names() -> tuple[str, ...]:

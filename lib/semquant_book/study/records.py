@@ -7,17 +7,15 @@ from dataclasses import dataclass, replace
 import pandas as pd
 import torch
 
-from semquant_book.study import (
-    experiment1, experiment2, face_performers, inspection, store, tables,
-)
 from semquant.checks import InputError
 from semquant.explanation import Explanation
+from semquant_book.datasets.names import ATTRIBUTES
+from semquant_book.study import experiment1, experiment2, face_performers, inspection, store, tables
 from semquant_book.study.concept_choice import make_selection, selection_record
 from semquant_book.study.pictures import animals_of
 from semquant_book.study.portraits import faces_of
 from semquant_book.study.presets import SPLITS, Settings, project_root
 from semquant_book.study.store import read_record, record
-from semquant_book.datasets.names import ATTRIBUTES
 
 __all__ = ["Evidence", "collect", "collect_networks", "recorded"]
 

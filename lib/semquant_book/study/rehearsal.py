@@ -20,22 +20,20 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models import ResNet152_Weights, VGG16_Weights
 
-from semquant.networks import performers
-from semquant_book.study import (
-    animal_performers, experiment1, experiment2, face_performers, store,
-)
 from semquant.checks import InputError, number
 from semquant.concepts import Measured
-from semquant_book.datasets import Images, celeba, pascal_part, specimens
 from semquant.distillation import distill_measured
 from semquant.explainers import Explainer, ExplainerOptions
 from semquant.measure import measure
-from semquant_book.study.performing import recipe_of
+from semquant.networks import performers
+from semquant.training import FitOptions
+from semquant_book.datasets import Images, celeba, pascal_part, specimens
+from semquant_book.datasets.names import ATTRIBUTES
+from semquant_book.study import animal_performers, experiment1, experiment2, face_performers, store
+from semquant_book.study.performing import input_of, recipe_of, train_performer
 from semquant_book.study.portraits import celeba_folders
 from semquant_book.study.presets import Settings, build_root
 from semquant_book.study.store import record, write_record
-from semquant.training import FitOptions, input_of, train_performer
-from semquant_book.datasets.names import ATTRIBUTES
 
 __all__ = ["PUBLISHED", "Step", "again_hours", "rehearse", "report", "save"]
 

@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from semquant.checks import InputError, one_of
+from semquant_book.datasets.names import ATTRIBUTES
 from semquant_book.files import write_atomic
 from semquant_book.study.presets import (
     LAST_LAYERS, METHODS, SCALES, SPLITS, Settings, build_root, data_root,
 )
-from semquant_book.datasets.names import ATTRIBUTES
 
 if TYPE_CHECKING:
     import numpy as np
