@@ -20,8 +20,8 @@ from semquant_book.study.presets import CATEGORIES, Settings
 from semquant_book.study.replicates import by_performer, estimate, pairs
 from semquant_book.views import explorer, widgets
 
-__all__ = ["contribution_bars", "controls", "counted_parts", "entropies", "explore", "fall_of_losses", "filters",
-           "learning", "named", "numbers", "part_error_dots", "part_errors_said", "performer", "performers",
+__all__ = ["accuracies", "contribution_bars", "controls", "counted_parts", "entropies", "explore", "fall_of_losses", "filters",
+           "higher", "learning", "named", "numbers", "part_error_dots", "part_errors_said", "performer", "performers",
            "pies", "residuals", "shares_said", "some", "thresholds", "trained", "what_was_run"]
 
 NUMBERS = {"entropy": "entropy H, nats", "normalised_entropy": "H / ln n",
@@ -265,6 +265,23 @@ def performers(table: pd.DataFrame) -> Styler:
         for a, g in table[table.filter_loss].groupby("architecture", sort=False)})
     return shown.style.set_table_attributes('class="dataframe"').set_caption(
         "Performers (mean over categories and seeds)")
+
+
+def accuracies(records: pd.DataFrame, table: pd.DataFrame, scale: str) -> Styler:
+    """Put the accuracies of performers and of their explainers in one reading beside the paper's: Table 2.
+
+    Parameters
+    ----------
+    records, table : DataFrame
+        As `tables.explainer_frame` and `tables.performer_frame` return them.
+    scale : str
+    """
+    own = table[table.filter_loss].assign(method="performer", seed=-1)
+    frame = pd.concat([records[records.scale == scale], own])
+    return comparison.comparison(
+        frame.assign(percent=100 * frame.accuracy), "percent",
+        comparison.paper_frame("table_2", "accuracy", "experiment_1"),
+        rows=("performer", "baseline", "ours"), digits=1, caption=f"Table 2, left: accuracy in percent, y {scale}")
 
 
 def controls(table: pd.DataFrame) -> str:
