@@ -128,7 +128,7 @@ def test_pictures_in_prose_have_a_text():
 
 @pytest.mark.parametrize("source, drawn", [
     ("figures.sample_sheet(images);", True),
-    ("if data:\n    diagrams.case_one(a, b)", True),
+    ("if data:\n    figures.case_one(a, b)", True),
     ("figure, (left, right) = plt.subplots(1, 2)\nleft.plot(x)", True),
     ("sns.heatmap(table)", True),
     ("for k in range(2):\n    inner(k)", True),

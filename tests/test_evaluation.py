@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 import torch
 
+from semquant.explanation import Explanation
 from semquant_book.study.evaluation import (
     evaluate, evaluate_attribute, evaluate_reference, part_errors,
 )
-from semquant.explanation import Explanation
-from semquant_book.study.evaluation import evaluate, evaluate_attribute, part_errors
 
 GROUPS = ("eye", "ear", "leg")
 

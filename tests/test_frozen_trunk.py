@@ -12,10 +12,12 @@ from torch import nn
 from semquant.checks import InputError
 from semquant.networks.performers import normalise
 from semquant_book.datasets import Images, pascal_part
+from semquant_book.datasets.names import SPLITS, TRUNK
 from semquant_book.files import write_atomic
-from semquant_book.study import animal_performers, experiment1, frozen_trunk, inspection, pictures, records
+from semquant_book.study import (
+    animal_performers, experiment1, frozen_trunk, inspection, pictures, records,
+)
 from semquant_book.study.frozen_trunk import Top, maps_of, photograph_settings, without_trunk
-from semquant_book.study.presets import SPLITS, TRUNK
 from semquant_book.study.tables import TABLE_3_PARTS
 
 SIZE = 14

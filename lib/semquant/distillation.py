@@ -207,8 +207,9 @@ def distill_measured(
         g.train()
         return answer
 
-    watch(0, {})
-    history = fit_explainer(g, Measured(x, y, yhat, w), objective, fit, watch)
+    history = []
+    if not watch(0, {}):
+        history = fit_explainer(g, Measured(x, y, yhat, w), objective, fit, watch)
     return FittedExplainer(g, history, without_prior, names)
 
 

@@ -20,6 +20,15 @@ def case(built):
         return inspection.case(settings, "alexnet", "dog", 0, scale="literal")
 
 
+@pytest.fixture(scope="module")
+def scaled(built):
+    """The same in the other reading of y's scale."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SEMQUANT_BUILD", str(built))
+        settings = load_settings("smoke", architectures=["alexnet"], categories=["dog"])
+        return inspection.case(settings, "alexnet", "dog", 0, scale="scaled")
+
+
 @pytest.fixture
 def explorer(open_page):
     (view,) = views(open_page(NETWORK), "explanation")
@@ -62,6 +71,80 @@ def test_the_numbers_are_the_librarys(explorer, case, k):
         words = explorer.locator(f'[data-name="{method}-words"]').inner_text()
         for reason in merged.top(3)[k]:
             assert f"{reason.name} " in words
+
+
+def test_the_reading_of_y_can_be_switched(explorer, case, scaled):
+    merged = case.by_part("ours")
+    name = next(n for n in merged.names if n in case.names)
+    explorer.get_by_role("checkbox", name=f"count {name}", exact=True).press("Space")
+    explorer.get_by_role("radio", name="scaled").check()
+    explorer.get_by_role("checkbox", name=f"count {name}", exact=True).press("Space")
+    check_equation(explorer, {"ours": scaled.ours, "baseline": scaled.baseline}, 0)
+    assert "literal reading takes y as it is" in explorer.inner_text()
+    choose_image(explorer, 2)
+    check_equation(explorer, {"ours": scaled.ours, "baseline": scaled.baseline}, 2)  # it stays
+    explorer.get_by_role("radio", name="literal").check()
+    check_equation(explorer, {"ours": case.ours, "baseline": case.baseline}, 2)
+
+
+def test_on_a_phone_the_picture_stays_in_sight_of_what_lights_it(open_page):
+    page = open_page(NETWORK, width=390, height=844, touch=True)
+    (view,) = views(page, "explanation")
+    chip = view.locator(".sq-chips [data-filter]").last
+    chip.scroll_into_view_if_needed()
+    chip.tap()
+    canvas, header = view.locator("canvas").bounding_box(), page.locator(".bd-header-article").bounding_box()
+    assert canvas["y"] >= header["y"] + header["height"] - 1
+    assert canvas["y"] + canvas["height"] <= chip.bounding_box()["y"]
+    assert "where filter" in view.locator(".sq-sight .sq-note").inner_text()
+
+
+def test_no_chip_of_a_filter_is_cut(open_page):
+    (view,) = views(open_page(NETWORK), "explanation")
+    rows = view.locator(".sq-link").all()
+    for row in rows:
+        row.press("Enter")
+        more = view.locator("[data-name=filters]")
+        if more.count():
+            count = int(more.inner_text().removeprefix("Show all "))
+            more.press("Enter")
+            assert view.locator(".sq-chips [data-filter]").count() == count
+        assert view.locator(".sq-chips").evaluate("(all) => all.scrollHeight <= all.clientHeight")
+        if more.count():
+            assert more.evaluate("(one) => one === document.activeElement")
+            more.press("Enter")
+
+
+def test_what_is_lit_on_a_night_picture_is_no_dark_spot(open_page):
+    """The spot is as light as the middle of the range, whatever the picture."""
+    (view,) = views(open_page(NETWORK), "explanation")
+    darkest = view.evaluate("""async (view) => {
+      const middle = (canvas) => {
+        const all = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+        let sum = 0;
+        for (let p = 0; p < all.length; p++) if (p % 4 < 3) sum += all[p];
+        return sum / (all.length * 0.75);
+      };
+      const canvas = view.querySelector("canvas"), found = [];
+      for (const input of view.querySelectorAll(".sq-thumbs input")) {
+        input.click();
+        await new Promise((done) => setTimeout(done, 100));
+        found.push([middle(canvas), input]);
+      }
+      found.sort((a, b) => a[0] - b[0])[0][1].click();
+      return found[0][0];
+    }""")
+    row = view.locator(".sq-link").first
+    row.focus()
+    view.page.wait_for_timeout(100)
+    lightness = view.locator("canvas").evaluate("""(canvas) => {
+      const all = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+      const grey = [];
+      for (let p = 0; p < all.length; p += 4) grey.push((all[p] + all[p + 1] + all[p + 2]) / 3);
+      return grey.sort((a, b) => a - b)[Math.floor(grey.length / 20)];
+    }""")
+    assert darkest < 110  # there is such a picture
+    assert lightness > 90
 
 
 def test_a_part_that_is_switched_off_takes_its_contribution_along(explorer, case):
@@ -125,8 +208,8 @@ def test_an_attribute_page_has_signed_bars_with_the_librarys_numbers(open_page, 
     (view,) = views(open_page(ATTRIBUTE), "explanation")
     monkeypatch.setenv("SEMQUANT_BUILD", str(built))
     settings = load_settings("smoke", targets=["Attractive"])
-    ours, baseline = (experiment2.explain(settings, "Attractive", 0, method, "near_zero")
-                      for method in ("ours", "baseline"))
+    run = experiment2.Run(settings, "Attractive")
+    ours, baseline = (run.explain(method, "near_zero") for method in ("ours", "baseline"))
     yhat = [float(view.locator('[data-name="yhat"]').first.get_attribute("data-value"))]
     k = int((ours.yhat - yhat[0]).abs().argmin())  # which face comes first is the page's choice
     check_equation(view, {"ours": ours, "baseline": baseline}, k)

@@ -16,7 +16,7 @@ from torch import Tensor
 from semquant.explanation import Explanation
 from semquant_book.datasets.names import label, phrase
 from semquant_book.figures.style import (
-    FAINT, INK, METHOD_COLOURS, SIGN_COLOURS, WIDTH, array, bare, resize, rgb, signed,
+    FAINT, INK, METHOD_COLOURS, SIGN_COLOURS, WIDTH, array, bare, opaque, resize, rgb, signed,
 )
 
 __all__ = ["agreement_dots", "correlation_maps", "flipped_pairs", "history_of_alpha", "in_words",
@@ -132,8 +132,8 @@ def flipped_pairs(images: ArrayLike | Tensor, flipped: ArrayLike | Tensor,
                                 squeeze=False)
     for k, ax in enumerate(axes.flat):
         if k < len(names):
-            gap = np.ones((before.shape[1], 6, 3))
-            ax.imshow(np.concatenate([before[k], gap, after[k]], axis=1))
+            gap = np.zeros((before.shape[1], 6, 4))  # transparent
+            ax.imshow(np.concatenate([opaque(before[k]), gap, opaque(after[k])], axis=1))
             ax.set_title(label(names[k]), loc="center", fontsize=7.5, pad=3)
         bare(ax, ax.get_title(loc="center"))
     return figure

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from semquant_book.figures.style import (
     FAINT, INK, METHOD_COLOURS, MINUS, PART_COLOURS, SIGN_COLOURS, WIDTH, array, bare, lit, mosaic,
-    overlay, part_colour, part_legend, readable_on, resize, rgb, shares, sheet_axes, signed,
+    opaque, overlay, part_colour, part_legend, readable_on, resize, rgb, shares, sheet_axes, signed,
     use_style,
 )  # fmt: skip
 from semquant_book.study.replicates import Estimate, estimate
@@ -280,11 +280,11 @@ def filter_gallery(images: ArrayLike | Tensor, maps: ArrayLike | Tensor, parts: 
     pictures = lit(pictures, maps.reshape(count * each, *maps.shape[2:]), level)
     pictures = pictures.reshape(count, each, size, size, 3)
     rows, block = -(-count // across), words + each * (size + gap)
-    sheet = np.ones((rows * (size + gap) - gap, across * (block + space) - space - gap, 3))
+    sheet = np.zeros((rows * (size + gap) - gap, across * (block + space) - space - gap, 4))
     corners = [((f % across) * (block + space), (f // across) * (size + gap)) for f in range(count)]
     for (x, y), row in zip(corners, pictures):
         for left, picture in zip(range(x + words, x + block, size + gap), row):
-            sheet[y : y + size, left : left + size] = picture
+            sheet[y : y + size, left : left + size] = opaque(picture)
     _, ax = sheet_axes(sheet)
     for f, (x, y) in enumerate(corners):
         ax.add_patch(plt.Rectangle((x, y + 6), 10, size - 12, color=part_colour(parts[f])))
@@ -332,8 +332,10 @@ def part_errors(errors: pd.DataFrame, paper: pd.DataFrame | None = None) -> Figu
 
 
 def training_history(histories: Mapping[str, Sequence[Mapping[str, float]]],
-                     measures: Mapping[str, str]) -> Figure:
+                     measures: Mapping[str, str], figure: Figure | None = None) -> Figure:
     """Show what was measured in every epoch, a panel for each measure.
+
+    The distillation loss, which falls by orders of magnitude, has a logarithmic axis.
 
     Parameters
     ----------
@@ -342,8 +344,12 @@ def training_history(histories: Mapping[str, Sequence[Mapping[str, float]]],
     measures : mapping
         Key in those dicts -> axis label. The distillation loss, which falls by powers of ten, has a
         logarithmic axis.
+    figure : Figure, optional
+        Where to draw: pyplot's own figures are not for threads.
     """
-    figure, axes = plt.subplots(1, len(measures), figsize=(WIDTH, 2.5), squeeze=False)
+    figure = plt.figure() if figure is None else figure
+    figure.set_size_inches(WIDTH, 2.5)
+    axes = figure.subplots(1, len(measures), squeeze=False)
     spare = sns.color_palette("colorblind", len(histories))
     for ax, (key, label) in zip(axes[0], measures.items()):
         for (name, history), other in zip(histories.items(), spare):

@@ -13,6 +13,7 @@ from pandas.io.formats.style import Styler
 
 from semquant_book import figures
 from semquant_book.study import tables
+from semquant_book.study.pictures import animals_of
 from semquant_book.study.presets import Settings, project_root
 from semquant_book.study.replicates import LEAST, by_performer, estimate
 

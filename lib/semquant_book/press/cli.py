@@ -69,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     book.add_argument("--preset", default="quick", help="a file in book/presets (default quick)")
     book.add_argument("--cores", default="all", help="how many cores to use (default all)")
     book.add_argument("--data", default="", help="folder of real photographs")
-    book.add_argument("--target", default="all", help="a rule of the Snakefile (default all)")
+    book.add_argument("--target", default="all", help="all, results, or a file that a job makes")
     return parser
 
 
@@ -113,7 +113,8 @@ def _run(arguments: argparse.Namespace) -> str:
                          target=arguments.target)
 
     from semquant.checks import number, one_of
-    from semquant_book.study.presets import ARCHITECTURES, CATEGORIES, load_settings
+    from semquant_book.datasets.names import ARCHITECTURES, CATEGORIES
+    from semquant_book.study.presets import load_settings
 
     settings = load_settings(arguments.preset)
     if arguments.command == "sweep":

@@ -10,24 +10,16 @@ from semquant.networks import performers
 from semquant.networks.performers import Performer
 from semquant.rows import Rows
 from semquant.training import choose_device, cpu_threads, seed_everything
+from semquant_book.datasets.names import TRUNK
 from semquant_book.study import frozen_trunk, store
 from semquant_book.study.performing import (
     at_once, begin, input_of, kept_performer, options_of, recipe_of, train_performer,
 )
 from semquant_book.study.pictures import animals_of, balanced
-from semquant_book.study.presets import TRUNK, Settings
+from semquant_book.study.presets import Settings
 from semquant_book.study.pretrained import efficientnet_lite0
 
 __all__ = ["inputs_of", "performer", "start"]
-
-CODE = ("semquant_book/datasets/drawn/animals", "semquant_book/datasets/drawn/anatomy",
-        "semquant_book/datasets/drawn/bodies", "semquant_book/datasets/drawn/drawing",
-        "semquant_book/datasets/drawn/heads", "semquant_book/datasets/pascal_part",
-        "semquant_book/datasets/drawn/scenes", "semquant_book/study/animal_performers",
-        "semquant_book/study/frozen_trunk",
-        "semquant/networks/interpretable", "semquant/networks/performers", "semquant/training",
-        "semquant_book/study/pretrained")
-
 
 def start(settings: Settings, architecture: str) -> Performer:
     """Return an untrained performer: fresh, or with ImageNet weights below the inserted layer."""
@@ -67,7 +59,7 @@ def performer(settings: Settings, architecture: str, category: str, seed: int,
 
     net = kept_performer(
         net, store.performer_path(settings, architecture, category, seed, filter_loss), settings,
-        train, lambda: _judge(net, settings, architecture, category), CODE,
+        train, lambda: _judge(net, settings, architecture, category), __name__,
         architecture=architecture, category=category, seed=seed, filter_loss=filter_loss)
     return frozen_trunk.with_trunk(net, trunk) if trunk else net
 

@@ -10,8 +10,9 @@ from torch import Tensor
 from semquant import metrics
 from semquant.distillation import distill_measured
 from semquant.training import cpu_threads
+from semquant_book.datasets.names import SPLITS
 from semquant_book.study import experiment2, store
-from semquant_book.study.presets import SPLITS, Settings
+from semquant_book.study.presets import Settings
 from semquant_book.study.store import read_record, record, write_record
 
 __all__ = ["linear_weights", "make_selection", "moments", "selection_record"]

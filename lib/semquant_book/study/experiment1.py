@@ -30,12 +30,13 @@ from semquant.networks.performers import Performer
 from semquant.rows import Rows
 from semquant.training import choose_device, cpu_threads
 from semquant_book.datasets import Images
+from semquant_book.datasets.names import SPLITS, TRUNK
 from semquant_book.files import load_or_make
 from semquant_book.study import animal_performers, frozen_trunk, store
 from semquant_book.study.evaluation import evaluate, evaluate_reference
 from semquant_book.study.performing import at_once, depth_of, input_of, options_of
 from semquant_book.study.pictures import animals_of
-from semquant_book.study.presets import SPLITS, TRUNK, Settings, build_root
+from semquant_book.study.presets import Settings, build_root
 
 __all__ = ["CONCEPTS", "Run", "options"]
 

@@ -32,13 +32,13 @@ from semquant.networks.performers import Performer
 from semquant.rows import Computed, Rows
 from semquant.training import choose_device, cpu_threads
 from semquant_book.datasets.drawn import faces
-from semquant_book.datasets.names import ATTRIBUTES
+from semquant_book.datasets.names import ATTRIBUTES, CONTROLS, SPLITS
 from semquant_book.files import load_or_make
 from semquant_book.study import face_performers, store
 from semquant_book.study.evaluation import evaluate_attribute
 from semquant_book.study.performing import at_once, depth_of, input_of, options_of
 from semquant_book.study.portraits import faces_of
-from semquant_book.study.presets import SPLITS, Settings
+from semquant_book.study.presets import Settings
 
 __all__ = ["CONCEPTS", "Run", "change", "concepts_of", "flips", "make_flips", "make_surveys",
            "options", "outputs", "survey_of", "target_index"]
@@ -171,7 +171,7 @@ def change(found: Outputs, target: str, control: str = "none", among: list[int] 
     seed : int
         Of the shuffling and the permutation.
     """
-    one_of("control", control, ("none", *store.CONTROLS))
+    one_of("control", control, ("none", *CONTROLS))
     found = found.about(target_index(target), among)
     if control == "shuffled":
         order = torch.randperm(len(found), generator=torch.Generator().manual_seed(seed))
@@ -251,7 +251,7 @@ class Run:
 
         A control's explainer is judged on concepts that are spoilt as in its training.
         """
-        control = method if method in store.CONTROLS else "none"
+        control = method if method in CONTROLS else "none"
         centre = None
         if control == "centred":
             centre = self.outputs("train").about(target_index(self.target)).y.mean(dim=0)

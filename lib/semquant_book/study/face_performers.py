@@ -19,15 +19,6 @@ from semquant_book.study.presets import Settings
 
 __all__ = ["make_performer", "performer", "record", "scores", "start"]
 
-CODE = ("semquant_book/datasets/drawn/attributes", "semquant_book/datasets/celeba",
-        "semquant_book/datasets/drawn/drawing", "semquant_book/datasets/drawn/faces",
-        "semquant_book/datasets/drawn/garments", "semquant_book/datasets/drawn/hairstyles",
-        "semquant_book/datasets/drawn/looks", "semquant_book/datasets/drawn/portraits",
-        "semquant_book/datasets/drawn/shading", "semquant_book/study/face_performers",
-        "semquant/networks/performers", "semquant/rows", "semquant/training",
-        "semquant_book/study/pretrained")
-
-
 def start(settings: Settings) -> Performer:
     """Return the untrained performer: fresh, or with ImageNet weights but for its last layer."""
     return begin(performers.build(
@@ -58,7 +49,7 @@ def performer(settings: Settings, seed: int = 0) -> Performer:
         return train_performer(net, shown.images, shown.attributes, options, recipe=settings.recipe)
 
     return kept_performer(net, store.face_performer_path(settings, seed), settings, train,
-                          lambda: _judge(net, settings), CODE, architecture="vgg16", seed=seed)
+                          lambda: _judge(net, settings), __name__, architecture="vgg16", seed=seed)
 
 
 @torch.inference_mode()

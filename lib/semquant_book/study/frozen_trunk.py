@@ -18,12 +18,13 @@ from torch import Tensor, nn
 from semquant.measure import placed
 from semquant.networks.performers import Performer, initialise, interpretable_top, normalise
 from semquant.training import choose_device
-from semquant_book.datasets import Images
+from semquant_book.datasets.names import SPLITS, TRUNK
 from semquant_book.files import load_or_make
+from semquant_book.study.code import digest
 from semquant_book.study.pictures import animals_of
-from semquant_book.study.presets import SPLITS, TRUNK, Settings, build_root, load_settings
+from semquant_book.study.presets import Settings, build_root, load_settings
 from semquant_book.study.pretrained import EfficientNetLite0, efficientnet_lite0
-from semquant_book.study.store import source_digest, tensor_digest
+from semquant_book.study.store import tensor_digest
 
 __all__ = ["TOP", "Top", "maps_of", "photograph_settings", "top", "with_trunk", "without_trunk"]
 
@@ -111,7 +112,7 @@ def _kept(settings: Settings, category: str, build: Path) -> tuple[list[str], Te
     for images in parts:
         pictures[[place[name] for name in images.ids]] = images.images
     name = f"{TRUNK}-{category}-{tensor_digest(pictures)[:10]}"
-    code = source_digest("semquant_book/study/pretrained")
+    code = digest("semquant_book.study.pretrained")
     path = build / "store" / "features" / f"{name}-{code}.safetensors"
     maps = load_or_make(path, load_file, lambda: {"maps": _computed(pictures, settings.device)},
                         save_file)["maps"]

@@ -13,8 +13,9 @@ from torch import Tensor
 from semquant.checks import InputError
 from semquant_book.datasets import Images, pascal_part
 from semquant_book.datasets.drawn import animals
+from semquant_book.datasets.names import SPLITS
 from semquant_book.study import store
-from semquant_book.study.presets import SPLITS, Settings, build_root, data_root
+from semquant_book.study.presets import Settings, build_root, data_root
 
 __all__ = ["animals_of", "balanced", "crops", "make_data", "scanned"]
 

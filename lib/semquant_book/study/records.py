@@ -11,14 +11,14 @@ import torch
 from semquant import metrics
 from semquant.checks import InputError
 from semquant.explanation import Explanation
-from semquant_book.datasets.names import ATTRIBUTES
+from semquant_book.datasets.names import ATTRIBUTES, METHODS, SPLITS, TRUNK
 from semquant_book.study import (
     experiment1, experiment2, face_performers, frozen_trunk, inspection, store, tables,
 )
 from semquant_book.study.concept_choice import make_selection, selection_record
 from semquant_book.study.pictures import animals_of, scanned
 from semquant_book.study.portraits import faces_of
-from semquant_book.study.presets import SPLITS, TRUNK, Settings, data_root, project_root
+from semquant_book.study.presets import Settings, data_root, project_root
 from semquant_book.study.store import read_record, record
 
 __all__ = ["Evidence", "collect", "collect_networks", "collect_photographs", "explainer_frame",
@@ -99,7 +99,7 @@ def _rows(frame: pd.DataFrame) -> list[dict]:
 def _examples(settings: Settings, target: str, performer_seed: int) -> dict:
     run, test = experiment2.Run(settings, target, performer_seed), faces_of(settings, "test")
     truth = run.labels("test")
-    said = {method: run.explain(method) for method in ("ours", "baseline")}
+    said = {method: run.explain(method) for method in METHODS}
     found = said["ours"].yhat > 0
     half = EXAMPLES // 2
     chosen = torch.cat([torch.nonzero(found & truth)[:half, 0],

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import pandas as pd
 
 from semquant import metrics
+from semquant_book.datasets.names import ATTRIBUTES
 from semquant_book.study import experiment1, experiment2, store
 from semquant_book.study.concept_choice import linear_weights, moments, selection_record
 from semquant_book.study.presets import Settings
-from semquant_book.datasets.names import ATTRIBUTES
 
 __all__ = ["attribute_frame", "explainer_frame", "history_frame", "metrics_row", "normalised", "performer_frame",
            "reference_frame", "selection_frame", "yardstick_frame"]

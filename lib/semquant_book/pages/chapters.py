@@ -1,0 +1,315 @@
+"""What the method's chapters show beside their own code: their tables, explorers and sentences with numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import pandas as pd
+import torch
+from pandas.io.formats.style import Styler
+from torch import Tensor, nn
+
+from semquant.concepts import Measured
+from semquant.explanation import UNASSIGNED, Explanation
+from semquant.losses import prior_weight
+from semquant.metrics import contribution_entropy, rank_agreement, relative_deviation
+from semquant.priors import taylor_prior
+from semquant_book.datasets import Images
+from semquant_book.figures.style import signed
+from semquant_book.study import experiment1
+from semquant_book.study.presets import Settings
+from semquant_book.views import chapters as views
+from semquant_book.views.chapters import Watched
+from semquant_book.views.widgets import show
+
+__all__ = ["agreement_said", "agreement_table", "clipping_said", "cosines_said", "deviations_said", "directions_said",
+           "entropy", "equation", "fading_said", "fits_said", "fits_table", "median_positive", "part_names", "performer_said",
+           "readings_table", "real_steps_table", "show_bias", "show_prior", "spread_said", "sweeps_said", "toy_said",
+           "toy_table"]
+
+
+def _shown(table: pd.DataFrame, formats: Mapping[str, Callable[[float], str]] | Callable = signed) -> Styler:
+    return table.style.format(formats, na_rep="\N{EM DASH}").set_table_attributes('class="dataframe"')
+
+
+def entropy(contributions: Tensor) -> float:
+    """Mean entropy of contributions (B, n), as a share of its largest value, ln n."""
+    return float(contribution_entropy(contributions).nanmean()) / math.log(contributions.shape[1])
+
+
+# ---- one image -----------------------------------------------------------------------------------
+
+
+def part_names(run: experiment1.Run) -> list[str]:
+    """Return the part that each filter of a performer is named after."""
+    groups = [*run.images("val").groups, UNASSIGNED]
+    return [groups[part] for part in run.naming()[0].tolist()]  # -1, no part, is the last
+
+
+def median_positive(images: Images, measured: Measured) -> int:
+    """Return the positive image whose score is the median: neither the easiest nor the hardest."""
+    positives = images.positive.nonzero()[:, 0]
+    return int(positives[measured.yhat[positives].argsort()[len(positives) // 2]])
+
+
+def performer_said(measured: Measured, chosen: int, names: Sequence[str]) -> str:
+    """Say what one pass gave: the chosen image's score, the maps, how many filters have a name."""
+    n, size = measured.x.shape[1:3]
+    return (f"Its score is $\\hat y$ = {signed(float(measured.yhat[chosen]))}. The top map has {n} filters on {size} × {size} "
+            f"positions; {sum(name != UNASSIGNED for name in names)} of them could be named after a part.")
+
+
+def equation(one: Explanation) -> str:
+    """Write the explanation of one image as an equation in Markdown that adds up as it is printed."""
+    yhat, total, bias = (round(float(v), 2) for v in (one.yhat, one.contributions.sum(), one.bias))
+    terms = [(signed(yhat), r"\hat y"), (signed(total), r"\sum_i \alpha_i y_i"), (signed(bias, plus=True), "b"),
+             (signed(yhat - total - bias, plus=True), r"\text{residual}")]
+    first, *rest = [rf"\underbrace{{{value}}}_{{{name}}}" for value, name in terms]
+    return f"$$\n{first} \\;=\\; {' '.join(rest)}\n$$"
+
+
+def spread_said(alpha: Tensor) -> str:
+    """Say how much the median filter's weight, of alpha (B, n), varies over images."""
+    spread = float((alpha.std(0) / alpha.mean(0)).median())
+    return ("Dots are medians over the positive images, lines run from the 5th to the 95th percentile. For the median filter, "
+            f"the standard deviation of its weight over images is {spread:.0%} of its mean.")
+
+
+def deviations_said(run: experiment1.Run, explanation: Explanation, scale: str) -> str:
+    """Say how far explained scores are from the performer's, here and in the records of both readings."""
+    here = float(relative_deviation(explanation.yhat, explanation.total).mean())
+    recorded = []
+    for reading in run.settings.scales:
+        ours, baseline = (_recorded(run, method, reading)["deviation"] for method in ("ours", "baseline"))
+        recorded.append(f"*{reading}*, {ours:.3f} with the prior loss and {baseline:.3f} without")
+    return (f"On these {len(explanation)} images it is {here:.3f} on average. All numbers above are of the *{scale}* "
+            "reading of $y$'s scale, which the paper leaves open. Taken *literally*, $y$ is the sum over positions; "
+            "*scaled*, a constant factor on $\\alpha$ lets the contributions start as large as the scores vary. On all "
+            f"test images, by reading, mean over seeds of $g$: {'; '.join(recorded)}. These are fits to one "
+            "performer, so there is no interval.")
+
+
+def _recorded(run: experiment1.Run, method: str, scale: str) -> dict[str, float]:
+    """Measures of a run's explainers, averaged over seeds of g; they are fitted if they aren't in the store."""
+    found = []
+    for seed in range(run.settings.explainer_seeds):
+        run.explainer(method, scale, seed)
+        found.append(run.explainer_record(method, scale, seed)["metrics"])
+    return {key: sum(each[key] for each in found) / len(found) for key in ("entropy", "deviation")}
+
+
+# ---- bias-interpreting ---------------------------------------------------------------------------
+
+
+def toy_table(ways: Mapping[str, Tensor], y: Tensor, yhat: Tensor, w: Tensor) -> Styler:
+    """Compare where fits to a linear performer, yhat = sum of w y, ended.
+
+    Parameters
+    ----------
+    ways : mapping
+        For each fit's name alpha after each step, (steps + 1, B, n).
+    y, w : Tensor (B, n)
+    yhat : Tensor (B,)
+    """
+    found = {name: _toy_row(way[-1], y, yhat, w) for name, way in ways.items()}
+    found["the performer itself, w y"] = _toy_row(w, y, yhat, w)
+    table = pd.DataFrame(found).T
+    return _shown(table, {"relative deviation": "{:.3f}".format} | dict.fromkeys(
+        [c for c in table if c != "relative deviation"], signed))
+
+
+def _toy_row(alpha: Tensor, y: Tensor, yhat: Tensor, w: Tensor) -> dict[str, float]:
+    return {"H / ln n": entropy(alpha * y),
+            "relative deviation": float(relative_deviation(yhat, (alpha * y).sum(1)).mean()),
+            "rank correlation of α with y": float(rank_agreement(alpha, y).nanmean()),
+            "rank correlation of α y with w y": float(rank_agreement(alpha * y, w * y).nanmean())}
+
+
+def toy_said(ways: Mapping[str, Tensor], y: Tensor, yhat: Tensor, w: Tensor) -> str:
+    """Say when bias-interpreting appeared in the toy, and when not."""
+    h = {name: entropy(way[-1] * y) for name, way in ways.items()}
+    crushed, fitting, adam, cured, adam_prior, wrong = h
+    times = float((ways[crushed][0] * y).sum(1).mean() / yhat.mean())
+    c = (ways[crushed][-1] * y).mean(0)
+    order = c.argsort(descending=True)
+    few = int((c[order].cumsum(0) < 0.9 * c.sum()).sum()) + 1
+    return (
+        f"It appears with two things together: plain gradient descent, and a sum that starts far too high, here "
+        f"{times:.0f} times the score. Then {few} of {len(c)} concepts carry nine tenths of the sum and H / ln n falls "
+        f"to {h[crushed]:.2f}, although the performer uses all of them (its own is {entropy(w * y):.2f}). It does not "
+        f"appear when the sum starts where the scores are ({h[fitting]:.2f}), nor with AdamW from the same high start "
+        f"({h[adam]:.2f}). Where it appears, the prior loss cures it ({h[cured]:.2f}). Where it doesn't, the prior loss "
+        f"has nothing to cure and pulls towards its own entropy: with AdamW from {h[adam]:.2f} to {h[adam_prior]:.2f}. "
+        f"And entropy alone can't tell a cure from an accident: a prior that gives each concept another one's "
+        f"weight brings it to {h[wrong]:.2f}.")
+
+
+def fits_table(fits: Mapping[str, Explanation], test: Measured, positive: Tensor) -> Styler:
+    """Compare fits to one performer, and the prior alone, by the paper's measures.
+
+    Parameters
+    ----------
+    fits : mapping
+        For each fit's name its explanation of the test images.
+    test : Measured
+        Of the test images, with w.
+    positive : Tensor (B,) bool
+        Entropies and correlations are means over these, as in the paper; deviations over all.
+    """
+    prior = (test.w * test.y)[positive]
+    rows = {name: _fit_row(e.contributions[positive], prior) | {
+        "relative deviation": float(relative_deviation(e.yhat, e.total).mean())} for name, e in fits.items()}
+    rows["prior weights alone, w y"] = _fit_row(prior, prior)
+    table = pd.DataFrame(rows).T
+    return _shown(table, {"relative deviation": "{:.3f}".format} | dict.fromkeys(
+        [c for c in table if c != "relative deviation"], signed))
+
+
+def _fit_row(contributions: Tensor, prior: Tensor) -> dict[str, float]:
+    return {"H": float(contribution_entropy(contributions).nanmean()), "H / ln n": entropy(contributions),
+            "rank correlation with w y": float(rank_agreement(contributions, prior).nanmean())}
+
+
+def fits_said(fits: Mapping[str, Explanation], test: Measured, positive: Tensor, scale: str) -> str:
+    """Say what the prior loss does to the entropy here, and why; of "baseline", "ours" and "permuted prior"."""
+    h = {name: entropy(e.contributions[positive]) for name, e in fits.items()}
+    w = entropy((test.w * test.y)[positive])
+    change, wrong = h["ours"] - h["baseline"], h["permuted prior"] - h["baseline"]
+    towards = (change < 0) == (w < h["baseline"])
+    why = (f"The prior's own contributions, $w_i y_i$, have {w:.2f}: the loss pulls towards weights that are "
+           f"themselves {'more concentrated' if w < h['baseline'] else 'more even'} than what distillation alone finds")
+    why += ("" if towards else ", yet it moved the other way here")
+    cure = "With AdamW the baseline has little to cure, as in the toy. " if h["baseline"] > 0.85 else ""
+    return (
+        f"In the *{scale}* reading, with seed 0 of $g$, the baseline ends at H / ln n = {h['baseline']:.2f}, *ours* at "
+        f"{h['ours']:.2f} ({signed(change, plus=True)}). {why}. {cure}The paper's "
+        "baselines are at .65 to .80, and *ours* there at .93 to .95.\n\n"
+        f"A control: with each prior weight given to another filter, the values of $w$ are the same and their meaning is "
+        f"gone. It moves the entropy by {signed(wrong, plus=True)}. Entropy says how evenly contributions are spread, not "
+        "whether they are right; how far they are from the truth by removal is measured in "
+        "[the summary of Experiment 1](../experiment1/summary).")
+
+
+def readings_table(run: experiment1.Run) -> Styler:
+    """Compare ours and the baseline in each reading of y's scale, from the run's records."""
+    ln_n = math.log(run.performer().n)
+    rows = []
+    for scale in run.settings.scales:
+        for method in ("baseline", "ours"):
+            found = _recorded(run, method, scale)
+            rows.append({"reading of y": scale, "method": method, "H": f"{found['entropy']:.2f}",
+                         "H / ln n": f"{found['entropy'] / ln_n:.2f}",
+                         "relative deviation": f"{found['deviation']:.3f}"})
+    seeds = run.settings.explainer_seeds
+    return _shown(pd.DataFrame(rows).set_index(["reading of y", "method"]), {}).set_caption(
+        f"All test images; mean over {seeds} seed{'s' * (seeds > 1)} of g, one performer, no interval")
+
+
+def show_bias(runs: Sequence[Watched]) -> None:
+    """Show the bias-interpreting explorer of recorded sweeps."""
+    show(views.explore_bias(*runs), views.bias_figure(runs[0]),
+         "Bars of every filter's contribution to one image's score with the paper's beta, in the colour of its part, and "
+         "outlines of the baseline's; beside them entropy and relative deviation over epochs for six strengths of the prior.")
+
+
+def sweeps_said(runs: Sequence[Watched]) -> str:
+    """Say where recorded sweeps ended, each with its title: which reading it is of."""
+    lines = []
+    for run in runs:
+        ln_n = math.log(len(run.names))
+        h, deviation = (getattr(run, name)[:, :, -1].mean(1) for name in ("entropy", "deviation"))  # (strengths,)
+        usual = list(run.betas).index(run.usual)
+        said = [f"{h[k]:.2f} ({h[k] / ln_n:.2f} of ln n, deviation {deviation[k]:.3f}) with β = {run.betas[k]:g}"
+                for k in (0, usual, len(run.betas) - 1)]
+        lines.append(f"- *{run.title}*: {', '.join(said)}.")
+    return ("Entropies after the last epoch, means over three seeds of $g$, each sweep of one performer, so that there is "
+            "no interval:\n\n" + "\n".join(lines))
+
+
+# ---- the prior -----------------------------------------------------------------------------------
+
+
+def clipping_said(w: Tensor, positive: Tensor) -> str:
+    """Say how many of the prior weights (B, n) are negative."""
+    below, empty = (w < 0).float().mean(1), (w <= 0).all(1)
+    return (f"Clipping matters: in the mean positive image {float(below[positive].mean()):.0%} of the weights are "
+            f"negative, in the mean negative one {float(below[~positive].mean()):.0%}. In {int(empty.sum())} of {len(w)} "
+            "images nothing is left; the prior loss says nothing about such an image.")
+
+
+def agreement_table(guesses: Mapping[str, Tensor], falls: Tensor) -> Styler:
+    """Compare guesses (B, n) with the true falls of the score, by the rank correlation within an image."""
+    found = {name: float(rank_agreement(guess, falls).nanmean()) for name, guess in guesses.items()}
+    return _shown(pd.Series(found, name="rank correlation with the true fall").to_frame())
+
+
+def agreement_said(guesses: Mapping[str, Tensor], falls: Tensor) -> str:
+    """Say what `agreement_table` shows, of five guesses in its order."""
+    rho = [float(rank_agreement(guess, falls).nanmean()) for guess in guesses.values()]
+    return (f"Spearman's rank correlation, mean of {len(falls)} positive images. The prior's order of filters agrees with "
+            f"the falls to {signed(rho[2])}. Multiplying derivative and activation position by position, before summing, "
+            f"gives {signed(rho[4])}; clipping negative weights, as Experiment 1 does, {signed(rho[3])}. Correlations this "
+            "high are consistent with a performer whose top is close to linear in its maps, and need not hold for a deeper "
+            "one.")
+
+
+def real_steps_table(outputs: nn.Module, place: Tensor, steps: Sequence[float] = (1.0, 0.1, 0.01, 0.001)) -> Styler:
+    r"""Compare :math:`\Delta\hat y / \Delta y_i` of real steps with w_i of Case 2; output 0 is the score.
+
+    Parameters
+    ----------
+    outputs : Module
+        x (1, d) -> (1, n + 1).
+    place : Tensor (1, d)
+        Where the steps begin.
+    steps : sequence of float
+        Their sizes, along each concept's derivative.
+    """
+    w = taylor_prior(outputs, place, target=0)[0]
+    jacobian = torch.func.jacrev(outputs)(place[0])  # (n + 1, d)
+    found = {}
+    for step in steps:
+        moved = torch.stack([outputs(place + step * slope)[0] - outputs(place)[0] for slope in jacobian[1:]])
+        ratio = moved[:, 0] / moved[:, 1:].diagonal()  # a row for each concept pushed
+        found[f"ε = {step:g}"] = float((ratio - w).abs().max().detach())
+    return _shown(pd.Series(found, name="largest difference").to_frame().T, "{:.1e}")
+
+
+def directions_said(share: Tensor, entropic: Mapping[str, Sequence[float]], angle: Tensor,
+                    squared: Sequence[float]) -> str:
+    """Say where the two directions of the cross-entropy are lowest; arguments as `figures.prior_losses` takes them."""
+    lowest = {direction: float(share[torch.tensor(values).argmin()]) for direction, values in entropic.items()}
+    gap = float((torch.tensor(squared) - (2 - 2 * angle.cos())).abs().max())
+    return ("The paper does not say which of the two distributions of the cross-entropy is inside the logarithm. It matters: "
+            f"one way the loss is lowest at the prior itself (share {lowest['log_alpha']:.2f}), the other way at the edge of "
+            f"what is drawn ({lowest['log_w']:.2f}), with all weight on the largest $w$, which is just what the prior is to "
+            f"prevent. The first is used here. The curve on the right is $2 - 2\\cos$ to {gap:.0e}.")
+
+
+def fading_said(settings: Settings) -> str:
+    """Say how far the prior loss has faded when this preset's fits stop."""
+    stop = settings.explainer_epochs
+    return (f"The limit is 0, as the paper asks, but the way there is long: with β = 10, λ is {prior_weight(25, 10):.1f} at "
+            f"epoch 25 and {prior_weight(100, 10):.1f} at epoch 100. The explainers of this preset stop at epoch {stop}, "
+            f"with λ = {prior_weight(stop, settings.beta):.2f}. In runs of this length the prior guides learning to the "
+            "end, not in early epochs only.")
+
+
+def show_prior(runs: Sequence[Watched]) -> None:
+    """Show the prior explorer of recorded sweeps."""
+    show(views.explore_prior(*runs), views.prior_figure(runs[0]),
+         "Three scatter plots of learned weights against prior weights: before training, after it without the prior loss, "
+         "and after it with the paper's beta.")
+
+
+def cosines_said(runs: Sequence[Watched]) -> str:
+    """Say how near recorded sweeps, each with its title, came to the prior's direction."""
+    lines = []
+    for run in runs:
+        w, alpha = torch.tensor(run.w), torch.tensor(run.alpha[:, 0, -1])  # (images, n), (strengths, images, n)
+        cosine = torch.cosine_similarity(alpha, w[None], dim=2).mean(dim=1).tolist()
+        usual = list(run.betas).index(run.usual)
+        lines.append(f"- *{run.title}*: {signed(cosine[0])} without the prior loss, {signed(cosine[usual])} with "
+                     f"β = {run.usual:g}, {signed(cosine[-1])} with β = {run.betas[-1]:g}.")
+    return "The cosine between α and w after the last epoch, mean of the images shown:\n\n" + "\n".join(lines)
