@@ -11,12 +11,13 @@ from pandas.io.formats.style import Styler
 
 from semquant.explanation import UNASSIGNED
 from semquant_book import figures
+from semquant_book.datasets.names import CATEGORIES
 from semquant_book.figures.style import signed
 from semquant_book.pages import cases, comparison
 from semquant_book.pages.findings import beside, number, percent, told, where_higher
 from semquant_book.study import inspection, tables
 from semquant_book.study.experiment1 import Run
-from semquant_book.study.presets import CATEGORIES, Settings
+from semquant_book.study.presets import Settings
 from semquant_book.study.replicates import by_performer, estimate, pairs
 from semquant_book.views import explorer, widgets
 
