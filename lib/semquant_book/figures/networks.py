@@ -342,8 +342,7 @@ def training_history(histories: Mapping[str, Sequence[Mapping[str, float]]],
     histories : mapping
         For each curve's name a sequence of dicts, one an epoch, as `training.fit` returns.
     measures : mapping
-        Key in those dicts -> axis label. The distillation loss, which falls by powers of ten, has a
-        logarithmic axis.
+        Key in those dicts -> axis label.
     figure : Figure, optional
         Where to draw: pyplot's own figures are not for threads.
     """
