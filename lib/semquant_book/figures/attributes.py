@@ -19,9 +19,16 @@ from semquant_book.figures.style import (
     FAINT, INK, METHOD_COLOURS, SIGN_COLOURS, WIDTH, array, bare, opaque, resize, rgb, signed,
 )
 
-__all__ = ["agreement_dots", "correlation_maps", "flipped_pairs", "history_of_alpha", "in_words",
+__all__ = ["METHOD_NAMES", "agreement_dots", "correlation_maps", "flipped_pairs", "history_of_alpha", "in_words",
            "outcome_dots", "rate_dots", "selection_curves", "share_bars", "signed_bars"]
 
+#: What is compared in Experiment 2: fits, controls, and contributions that are no fits of their own.
+METHOD_NAMES = {"baseline": "baseline", "ours": "ours", "relative": "ours, relative loss",
+                "permuted": "prior permuted", "shuffled": "concepts of another face",
+                "constant": "one constant concept", "centred": "y centred",
+                "prior": "prior alone, w y", "uniform": "equal weights, y",
+                "linear": "fixed linear weights", "mean_alpha": "ours, alpha averaged",
+                "another_face": "ours, of another face"}
 FEW = 10  # choices a point; below that each has a dot of its own
 KINDS = {"linear": ("fixed linear weights", "#EE3377"), "learned": ("weights by g", "#0077BB")}
 
@@ -260,10 +267,7 @@ def agreement_dots(table: pd.DataFrame) -> Figure:
         A row for each fit; columns ``method``, ``target`` and the measures ``entropy``,
         ``deviation``, ``accuracy``, ``performer_accuracy``, ``agreement``.
     """
-    names = {"ours": "ours", "relative": "ours, relative loss", "baseline": "baseline", "permuted": "prior permuted",
-             "shuffled": "concepts of another face", "constant": "one constant concept",
-             "centred": "y centred"}
-    shown = [name for name in names if name in set(table["method"])]
+    shown = [name for name in METHOD_NAMES if name in set(table["method"])]
     table = table.assign(gain=100 * (table["accuracy"] - table["performer_accuracy"]))
     measures = {"deviation": "relative\ndeviation", "gain": "accuracy gained,\npoints",
                 "entropy": "entropy", "agreement": "agreement\nwith flips"}
@@ -280,7 +284,7 @@ def agreement_dots(table: pd.DataFrame) -> Figure:
         if measure in ("agreement", "gain"):
             ax.axvline(0, color=FAINT, linewidth=0.8)
         ax.grid(axis="y", color="#EEEEEE")
-    axes[0].set(yticks=range(len(shown)), yticklabels=[names[m] for m in shown])
+    axes[0].set(yticks=range(len(shown)), yticklabels=[METHOD_NAMES[m] for m in shown])
     axes[0].invert_yaxis()
     return figure
 
