@@ -241,7 +241,7 @@ def controls(explainers: pd.DataFrame, yardsticks: pd.DataFrame) -> str:
             f"{number(entropy['shuffled'])}"
             + (f", with equal weights, which explain nothing, {number(entropy['uniform'])}"
                if entropy["uniform"] == entropy["uniform"] else "") + ".")
-    if max(entropy["permuted"], entropy["shuffled"]) > entropy["ours"]:
+    if any(entropy[method] > entropy["ours"] for method in ("permuted", "shuffled")):
         text += (" **A high entropy is no evidence that an explanation is correct**: a control that can't be right has a "
                  "higher one than ours.")
     return text + (_truth_in_words(plain(explainers), truth) if truth["ours"] == truth["ours"] else "")

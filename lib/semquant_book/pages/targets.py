@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 import torch
+from IPython.display import Markdown, display
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 from torch import Tensor
@@ -15,27 +16,31 @@ from semquant_book import figures
 from semquant_book.datasets.names import label, phrase
 from semquant_book.figures import signed
 from semquant_book.pages import cases, comparison, scores
-from semquant_book.pages.findings import number, percent
-from semquant_book.study import store, tables
+from semquant_book.pages.findings import percent
+from semquant_book.study import tables
 from semquant_book.study.experiment2 import Run
 from semquant_book.study.portraits import faces_of, portraits
 from semquant_book.views import explorer, widgets
 
-__all__ = ["another", "bars", "explore", "faces_to_show", "in_words", "learning", "numbered", "one_concept",
-           "performer", "residuals", "shares", "side_by_side", "yardsticks"]
+__all__ = ["bars", "explore", "faces_to_show", "more_faces", "one_concept", "performer", "place",
+           "share_bars", "shares", "side_by_side", "what_the_prior_does", "worst", "yardsticks"]
 
 
-def another(target: str, own: str) -> str:
-    """Return a warning where a page was run for another target than its own; else nothing."""
-    return "" if target == own else f"**This page was run for another target than its own: {label(target)}.**"
+def performer(run: Run, own: str) -> str:
+    """Say what the performer is, what it was trained on, and how often it is right.
 
-
-def performer(run: Run) -> str:
-    """Say what the performer is, what it was trained on, and how often it is right."""
+    Parameters
+    ----------
+    run : Run
+    own : str
+        The target that the page is about; for another one a warning comes first.
+    """
     settings, about = run.settings, run.record()
     found, drawn = about["metrics"], settings.faces == "drawn"
     balanced = found["balanced_accuracy"][run.target]
-    return (f"{about['parameters']:,} parameters, {comparison.beginning(settings)} in {about['seconds']:.0f} s on "
+    warning = f"**This page was run for another target than its own: {label(run.target)}.**\n\n"
+    return (warning * (run.target != own)
+            + f"{about['parameters']:,} parameters, {comparison.beginning(settings)} in {about['seconds']:.0f} s on "
             f"{len(faces_of(settings, 'train')):,} {'drawn faces' if drawn else 'photographs'} of "
             f"{settings.face_size}x{settings.face_size} pixels. On {found['test_images']:,} test faces, of which "
             f"{percent(found['rate'][run.target])} have this attribute, it is right in "
@@ -43,10 +48,15 @@ def performer(run: Run) -> str:
             + (f" (balanced over both answers {percent(balanced, 1)})." if balanced is not None else "."))
 
 
-def faces_to_show(explanation: Explanation, labels: Tensor, each: int = 2) -> list[int]:
-    """Return the first faces with the attribute and without it that the network gets right.
+def place(explanation: Explanation, name: str) -> int:
+    """Return an attribute's place among the concepts; if it is the target, that of the strongest one."""
+    if name in explanation.names:
+        return explanation.names.index(name)
+    return int(explanation.shares.mean(dim=0).argmax())
 
-    Where it gets too few right, others of the same answer of the network fill up.
+
+def faces_to_show(explanation: Explanation, labels: Tensor, each: int = 2) -> list[int]:
+    """Return the first faces that the network finds to have the attribute, and not to; right ones first.
 
     Parameters
     ----------
@@ -65,35 +75,42 @@ def faces_to_show(explanation: Explanation, labels: Tensor, each: int = 2) -> li
     return chosen
 
 
-def explore(run: Run, chosen: Sequence[int], share: float = 0.5, last_layer: str | None = None) -> None:
-    """Display Figure 6 for chosen test faces, and the explorer with these and a few more."""
+def explore(run: Run, explanation: Explanation, chosen: Sequence[int], keep: int,
+            share: float = 0.5, last_layer: str | None = None) -> None:
+    """Display Figure 6 for chosen test faces, and the explorer with these and a few more.
+
+    Parameters
+    ----------
+    run : Run
+    explanation : Explanation
+        Of all test faces, by ours.
+    chosen : sequence of int
+    keep : int
+        The place of an attribute that has a bar in any case.
+    share, last_layer
+        As in `cases.of_attribute`.
+    """
+    more = [i for i in range(len(explanation)) if i not in chosen]
     view = explorer.explore(cases.of_attribute(run.settings, run.target, run.seed, last_layer,
-                                               [*chosen, *others(run, chosen)][:8], share))
-    still = bars(run, run.explain("ours", last_layer), chosen, share)
-    widgets.show(view, still, "Test faces with their scores, and beside each the signed contributions of the "
+                                               [*chosen, *more][:8], share))
+    widgets.show(view, bars(run, explanation, chosen, keep, share),
+                 "Test faces with their scores, and beside each the signed contributions of the "
                  "attributes that matter most, by ours, as bars.", keep=True)
 
 
-def others(run: Run, chosen: Sequence[int], count: int = 8) -> list[int]:
-    """Return the first test faces that are not among the chosen ones."""
-    return [i for i in range(len(faces_of(run.settings, "test"))) if i not in chosen][:count]
-
-
-def bars(run: Run, explanation: Explanation, chosen: Sequence[int], share: float = 0.5) -> Figure:
+def bars(run: Run, explanation: Explanation, chosen: Sequence[int], keep: int,
+         share: float = 0.5) -> Figure:
     """Draw Figure 6, signed contributions of chosen test faces, a row each."""
     return figures.signed_bars(portraits(run.settings, chosen), explanation[torch.tensor(chosen)],
-                               run.target, share=share)
+                               run.target, share=share, keep=keep)
 
 
-def in_words(run: Run, explanation: Explanation, chosen: Sequence[int], share: float = 0.5) -> str:
-    """Return a table of the most important reasons of chosen test faces, in words."""
-    rows = [f"| {k} | {phrase(run.target, float(explanation.yhat[i]))}, {signed(float(explanation.yhat[i]), 1)} | "
-            f"{', '.join(figures.in_words(explanation, i, share))} |" for k, i in enumerate(chosen, 1)]
-    return "\n".join(["| | the network says | most important reasons |", "|---|---|---|", *rows])
-
-
-def numbered(run: Run, chosen: Sequence[int]) -> Figure:
-    """Draw chosen test faces in a row, numbered as in the table of `in_words`."""
+def more_faces(run: Run, explanation: Explanation, chosen: Sequence[int], share: float = 0.5) -> Figure:
+    """Display the most important reasons of chosen test faces in words; return the faces, numbered."""
+    rows = [f"| {k} | {phrase(run.target, score)}, {signed(score, 1)} | "
+            f"{', '.join(figures.in_words(explanation, int(i), share))} |"
+            for k, (i, score) in enumerate(zip(chosen, explanation.yhat[chosen].tolist()), 1)]
+    display(Markdown("\n".join(["| | the network says | most important reasons |", "|---|---|---|", *rows])))
     return figures.sample_sheet(portraits(run.settings, chosen), [str(k + 1) for k in range(len(chosen))],
                                 columns=8)
 
@@ -104,7 +121,7 @@ def _sizes(values: Tensor) -> Tensor:
     return size / size.sum(dim=1, keepdim=True).clamp_min(torch.finfo(size.dtype).tiny)
 
 
-def shares(explained: Mapping[str, Explanation], drops: Tensor, most: int = 16) -> pd.DataFrame:
+def shares(explained: Mapping[str, Explanation], drops: Tensor, keep: int, most: int = 16) -> pd.DataFrame:
     """Return the mean share that each attribute has, in size, in all contributions to a score.
 
     Parameters
@@ -113,6 +130,8 @@ def shares(explained: Mapping[str, Explanation], drops: Tensor, most: int = 16) 
         By method; the first orders the attributes.
     drops : Tensor (F, n)
         The truth by flipping, `Run.change_of_score`; with F = 0 it is left out.
+    keep : int
+        The place of an attribute that is among them in any case.
     most : int
         How many attributes.
     """
@@ -121,10 +140,19 @@ def shares(explained: Mapping[str, Explanation], drops: Tensor, most: int = 16) 
     if len(drops):
         found["flipping"] = _sizes(drops).mean(dim=0).tolist()
     table = pd.DataFrame(found, index=[label(name) for name in first.names])
-    return table.sort_values(next(iter(explained)), ascending=False).head(most)
+    order = table[next(iter(explained))].to_numpy().argsort()[::-1].tolist()
+    if keep not in order[:most]:
+        order.insert(most - 1, keep)
+    return table.iloc[order[:most]]
 
 
-def one_concept(explained: Mapping[str, Explanation], drops: Tensor, name: str) -> Styler | str:
+def share_bars(explained: Mapping[str, Explanation], drops: Tensor, keep: int) -> Figure:
+    """Draw `shares`, with the name of one attribute bold."""
+    return figures.share_bars(shares(explained, drops, keep),
+                              label(next(iter(explained.values())).names[keep]))
+
+
+def one_concept(explained: Mapping[str, Explanation], drops: Tensor, k: int) -> Styler:
     """Return what one attribute contributes, by each explanation and by the truth by flipping.
 
     Parameters
@@ -133,26 +161,33 @@ def one_concept(explained: Mapping[str, Explanation], drops: Tensor, name: str) 
         By method, of the test faces.
     drops : Tensor (F, n)
         Of the first F test faces; with F = 0 there is no truth.
-    name : str
-        The attribute; for the target itself there is only a sentence.
+    k : int
+        The attribute's place.
     """
-    names = next(iter(explained.values())).names
-    if name not in names:
-        return f"{label(name)} is the target itself."
-    k, rows = names.index(name), {}
+    names, rows = next(iter(explained.values())).names, {}
     values = {method: e.contributions for method, e in explained.items()}
-    for method, found in values.items() if not len(drops) else {**values, "flipping": drops}.items():
+    if len(drops):
+        values["flipping it in the drawing"] = drops
+    for method, found in values.items():
         share = _sizes(found).mean(dim=0)
-        same = found[: len(drops), k].sign() == drops[:, k].sign()
-        rows["flipping it in the drawing" if method == "flipping" else method] = {
+        same = (found[: len(drops), k].sign() == drops[:, k].sign()).float()
+        rows[method] = {
             "mean contribution": signed(float(found[:, k].mean()), plus=True),
             "mean share": percent(float(share[k]), 1),
             f"place among {len(names)}": int((share > share[k]).sum()) + 1,
-            "faces with the sign of flipping": number(
-                float(same.float().mean()), 0, percent=True) if len(drops) else "\N{EM DASH}",
+            "faces with the sign of flipping": percent(float(same.mean())) if len(drops) else "\N{EM DASH}",
         }
     return pd.DataFrame(rows).T.style.set_table_attributes('class="dataframe"').set_caption(
-        f"{label(name)} as a reason")
+        f"{label(names[k])} as a reason")
+
+
+def what_the_prior_does(run: Run, explained: Mapping[str, Explanation], w: Tensor, k: int,
+                        last_layer: str | None = None) -> Figure:
+    """Draw alpha against prior weights, with one attribute's dots lit, and the losses by epoch."""
+    return figures.what_the_prior_does(
+        {method: e.alpha[:300] for method, e in explained.items()}, w[:300],
+        {method: run.explainer_record(method, last_layer)["history"] for method in explained},
+        k, label(next(iter(explained.values())).names[k]))
 
 
 def side_by_side(run: Run) -> Styler:
@@ -168,16 +203,10 @@ def yardsticks(run: Run) -> pd.DataFrame:
     return frame[frame.target == run.target.lower()]
 
 
-def residuals(explanation: Explanation) -> list[str]:
-    """Return a label for each face: its score, and what is left unexplained."""
-    return [f"ŷ {signed(score, 1)}, left {signed(left, 1, plus=True)}"
-            for score, left in zip(explanation.yhat.tolist(), explanation.residual.tolist())]
-
-
-def learning(run: Run, last_layer: str | None = None) -> Figure:
-    """Draw the losses of both explainers by epoch, the distillation loss on a logarithmic axis."""
-    figure = figures.training_history(
-        {method: run.explainer_record(method, last_layer)["history"] for method in store.METHODS},
-        {"distillation": "distillation loss, equation (2)", "prior": "prior loss, equation (4)"})
-    figure.axes[0].set_yscale("log")
-    return figure
+def worst(run: Run, explanation: Explanation, k: int, count: int = 8) -> Figure:
+    """Draw the test faces of which most is left unexplained, with three numbers: score, rest, and attribute k's y."""
+    chosen = explanation.residual.abs().argsort(descending=True)[:count].tolist()
+    labels = [f"ŷ {signed(score, 1)}, left {signed(left, 1, plus=True)}, y {signed(value, 1)}"
+              for score, left, value in torch.stack([explanation.yhat, explanation.residual,
+                                                     explanation.y[:, k]], dim=1)[chosen].tolist()]
+    return figures.sample_sheet(portraits(run.settings, chosen), labels, columns=4)
