@@ -33,7 +33,7 @@ STUDY, DATASETS = "semquant_book.study", "semquant_book.datasets"
 IMAGES = {"drawn": "drawn.animals"}.get(SETTINGS.images, "pascal_part")
 FACES = {"drawn": "drawn.faces"}.get(SETTINGS.faces, "celeba")
 MADE = Results(SETTINGS)
-PAGES = {page: Page(ROOT / f"{page}.ipynb", MADE, config.get("data", ""))
+PAGES = {page: Page(ROOT / f"{page}.ipynb", MADE, config.get("data") or "")
          for page in toc_pages(ROOT) if (ROOT / f"{page}.ipynb").exists()}
 
 
