@@ -90,7 +90,7 @@ def variance_explained(settings: Settings, draws: int = 20) -> pd.DataFrame:
         the share of variance that the ``others`` (the 36 local scores for a global attribute, the four
         global ones for a local one) and ``four_local`` scores at random explain.
     """
-    fit, test = (experiment2.survey(settings, split).scores for split in ("train", "test"))
+    fit, test = (experiment2.outputs(settings, split).scores for split in ("train", "test"))
     products = moments(fit)
     whole = [ATTRIBUTES.index(name) for name in TARGETS]
     local = [k for k in range(len(ATTRIBUTES)) if k not in whole]
