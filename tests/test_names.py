@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from semquant import explainers
 from semquant.networks import performers
 from semquant_book.datasets import names
 
@@ -14,8 +15,9 @@ LIBRARY = Path(names.__file__).parents[1]
 LISTS = {name: getattr(names, name) for name in names.__all__ if isinstance(getattr(names, name), tuple)}
 
 
-def test_the_methods_own_networks_are_the_books():
+def test_the_methods_own_names_are_the_books():
     assert performers.ARCHITECTURES == names.ARCHITECTURES
+    assert explainers.SCALES == names.SCALES
 
 
 @pytest.mark.parametrize("path", sorted(LIBRARY.rglob("*.py")), ids=lambda p: str(p.relative_to(LIBRARY)))

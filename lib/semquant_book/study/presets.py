@@ -19,7 +19,7 @@ from semquant_book.datasets.names import (
 )
 from semquant_book.folders import build_root, data_root, project_root
 
-__all__ = ["Settings", "build_root", "data_root", "hardware", "load_settings", "preset_names", "project_root"]
+__all__ = ["Settings", "build_root", "data_root", "load_settings", "preset_names", "project_root"]
 
 
 def _once(values: tuple) -> tuple:
@@ -201,11 +201,6 @@ class Settings:
         """Return 10 digits that stand for the values of the named fields and of `extra`."""
         chosen = {name: getattr(self, name) for name in names} | extra
         return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:10]
-
-
-def hardware(settings: Settings) -> dict[str, object]:
-    """What `training.train_performer` and `distillation.distill_measured` take of the settings."""
-    return {name: getattr(settings, name) for name in ("device", "amp", "channels_last")}
 
 
 def preset_names() -> tuple[str, ...]:
