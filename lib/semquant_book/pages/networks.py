@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -11,17 +11,18 @@ from pandas.io.formats.style import Styler
 
 from semquant.explanation import UNASSIGNED
 from semquant_book import figures
+from semquant_book.datasets.names import ARCHITECTURES, CATEGORIES, METHODS
 from semquant_book.figures.style import signed
 from semquant_book.pages import cases, comparison
 from semquant_book.pages.findings import beside, number, percent, told, where_higher
 from semquant_book.study import inspection, tables
 from semquant_book.study.experiment1 import Run
-from semquant_book.study.presets import CATEGORIES, Settings
+from semquant_book.study.presets import Settings
 from semquant_book.study.replicates import by_performer, estimate, pairs
 from semquant_book.views import explorer, widgets
 
-__all__ = ["contribution_bars", "controls", "counted_parts", "entropies", "explore", "fall_of_losses", "filters",
-           "learning", "named", "numbers", "part_error_dots", "part_errors_said", "performer", "performers",
+__all__ = ["accuracies", "contribution_bars", "controls", "counted_parts", "entropies", "explore", "fall_of_losses", "filters",
+           "higher", "learning", "named", "numbers", "part_error_dots", "part_errors_said", "performer", "performers",
            "pies", "residuals", "shares_said", "some", "thresholds", "trained", "what_was_run"]
 
 NUMBERS = {"entropy": "entropy H, nats", "normalised_entropy": "H / ln n",
@@ -132,22 +133,25 @@ def numbers(records: pd.DataFrame, scale: str) -> Styler:
     architecture, category = frame.architecture.iloc[0], frame.category.iloc[0]
     measured = pd.DataFrame({method: {words: by_performer(g, metric).mean() for metric, words in NUMBERS.items()}
                              for method, g in frame.groupby("method")})
-    labels = {"ours": "ours", "baseline": "baseline"}
     return figures.comparison_table(
-        measured[["baseline", "ours"]].rename(columns=labels),
-        _published(architecture, category).rename(columns=labels), digits=3,
+        measured[["baseline", "ours"]], _published(architecture, category), digits=3,
         caption=f"y {scale}, {category} (seeds of g averaged; one performer has no interval)")
 
 
 def _published(architecture: str, category: str) -> pd.DataFrame:
-    """The paper's numbers for the rows of `numbers`; NaN where it has none."""
-    found = {"entropy": comparison.paper_frame("supplement_entropy", architecture),
-             "normalised_entropy": comparison.paper_normalised("supplement_entropy", architecture),
-             "deviation": comparison.paper_frame("supplement_deviation", architecture),
-             "accuracy": comparison.paper_frame("supplement_accuracy", architecture) / 100}
-    columns = {NUMBERS[metric]: table.get(category) for metric, table in found.items()}
+    """The paper's numbers for the rows of `numbers`; NaN where it has none. Of another network: its four's mean."""
+    own = [architecture] if architecture in ARCHITECTURES else ARCHITECTURES
+
+    def mean(read: Callable[..., pd.DataFrame], table: str) -> pd.Series:
+        return (sum(read(table, a) for a in own) / len(own))[category]
+
+    frame, normalised = comparison.paper_frame, comparison.paper_normalised
+    columns = {NUMBERS["entropy"]: mean(frame, "supplement_entropy"),
+               NUMBERS["normalised_entropy"]: mean(normalised, "supplement_entropy"),
+               NUMBERS["deviation"]: mean(frame, "supplement_deviation"),
+               NUMBERS["accuracy"]: mean(frame, "supplement_accuracy") / 100}
     if category == "dog":
-        columns[NUMBERS["error average"]] = comparison.paper_frame("table_3").average
+        columns[NUMBERS["error average"]] = frame("table_3").average
     table = pd.DataFrame(columns, index=["baseline", "ours"]).reindex(columns=list(NUMBERS.values()))
     return table.T.astype(float)
 
@@ -161,7 +165,7 @@ def part_error_dots(records: pd.DataFrame, scale: str) -> Figure:
                         columns=["part", "method", "error"])
     table = comparison.paper_frame("table_3")
     theirs = pd.DataFrame([dict(part=p, method=k, error=table.loc[k, p]) for p in parts
-                           for k in ("ours", "baseline")])
+                           for k in METHODS])
     return figures.part_errors(rows, theirs if set(frame.category) == {"dog"} and parts else None)
 
 
@@ -206,7 +210,7 @@ def shares_said(errors: pd.DataFrame, references: pd.DataFrame) -> str:
 
 def learning(run: Run, scale: str) -> Figure:
     """Draw the losses of ours and of the baseline over their epochs."""
-    histories = {method: run.explainer_record(method, scale, 0)["history"] for method in ("ours", "baseline")}
+    histories = {method: run.explainer_record(method, scale, 0)["history"] for method in METHODS}
     return figures.training_history(histories, {"distillation": "distillation loss", "prior": "prior loss"})
 
 
@@ -265,6 +269,23 @@ def performers(table: pd.DataFrame) -> Styler:
         for a, g in table[table.filter_loss].groupby("architecture", sort=False)})
     return shown.style.set_table_attributes('class="dataframe"').set_caption(
         "Performers (mean over categories and seeds)")
+
+
+def accuracies(records: pd.DataFrame, table: pd.DataFrame, scale: str) -> Styler:
+    """Put the accuracies of performers and of their explainers in one reading beside the paper's: Table 2.
+
+    Parameters
+    ----------
+    records, table : DataFrame
+        As `tables.explainer_frame` and `tables.performer_frame` return them.
+    scale : str
+    """
+    own = table[table.filter_loss].assign(method="performer", seed=-1)
+    frame = pd.concat([records[records.scale == scale], own])
+    return comparison.comparison(
+        frame.assign(percent=100 * frame.accuracy), "percent",
+        comparison.paper_frame("table_2", "accuracy", "experiment_1"),
+        rows=("performer", "baseline", "ours"), digits=1, caption=f"Table 2, left: accuracy in percent, y {scale}")
 
 
 def controls(table: pd.DataFrame) -> str:
