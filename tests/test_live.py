@@ -461,7 +461,7 @@ def test_a_page_without_a_kernel_has_the_results_and_says_what_the_controls_need
     assert bundle["application/vnd.jupyter.widget-view+json"]["model_id"] == view.model_id
     html = bundle["text/html"]
     assert html.startswith("<p>The controls of this view need a kernel: run <code>make lab</code>")
-    assert html.count("<img") == 1 and re.search(r'alt="[^"]+"', html)
+    assert html.count("<figure") == 1 and re.search(r'alt="[^"]+"', html)
     assert [row["prior"] for row in table(html)] == ["measured", "none"]
     assert not re.search("<(input|button|select)", html)
 

@@ -239,7 +239,7 @@ class Redistill(_Live):
         done = len(row["history"])
         row |= self._judge(among) | {"epochs": f"{done} of {epochs}", "seconds": time.perf_counter() - started}
         self.runs = [*self.runs, row]
-        self.result.value = _results(self.runs)
+        self.result.value = _results(self.runs, dark_too=True)
         if self.shows is not None:
             self.shows.data = self.pack(self.explanation)
         return f"{'done' if done == epochs else 'stopped'}: {done} of {epochs} epochs, {row['seconds']:.1f} s"
@@ -256,16 +256,17 @@ class Redistill(_Live):
                 "accuracy": metrics.accuracy(said.total, self.labels, threshold)}
 
 
-def _results(runs: Sequence[Mapping[str, object]]) -> str:
+def _results(runs: Sequence[Mapping[str, object]], dark_too: bool = False) -> str:
     """The losses of runs as a figure, and what came out as a table, in HTML."""
     figure = figures.training_history(
         {f"run {row['run']}, prior {row['prior']}": row["history"] for row in runs},
         {"distillation": "distillation loss", "prior": "prior loss"}, Figure(layout="constrained"))
     table = pd.DataFrame({row["run"]: {name: format(value, FORMATS.get(name, "")) for name, value in row.items()
                                        if name not in ("run", "history")} for row in runs})
-    return widgets.still(figure, "Curves over epochs of the distillation loss, on a logarithmic axis, and of the "
-                         "prior loss; the table below says how the runs ended", "sq-results") \
-        + table.rename_axis(columns="run").to_html(border=0, na_rep="–")
+    return widgets.still(
+        figure, "Curves over epochs of both losses; the table below says how the runs ended.", "sq-results",
+        "Losses of each run: the distillation loss, on a logarithmic axis, and the prior loss.", dark_too,
+    ) + table.rename_axis(columns="run").to_html(border=0, na_rep="–")
 
 
 def of_filters(run: experiment1.Run, **more: object) -> Redistill:
