@@ -250,16 +250,26 @@ def bars_of(examples: Mapping[str, dict]) -> Figure:
     return figures.contribution_distribution(*both, titles=list(first))
 
 
-def folded(summary: str, drawn: Mapping[str, Figure]) -> HTML:
-    """Return figures that a reader opens, under one line.
+def folded(summary: str, examples: Mapping[str, dict], pictures: Mapping[str, Images | None] = {},
+           bars_too: bool = False) -> HTML:
+    """Return pies, and bars, of the examples of records as figures that a reader opens, under one line.
 
     Parameters
     ----------
     summary : str
         The line.
-    drawn : mapping
-        What each shows, in words -> Figure.
+    examples : mapping
+        What a record is of -> its examples.
+    pictures : mapping
+        The crops of those whose pictures are at hand.
+    bars_too : bool
+        Whether every filter's contributions to the first crop's score come after the pies.
     """
+    drawn = {f"{name}: pies of what each part contributes to the scores of a few crops, ours above, the baseline "
+             "below.": named_pies(kept, pictures.get(name)) for name, kept in examples.items()}
+    if bars_too:
+        drawn |= {f"{name}: every filter's contribution to the score of the first crop, ours on the left, the baseline "
+                  "on the right.": bars_of({name: kept}) for name, kept in examples.items()}
     return HTML(_details(summary, "".join(
         widgets.still(figure, words, "sq-still sq-kept", words, dark_too=True) for words, figure in drawn.items())))
 
