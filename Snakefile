@@ -11,7 +11,7 @@
 # A job runs again where what it reads has changed, or its code has: `params: code` stands for all
 # modules that the job's module imports, without their comments and docstrings.
 
-from semquant_book.datasets.names import ARCHITECTURES, ATTRIBUTES, CATEGORIES
+from semquant_book.datasets.names import ARCHITECTURES, ATTRIBUTES, CATEGORIES, TRUNK
 from semquant_book.folders import build_root, project_root
 from semquant_book.press.needs import Page, Results
 from semquant_book.press.site import toc_pages
@@ -33,12 +33,12 @@ STUDY, DATASETS = "semquant_book.study", "semquant_book.datasets"
 IMAGES = {"drawn": "drawn.animals"}.get(SETTINGS.images, "pascal_part")
 FACES = {"drawn": "drawn.faces"}.get(SETTINGS.faces, "celeba")
 MADE = Results(SETTINGS)
-PAGES = {page: Page(ROOT / f"{page}.ipynb", MADE, config.get("data", ""))
+PAGES = {page: Page(ROOT / f"{page}.ipynb", MADE, config.get("data") or "")
          for page in toc_pages(ROOT) if (ROOT / f"{page}.ipynb").exists()}
 
 
 wildcard_constraints:
-    architecture="|".join(ARCHITECTURES),
+    architecture="|".join((*ARCHITECTURES, TRUNK)),
     category="|".join(CATEGORIES),
     target="|".join(ATTRIBUTES),
     seed=r"\d+",

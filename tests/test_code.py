@@ -126,3 +126,13 @@ def test_drawn_images_depend_on_no_network():
     for module in ("drawn.animals", "drawn.faces"):
         found = code.closure(f"semquant_book.datasets.{module}")
         assert not [name for name in found if ".study" in name or ".networks" in name], found
+
+
+@pytest.mark.parametrize("module", ["animal_performers", "face_performers"])
+def test_performers_depend_on_no_explainer(module):
+    """So that what is changed about explanations does not train performers again."""
+    found = code.closure(f"semquant_book.study.{module}")
+    ours = ("concepts", "priors", "losses", "measure", "explainers", "distillation", "explanation",
+            "metrics")
+    assert not {f"semquant.{name}" for name in ours} & set(found)
+    assert "semquant_book.study.evaluation" not in found and "semquant.networks.performers" in found

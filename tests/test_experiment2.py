@@ -182,6 +182,30 @@ def test_a_fit_by_its_prior_is_the_explainer_that_is_kept(settings):
     assert before == sorted(p.name for p in run.explainer_path("ours", "near_zero", 0).parent.iterdir())
 
 
+def test_other_faces_and_other_concepts_are_fitted_to_and_not_kept(settings):
+    run = experiment2.Run(settings, "Male")
+    train, test = run.measured("train"), run.measured("test")
+    folder = run.explainer_path("ours", "near_zero", 0).parent
+    run.fit(train)
+    before = sorted(path.name for path in folder.iterdir())
+    fewer = run.fit(train[:20]).explain_measured(test)
+    assert not torch.allclose(fewer.alpha, run.explain().alpha) and fewer.names == run.explain().names
+    few = [experiment2.change(run.outputs(split), "Male", among=[3, 7]) for split in ("train", "test")]
+    assert run.fit(few[0]).explain_measured(few[1]).alpha.shape == (24, 2)
+    shuffled = run.fit(run.measured("train", "shuffled")).explain_measured(test)
+    assert not torch.allclose(shuffled.alpha, run.explain().alpha)
+    assert before == sorted(path.name for path in folder.iterdir())
+
+
+def test_what_a_record_is_asked_for_is_made(settings, tmp_path, monkeypatch):
+    monkeypatch.setenv("SEMQUANT_BUILD", str(tmp_path))
+    run = experiment2.Run(settings, "Male", seed=1)
+    about = run.explainer_record("baseline", "default")
+    assert (about["method"], about["last_layer"], about["performer_seed"]) == ("baseline", "default", 1)
+    assert len(about["history"]) == settings.attribute_epochs
+    assert concept_choice.selection_record(settings, "Male", 1)["performer_seed"] == 1
+
+
 def test_a_control_is_judged_on_concepts_spoilt_as_in_training(settings):
     run = experiment2.Run(settings, "Male")
     train, test = run.measured("train"), run.measured("test")

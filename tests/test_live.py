@@ -293,14 +293,13 @@ def test_stop_ends_after_the_epoch_and_shows_what_was_fitted():
     view.fields["epochs"].value = 50
     view.run_button.click()
     until(lambda: view.line.value.startswith("epoch 2"))
-    started = time.monotonic()
     view.stop_button.click()
     assert view.line.value == "stops"
+    reached = round(view.bar.value * 50)
     view.wait()
-    assert time.monotonic() - started < 2.0  # an epoch takes 0.3 s and more
     (row,) = view.runs
     count = len(row["history"])
-    assert 2 <= count <= 4 and row["epochs"] == f"{count} of 50"
+    assert 2 <= reached <= count <= reached + 1 and row["epochs"] == f"{count} of 50"
     assert view.line.value == f"stopped: {count} of 50 epochs, {row['seconds']:.1f} s"
     assert view.bar.value == count / 50
     # it is g as it stands then, with the schedule of 50 epochs
@@ -315,9 +314,7 @@ def test_stop_before_the_first_epoch_fits_nothing():
     view.fields["epochs"].value = 50
     view.run_button.click()
     view.stop_button.click()  # its scale is being chosen
-    started = time.monotonic()
     view.wait()
-    assert time.monotonic() - started < 2.5  # an epoch takes 1.8 s and more
     assert view.line.value.startswith("stopped: 0 of 50 epochs") and view.runs[0]["history"] == []
     assert table(view.result.value)[0]["epochs"] == "0 of 50"
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 
 import torch
@@ -13,8 +12,9 @@ from semquant import priors
 from semquant.checks import InputError, check_finite, check_shapes, number, one_of
 from semquant.losses import Objective
 from semquant.rows import Rows
+from semquant.training import evaluation_mode
 
-__all__ = ["FilterConcepts", "Measured", "OutputConcepts", "Outputs", "evaluation_mode", "layer_of"]
+__all__ = ["FilterConcepts", "Measured", "OutputConcepts", "Outputs", "layer_of"]
 
 
 @dataclass
@@ -58,22 +58,6 @@ class Measured:
         """One after the other."""
         columns = zip(*([getattr(part, field.name) for field in fields(cls)] for part in parts))
         return cls(*(None if column[0] is None else torch.cat(column) for column in columns))
-
-
-@contextmanager
-def evaluation_mode(model: object) -> Iterator[None]:
-    """Evaluation mode for a while; afterwards each submodule is in the mode it was in.
-
-    Anything that is no module is let through.
-    """
-    modes = [(m, m.training) for m in model.modules()] if isinstance(model, nn.Module) else []
-    try:
-        for module, _ in modes:
-            module.training = False
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
 
 
 def layer_of(model: nn.Module, name: str, field: str = "layer") -> nn.Module:

@@ -18,9 +18,9 @@ from semquant.concepts import FilterConcepts, Measured, OutputConcepts
 from semquant.explainers import Explainer, ExplainerOptions, starting_scale
 from semquant.explanation import Explanation
 from semquant.losses import Objective, distillation_loss, prior_loss, prior_weight
-from semquant.measure import measure, placed
+from semquant.measure import measure
 from semquant.networks.performers import load_weights
-from semquant.training import Descent, FitOptions, TensorBatches, choose_device, cosine
+from semquant.training import Descent, FitOptions, TensorBatches, choose_device, cosine, placed
 
 __all__ = ["FittedExplainer", "distill", "distill_measured", "fit_explainer"]
 

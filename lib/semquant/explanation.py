@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from semquant.checks import InputError, check_shapes, number, one_of
-from semquant.concepts import evaluation_mode
+from semquant.training import evaluation_mode
 
 __all__ = ["UNASSIGNED", "Explanation", "Reason", "grad_cam"]
 

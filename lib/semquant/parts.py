@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from semquant.checks import InputError, check_finite, check_shapes, number
-from semquant.concepts import evaluation_mode
+from semquant.training import evaluation_mode
 
 __all__ = ["drops", "hit_rates", "name_filters", "part_specificity"]
 

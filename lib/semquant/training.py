@@ -6,7 +6,7 @@ import hashlib
 import math
 import os
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -20,7 +20,7 @@ from semquant.checks import InputError, number, one_of
 from semquant.rows import Computed, Rows
 
 __all__ = ["Checkpoint", "Descent", "FitOptions", "TensorBatches", "choose_device", "cosine",
-           "cpu_threads", "seed_everything", "seed_of"]
+           "cpu_threads", "evaluation_mode", "home_of", "placed", "seed_everything", "seed_of"]
 
 class Checkpoint(Protocol):
     """Where the state of a fit is kept."""
@@ -73,6 +73,41 @@ def choose_device(name: str = "auto") -> torch.device:
         raise InputError(f"device: {name!r} asked for, but torch sees {torch.cuda.device_count()} "
                          "CUDA devices; accepted here: auto, cpu")
     return device
+
+
+@contextmanager
+def placed(model: nn.Module, device: torch.device | str) -> Iterator[None]:
+    """The model on a device for a while, and then where it was."""
+    home = home_of(model)
+    try:
+        if torch.device(device) != home:
+            model.to(device)
+        yield
+    finally:
+        if torch.device(device) != home:
+            model.to(home)
+
+
+def home_of(model: object) -> torch.device:
+    """The device that a model's parameters are on; the CPU for one without any."""
+    parameters = model.parameters() if isinstance(model, nn.Module) else ()
+    return next((tensor.device for tensor in parameters), torch.device("cpu"))
+
+
+@contextmanager
+def evaluation_mode(model: object) -> Iterator[None]:
+    """Evaluation mode for a while; afterwards each submodule is in the mode it was in.
+
+    Anything that is no module is let through.
+    """
+    modes = [(m, m.training) for m in model.modules()] if isinstance(model, nn.Module) else []
+    try:
+        for module, _ in modes:
+            module.training = False
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
 
 
 def seed_of(*numbers: int | str) -> int:

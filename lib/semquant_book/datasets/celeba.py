@@ -238,6 +238,11 @@ def square(path: Path, size: int) -> np.ndarray:
     return np.array(cut.resize((size, size), Image.Resampling.BILINEAR))
 
 
+def attribute_table(root: str | Path) -> pd.DataFrame:
+    """Return (N, 40) bool, a row for each image of a folder's list of attributes, by its name."""
+    return _read_attributes(_folder(Path(root)) / ATTRIBUTE_LIST)
+
+
 def _folder(root: Path) -> Path:
     """Return the folder that holds the lists: the one given, or ``celeba`` in it."""
     wanted = f"a folder that holds {IMAGES}, {ATTRIBUTE_LIST} and {PARTITION_LIST}"

@@ -76,15 +76,16 @@ def valleys(alone: Sequence[Tensor], guided: Sequence[Tensor], w: ArrayLike | Te
     return figure
 
 
-def crushing(ways: Mapping[str, Tensor], y: Tensor, steps: Sequence[int] = (0, 1, 10, 100, -1)) -> Figure:
+def crushing(ways: Mapping[str, Tensor], y: Tensor, w: Tensor,
+             steps: Sequence[int] = (0, 1, 10, 100, -1)) -> Figure:
     """Show the weights of n concepts against their values, from step to step, a panel for each fit.
 
     Parameters
     ----------
     ways : mapping
         For each fit's name alpha after each step, (steps + 1, B, n).
-    y : Tensor (B, n)
-        The concepts' values.
+    y, w : Tensor (B, n)
+        The concepts' values, and the weights that the performer has for them.
     steps : sequence of int
         Which of them are drawn, the last in full colour.
     """
@@ -96,11 +97,13 @@ def crushing(ways: Mapping[str, Tensor], y: Tensor, steps: Sequence[int] = (0, 1
             count = range(len(way))[step]
             ax.plot(y.mean(0)[order], way[step].mean(0)[order], marker="o", markersize=3, color=shade,
                     label="start" if count == 0 else f"step {count:,}")
+        ax.plot(y.mean(0)[order], w.mean(0)[order], "x", color=METHOD_COLOURS["baseline"], markersize=4,
+                label="the performer's own")
         entropy = float(contribution_entropy(way[-1] * y).mean()) / np.log(y.shape[1])
         ax.set(title=f"{name}\nH / ln n = {entropy:.2f}", xlabel="mean value $y_i$", yscale="log")
     np.atleast_1d(axes)[0].set_ylabel(r"mean weight $\alpha_i$")
     figure.legend(*np.atleast_1d(axes)[0].get_legend_handles_labels(), loc="outside lower center",
-                  ncols=len(steps))
+                  ncols=len(steps) + 1)
     return figure
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from semquant.checks import one_of
+from semquant_book.datasets.names import METHODS
 from semquant_book.pages import claims_faces as faces
 from semquant_book.pages.comparison import REFERENCES, paper, paper_frame, paper_normalised
 from semquant_book.pages.findings import (
@@ -273,7 +274,7 @@ def explainer_outperforms(r: Results) -> Finding:
     each, own = by_performer(frame, "more"), by_performer(frame, "own")
     right, images = performer.mean(), r.performers.test_images.mean()
     error = (2 * right * (1 - right) / images) ** 0.5
-    plain = r.attributes[r.attributes.method.isin(["ours", "baseline"])]
+    plain = r.attributes[r.attributes.method.isin(METHODS)]
     more = (plain.accuracy - plain.performer_accuracy).groupby(plain.target).mean()
     return Finding(
         HOLDS if each.max() > 2 * error else FAILS if each.max() <= 0 else UNTOLD,
@@ -292,7 +293,7 @@ def mimics_mistakes(r: Results) -> Finding:
     """Share of the performer's wrong answers that the explainer repeats."""
     lines = tuple(Line(f"{words} answers repeated", estimate(by_performer(r.explainers, metric), share=True))
                   for words, metric in (("wrong", "mistakes_repeated"), ("right", "right_repeated")))
-    plain = r.attributes[r.attributes.method.isin(["ours", "baseline"])]
+    plain = r.attributes[r.attributes.method.isin(METHODS)]
     deviation = [by_performer(r.explainers, m).mean() for m in ("deviation_of_mistakes", "deviation")]
     return Finding(
         compared(lines[0].estimate, 0.5), lines, "share of the performer's answers",

@@ -12,6 +12,7 @@ from IPython.display import HTML
 from pandas.io.formats.style import Styler
 
 from semquant_book import figures
+from semquant_book.datasets.names import METHODS
 from semquant_book.study import tables
 from semquant_book.study.pictures import animals_of
 from semquant_book.study.presets import Settings, project_root
@@ -230,7 +231,7 @@ def error_table(explainers: pd.DataFrame, references: pd.DataFrame, *,
     most = pd.DataFrame({"performers": [list(e.values) for e in means["error of shares"]]})
     table = means.map(lambda e: figures.with_interval(e) if e.values else "\N{EM DASH}")
     printed = paper_frame("table_3").average
-    for method in ("ours", "baseline"):
+    for method in METHODS:
         table.loc[f"{labels[method]} in the paper, its dogs"] = [f"{printed[method]:.3f}", "\N{EM DASH}"]
     return _styled(table, _titled(caption, most))
 

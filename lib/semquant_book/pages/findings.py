@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from semquant_book.datasets.names import STARTS
+from semquant_book.datasets.names import METHODS, STARTS
 from semquant_book.figures.style import signed
 from semquant_book.study.replicates import LEAST, Estimate, by_performer, estimate, gains, pairs
 
@@ -219,7 +219,7 @@ def beside(frame: pd.DataFrame, metric: str, digits: int = 3, *, percent: bool =
     said = []
     for reading, g in by_reading(frame):
         means = (number(by_performer(g[g.method == m], metric).mean(), digits, percent=percent)
-                 for m in ("ours", "baseline"))
+                 for m in METHODS)
         said.append("{}: ours {}, baseline {}".format(reading, *means))
     return "; ".join(said)
 

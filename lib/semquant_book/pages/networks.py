@@ -11,7 +11,7 @@ from pandas.io.formats.style import Styler
 
 from semquant.explanation import UNASSIGNED
 from semquant_book import figures
-from semquant_book.datasets.names import ARCHITECTURES, CATEGORIES
+from semquant_book.datasets.names import ARCHITECTURES, CATEGORIES, METHODS
 from semquant_book.figures.style import signed
 from semquant_book.pages import cases, comparison
 from semquant_book.pages.findings import beside, number, percent, told, where_higher
@@ -165,7 +165,7 @@ def part_error_dots(records: pd.DataFrame, scale: str) -> Figure:
                         columns=["part", "method", "error"])
     table = comparison.paper_frame("table_3")
     theirs = pd.DataFrame([dict(part=p, method=k, error=table.loc[k, p]) for p in parts
-                           for k in ("ours", "baseline")])
+                           for k in METHODS])
     return figures.part_errors(rows, theirs if set(frame.category) == {"dog"} and parts else None)
 
 
@@ -210,7 +210,7 @@ def shares_said(errors: pd.DataFrame, references: pd.DataFrame) -> str:
 
 def learning(run: Run, scale: str) -> Figure:
     """Draw the losses of ours and of the baseline over their epochs."""
-    histories = {method: run.explainer_record(method, scale, 0)["history"] for method in ("ours", "baseline")}
+    histories = {method: run.explainer_record(method, scale, 0)["history"] for method in METHODS}
     return figures.training_history(histories, {"distillation": "distillation loss", "prior": "prior loss"})
 
 

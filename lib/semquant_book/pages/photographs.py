@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import pandas as pd
 import torch
-from IPython.display import HTML, display
+from IPython.display import HTML
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
-from torch import Tensor
 
 from semquant.checks import InputError
 from semquant.explanation import Explanation

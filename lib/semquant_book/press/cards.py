@@ -17,7 +17,8 @@ __all__ = ["mend"]
 PARTS = re.compile(r"<script\b.*?</script>|<table\b.*?</table>", re.DOTALL)
 SENTENCE = 30  # characters: a table with a longer cell is one to be read, not one of numbers
 LONG = re.compile(r"[\w./(=]{12}")  # a name that is too long for a narrow column
-BREAKS = re.compile(r"(?<=[_./(=])(?=\w)")  # where it may go on in the next line
+# where it may go on in the next line: between words of four letters or more, never in a number
+BREAKS = re.compile(r"(?<=\w{4}[_./(=])(?=[^\W\d]\w{3})")
 NOTHING = ("", "-", "—", "–")
 
 

@@ -21,7 +21,7 @@ from itertools import chain, product
 from pathlib import Path
 
 from semquant.checks import InputError, one_of
-from semquant_book.datasets.names import ARCHITECTURES, ATTRIBUTES, SPLITS
+from semquant_book.datasets.names import ARCHITECTURES, ATTRIBUTES, SPLITS, TRUNK
 from semquant_book.folders import project_root
 from semquant_book.study import code, store
 from semquant_book.study.presets import Settings
@@ -32,7 +32,7 @@ KEYS = ("needs", "parameters", "preset")
 WORDS = ("performers", "controls", "explainers", "faces", "face_performers", "surveys", "attributes",
          "selections", "data", "results")
 #: What may stand after a word.
-NAMES = (dict.fromkeys(("performers", "controls", "explainers"), ARCHITECTURES)
+NAMES = (dict.fromkeys(("performers", "controls", "explainers"), (*ARCHITECTURES, TRUNK))
          | dict.fromkeys(("attributes", "selections"), ATTRIBUTES))
 
 

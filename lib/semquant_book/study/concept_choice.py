@@ -107,5 +107,8 @@ def make_selection(settings: Settings, target: str, performer_seed: int = 0) -> 
 
 
 def selection_record(settings: Settings, target: str, performer_seed: int = 0) -> dict:
-    """Return the record of `make_selection`."""
-    return read_record(store.selection_path(settings, target, performer_seed))
+    """Return the record of `make_selection`, which is run if there is none."""
+    path = store.selection_path(settings, target, performer_seed)
+    if not path.exists():
+        make_selection(settings, target, performer_seed)
+    return read_record(path)

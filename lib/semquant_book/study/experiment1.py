@@ -25,10 +25,10 @@ from semquant.concepts import FilterConcepts, Measured
 from semquant.distillation import FittedExplainer, distill_measured
 from semquant.explainers import ExplainerOptions
 from semquant.losses import Objective
-from semquant.measure import measure, placed
+from semquant.measure import measure
 from semquant.networks.performers import Performer
 from semquant.rows import Rows
-from semquant.training import choose_device, cpu_threads
+from semquant.training import choose_device, cpu_threads, placed
 from semquant_book.datasets import Images
 from semquant_book.datasets.names import SPLITS, TRUNK
 from semquant_book.files import load_or_make

@@ -15,9 +15,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from semquant.measure import placed
 from semquant.networks.performers import Performer, initialise, interpretable_top, normalise
-from semquant.training import choose_device
+from semquant.training import choose_device, placed
 from semquant_book.datasets.names import SPLITS, TRUNK
 from semquant_book.files import load_or_make
 from semquant_book.study.code import digest

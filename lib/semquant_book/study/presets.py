@@ -172,7 +172,7 @@ class Settings:
     channels_last: bool  # memory format of images and maps
     threads: Count  # CPU threads a job; fixed, so that numbers repeat
     workers: Annotated[int, Field(ge=0)]  # processes that fetch what is not in memory
-    cache: Literal["auto", "memory", "disk", "recompute"]  # where x goes; auto chooses by what is free
+    cache: Literal["auto", "memory", "recompute"]  # x of all images; auto chooses by what is free
 
     @model_validator(mode="after")
     def _together(self) -> Settings:

@@ -6,7 +6,7 @@ import pandas as pd
 import torch
 
 from semquant import metrics
-from semquant_book.datasets.names import ATTRIBUTES, TARGETS
+from semquant_book.datasets.names import ATTRIBUTES, METHODS, TARGETS
 from semquant_book.study import experiment2, inspection
 from semquant_book.study.concept_choice import linear_weights, moments
 from semquant_book.study.presets import Settings
@@ -49,7 +49,7 @@ def grad_cam_agreement(settings: Settings) -> pd.DataFrame:
         equal = shown.measured.y.new_zeros(len(shown.images), len(shown.groups))
         for p in there:
             equal[:, p] = shown.measured.y[:, shown.assignment == p].sum(dim=1)
-        said = {method: shown.by_part(method).contributions for method in ("ours", "baseline")}
+        said = {method: shown.by_part(method).contributions for method in METHODS}
         for method, contributions in (said | {"uniform": equal}).items():
             found = metrics.rank_agreement(contributions[list(some)][:, there], on_parts[:, there])
             rows.append({"architecture": architecture, "category": settings.categories[0],

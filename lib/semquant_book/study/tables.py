@@ -176,7 +176,7 @@ def yardstick_frame(settings: Settings, performer_seeds: Sequence[int] | None = 
                     last_layer: str | None = None) -> pd.DataFrame:
     """Return entropy and agreement of contributions that stand beside ours, a row for each.
 
-    ``prior``: w_i y_i; ``linear``: fixed weights, the same for all images, by least squares on the
+    ``prior``: w_i y_i; ``uniform``: y_i, equal weights; ``linear``: fixed weights, the same for all images, by least squares on the
     training images; ``mean_alpha``: ours with alpha averaged over the test images;
     ``another_face``: ours of the next test image, which says what an agreement of nothing but the
     average explanation is.
@@ -197,6 +197,7 @@ def yardstick_frame(settings: Settings, performer_seeds: Sequence[int] | None = 
                                experiment2.concepts_of(target))
             contributions = {
                 "prior": found.w * found.y,
+                "uniform": found.y,
                 "linear": v[:-1].float() * found.y,
                 "mean_alpha": ours.alpha.mean(dim=0) * ours.y,
                 "another_face": ours.contributions.roll(1, dims=0),
