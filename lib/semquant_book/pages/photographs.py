@@ -24,7 +24,7 @@ from semquant_book.views import explorer, widgets
 
 __all__ = ["bars_of", "counts", "explained", "explore", "folded", "from_scratch", "histories", "judged",
            "misjudged", "named", "named_pies", "part_tables", "performers", "pictures_of", "reasons",
-           "source", "splits", "supplement", "trained_from_scratch"]
+           "source", "splits", "supplement", "trained_from_scratch", "wrong_pictures"]
 
 LABEL = "EfficientNet-Lite0"
 #: A metric, the paper's table, what ours is multiplied with, decimals, and the table's title.
@@ -97,6 +97,13 @@ def misjudged(record: dict) -> str:
     """Name the misjudged test pictures, with their scores."""
     wrong = "; ".join(f"{w['id']} (score {signed(w['score'])})" for w in record["metrics"]["wrong"])
     return f"Misjudged test pictures: {wrong or 'none'}."
+
+
+def wrong_pictures(record: dict, test: Images) -> Figure:
+    """Draw the misjudged test pictures with their scores, in the order of `misjudged`."""
+    wrong = record["metrics"]["wrong"]
+    return figures.sample_sheet(test.images[[test.ids.index(w["id"]) for w in wrong]],
+                                [signed(w["score"]) for w in wrong])
 
 
 def named(record: dict) -> str:
