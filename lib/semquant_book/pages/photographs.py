@@ -1,4 +1,4 @@
-"""What the pages of photographs of animals show: recorded runs, and runs on a reader's folder."""
+"""What the pages of photographs of animals show: recorded runs, and the one picture that may be shown."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from semquant_book.datasets.names import ARCHITECTURES
 from semquant_book.figures.style import signed
 from semquant_book.pages import comparison
 from semquant_book.pages.networks import counted_parts
-from semquant_book.study import inspection
+from semquant_book.study import inspection, records
 from semquant_book.study.pictures import crops
 from semquant_book.views import explorer, widgets
 
 __all__ = ["bars_of", "counts", "explained", "explore", "folded", "from_scratch", "histories", "judged",
            "misjudged", "named", "named_pies", "part_tables", "performers", "pictures_of", "reasons",
-           "source", "splits", "supplement", "trained_from_scratch", "wrong_pictures"]
+           "shown_photograph", "source", "splits", "supplement", "trained_from_scratch", "wrong_pictures"]
 
 LABEL = "EfficientNet-Lite0"
 #: A metric, the paper's table, what ours is multiplied with, decimals, and the table's title.
@@ -146,6 +146,41 @@ def explore(record: dict, data: str = "") -> None:
         labels=[f"{'crop' if data else 'a crop that is not shown here,'} {name}" for name in kept["ids"]]))
     widgets.show(view, figures.explanation_pies(None, None, *_by_part(kept)),
                  "For a few test crops, pies of what the parts contribute to the score: by ours and by the baseline.")
+
+
+# --- the picture that may be shown ----------------------------------------------------------------
+
+
+def shown_photograph(scale: str = "literal") -> None:
+    """Show the one photograph that may be redistributed, explained by the recorded recipe, to play with.
+
+    Parameters
+    ----------
+    scale : {"literal", "scaled"}
+        The reading of y's scale that it begins with; the view switches.
+    """
+    record = records.shown_photograph()
+    picture, category = records.read_photograph(), record["category"]
+    assignment, groups = torch.tensor(record["assignment"]), record["groups"]
+    said = {reading: {method: _of(record, reading, method) for method in ("ours", "baseline")}
+            for reading in record["readings"]}
+    first = said.pop(scale)
+    maps, heat = records.unpacked(record["maps"]), records.unpacked(record["heat"])
+    view = explorer.explore(explorer.case(
+        LABEL, picture[None], first, says=(f"“{category}”", f"“no {category}”"), assignment=assignment,
+        groups=groups, maps=maps[None], heatmaps=heat[None], labels=[f"photograph of a {category}"], reading=scale,
+        others=said, note=f"{LABEL} trained on {category} photographs, explainers with seed 0. The literal reading takes y "
+        "as it is; in the scaled one the contributions start as large as the scores vary."))
+    still = figures.explanation_pies(picture[None], heat[None], *(e.merge(assignment, groups) for e in first.values()))
+    widgets.show(view, still, "A photograph of a cat's head with its score, its Grad-CAM heat map, and pies of what each "
+                 "part contributes by ours and by the baseline, with sum and b below.", keep=True,
+                 caption="A photograph of a cat (Stefan van der Walt, CC0), explained by the recorded recipe.")
+
+
+def _of(record: dict, reading: str, method: str) -> Explanation:
+    """One explanation of the shown photograph, by filter."""
+    kept = {key: record[key] for key in ("yhat", "groups", "assignment")}
+    return inspection.example(kept | record["readings"][reading], method)
 
 
 # --- five categories, and four networks from scratch ----------------------------------------------

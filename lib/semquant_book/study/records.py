@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 
+import numpy as np
 import pandas as pd
 import torch
+from PIL import Image
+from torch.nn.functional import adaptive_avg_pool2d
 
 from semquant import metrics
 from semquant.checks import InputError
-from semquant.explanation import Explanation
+from semquant.explanation import Explanation, grad_cam
+from semquant_book.datasets import Images
 from semquant_book.datasets.names import ATTRIBUTES, METHODS, SPLITS, TRUNK
 from semquant_book.study import (
     experiment1, experiment2, face_performers, frozen_trunk, inspection, store, tables,
@@ -21,8 +25,8 @@ from semquant_book.study.portraits import faces_of
 from semquant_book.study.presets import Settings, data_root, project_root
 from semquant_book.study.store import read_record, record
 
-__all__ = ["Evidence", "collect", "collect_networks", "collect_photographs", "explainer_frame",
-           "networks", "photographs", "recorded"]
+__all__ = ["Evidence", "collect", "collect_networks", "collect_photograph", "collect_photographs",
+           "explainer_frame", "networks", "photographs", "read_photograph", "recorded", "shown_photograph", "unpacked"]
 
 EXAMPLES = 4  # faces a target whose contributions a record holds
 
@@ -255,3 +259,71 @@ def networks(category: str = "dog") -> dict:
 def explainer_frame(content: dict) -> pd.DataFrame:
     """Return the metrics of a record's explainers, one row each, as `tables.explainer_frame`."""
     return tables.normalised(pd.DataFrame([tables.metrics_row(about) for about in content["explainers"]]))
+
+
+# --- the photograph that may be shown -------------------------------------------------------------
+
+#: In ``book/assets``: scikit-image's "chelsea", CC0 by its photographer; ``chelsea.txt`` says so.
+PHOTOGRAPH = "chelsea"
+
+
+def read_photograph() -> torch.Tensor:
+    """Return the photograph of a cat that may be handed on, (3, 224, 224) uint8, squeezed as crops are."""
+    path = project_root() / "book" / "assets" / f"{PHOTOGRAPH}.jpg"
+    with Image.open(path) as photo:
+        square = photo.convert("RGB").resize((224, 224), Image.Resampling.BILINEAR)
+    return torch.from_numpy(np.array(square)).permute(2, 0, 1)  # (S, S, 3) -> (3, S, S)
+
+
+def collect_photograph(run: experiment1.Run) -> dict:
+    """Explain the photograph that may be shown, and return the record.
+
+    Parameters
+    ----------
+    run : experiment1.Run
+        Of `frozen_trunk.photograph_settings`, of cats.
+
+    Returns
+    -------
+    dict
+        ``yhat``, ``groups``, ``assignment``; ``readings``: by reading of y's scale the first seed's ours and
+        baseline, as `inspection.example` takes them; ``maps`` of the filters and ``heat``, Grad-CAM, packed.
+    """
+    about = dict(architecture=run.architecture, category=run.category, seed=run.seed)
+    with record(run.settings, **about) as content:
+        content["settings"] |= asdict(frozen_trunk.TOP)
+        net, picture = run.performer(), read_photograph()[None]
+        measured = run.measure(Images(picture, torch.tensor([True]), [run.category], [PHOTOGRAPH]))
+        content["metrics"] = run.record()["metrics"]
+        content["groups"] = list(run.images("test").groups)
+        content["assignment"] = run.naming()[0].tolist()
+        content["yhat"] = [round(v, 4) for v in measured.yhat.tolist()]
+        content["readings"] = {}
+        for scale in run.settings.scales:
+            said = {method: run.fit(run.measured("train"), prior, scale).explain_measured(measured)
+                    for prior, method in experiment1.METHOD_OF.items()}
+            content["readings"][scale] = {
+                method: {"scale": scale, "bias": e.bias,
+                         "contributions": [[round(v, 4) for v in row] for row in e.contributions.tolist()]}
+                for method, e in said.items()}
+        device = next(net.parameters()).device
+        heat = grad_cam(net, "mask", net.prepare(picture.to(device)), 0).cpu()[:, None]
+        content["maps"] = _packed(measured.x[0].clamp_min(0))
+        content["heat"] = _packed(adaptive_avg_pool2d(heat, 28)[0, 0])
+    return content
+
+
+def _packed(maps: torch.Tensor) -> dict:
+    """Maps of at least 0 as whole numbers to 255, and what 255 stands for."""
+    peak = float(maps.max())
+    return {"peak": peak, "values": store.pack((255 * maps / (peak or 1)).round(), "u1")}
+
+
+def unpacked(packed: dict) -> torch.Tensor:
+    """Return maps that a record keeps as whole numbers."""
+    return torch.from_numpy(store.unpack(packed["values"]).copy()).float() * (packed["peak"] / 255)
+
+
+def shown_photograph() -> dict:
+    """Return the record of the photograph that may be shown, see `collect_photograph`."""
+    return read_record(project_root() / "book" / "records" / f"{PHOTOGRAPH}.json")
