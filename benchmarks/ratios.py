@@ -7,17 +7,16 @@ the ratio pair by pair. Seconds of one machine say little; ratios carry over.
 from __future__ import annotations
 
 import statistics
-import tempfile
 import time
-from pathlib import Path
 
 import torch
 
-from semquant.concepts import FilterConcepts, measure_batches
+from semquant.concepts import FilterConcepts
 from semquant.distillation import distill_measured
+from semquant.measure import measure
 from semquant.networks import performers
 from semquant.networks.interpretable import templates
-from semquant.training import cpu_threads
+from semquant.training import FitOptions, cpu_threads
 
 
 def ratio(slow, fast, pairs: int = 5) -> float:
@@ -41,21 +40,17 @@ def main() -> None:
     net = performers.build("alexnet").eval()
     images = performers.normalise(torch.randint(0, 256, (256, 3, 64, 64), dtype=torch.uint8))
     concepts = FilterConcepts("mask")
-    cached = measure_batches(concepts, net, images, 0)
+    cached = measure(concepts, net, images, 0)
 
     def fit(measured):
-        distill_measured(measured, epochs=1, batch_size=128, device="cpu")
+        distill_measured(measured, fit=FitOptions(epochs=1, batch_size=128, device="cpu"))
 
     print(f"an epoch of a small explainer, performer run anew / measured once: "
-          f"{ratio(lambda: fit(measure_batches(concepts, net, images, 0)), lambda: fit(cached)):.1f}")
+          f"{ratio(lambda: fit(measure(concepts, net, images, 0)), lambda: fit(cached)):.1f}")
 
-    computed = measure_batches(concepts, net, images, 0, x_to="recompute")
+    computed = measure(concepts, net, images, 0, keep_x=False)
     print(f"the same epoch, x computed again / x in memory: "
           f"{ratio(lambda: fit(computed), lambda: fit(cached)):.1f}")
-    with tempfile.TemporaryDirectory() as folder:
-        mapped = measure_batches(concepts, net, images, 0, x_to=Path(folder) / "x")
-        print(f"the same epoch, x in a mapped file / x in memory: "
-              f"{ratio(lambda: fit(mapped), lambda: fit(cached)):.1f}")
 
     z = torch.randn(64, 128, 8, 8)
     table = templates(8).clamp(min=0)

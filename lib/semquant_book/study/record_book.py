@@ -69,6 +69,11 @@ def _trunk(category: str, settings: Settings) -> dict:
     return records.collect_photographs(run, other_seeds=(1, 2, 3, 4) if category == "dog" else (1, 2))
 
 
+def _photograph(settings: Settings) -> dict:
+    cats = frozen_trunk.photograph_settings(settings.preset, "cat")
+    return records.collect_photograph(experiment1.Run(cats, TRUNK, "cat"))
+
+
 #: By name, without ``.json``.
 RECORDS = {
     **{f"beta-alexnet-{scale}": Recorded(partial(sweeps.network, scale=scale), "quick",
@@ -81,6 +86,9 @@ RECORDS = {
         "source", "images", "attributes", "rates", "correlations_below_diagonal")),
     "photographs-dog": Recorded(partial(records.collect_networks, category="dog"), "photographs", (
         *RUN, "experiment", "category", "data", "performers", "explainers", "references", "examples")),
+    records.PHOTOGRAPH: Recorded(_photograph, "quick", (
+        *RUN, "architecture", "category", "seed", "metrics", "groups", "assignment", "yhat", "readings",
+        "maps", "heat")),
     "paper-check": Recorded(lambda settings: rehearsal.rehearse(settings, data_root()), "paper", (
         *RUN, "steps", "maps", "photographs", "weights")),
     **{f"{TRUNK}-{category}": Recorded(partial(_trunk, category), "quick", (

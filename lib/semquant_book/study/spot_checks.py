@@ -68,7 +68,7 @@ def alpha_between_images(settings: Settings) -> dict[str, float]:
     """Return, for each target, the share of alpha's variance between faces rather than concepts."""
     shares = {}
     for target in settings.targets:
-        alpha = experiment2.explain(settings, target).alpha  # (B, n)
+        alpha = experiment2.Run(settings, target).explain().alpha  # (B, n)
         between = float(alpha.var(dim=0).mean())
         shares[target] = between / (between + float(alpha.mean(dim=0).var()))
     return shares
