@@ -60,6 +60,20 @@ def test_figures_on_demand_are_closed_and_described():
     assert plt.get_fignums() == before
 
 
+def test_the_shown_photograph_is_explained_from_its_record():
+    kept = records.shown_photograph()
+    picture, maps = records.read_photograph(), records.unpacked(kept["maps"])
+    assert picture.shape == (3, 224, 224) and maps.shape == (len(kept["assignment"]), 7, 7) and float(maps.min()) == 0
+    for scale in ("literal", "scaled"):
+        said = photographs.shown_said(scale)
+        assert f"score {kept['yhat'][0]:.2f}" in said.replace("+", "") and f"(y {scale}, ours)" in said
+        by_part = {}
+        for a, v in zip(kept["assignment"], kept["readings"][scale]["ours"]["contributions"][0]):
+            by_part[a] = by_part.get(a, 0) + v
+        hidden = sum(by_part.get(kept["groups"].index(p), 0) for p in ("torso", "leg", "tail"))
+        assert f"make up {hidden / sum(by_part.values()):.0%} of the sum" in said
+
+
 def test_categories_stand_beside_the_mean_of_the_papers_networks():
     five = pd.concat([records.explainer_frame(records.photographs(c)) for c in ("cat", "dog")])
     entropy, normalised, accuracy, _ = photographs.supplement(five, "literal")

@@ -24,7 +24,8 @@ from semquant_book.views import explorer, widgets
 
 __all__ = ["bars_of", "counts", "explained", "explore", "folded", "from_scratch", "histories", "judged",
            "misjudged", "named", "named_pies", "part_tables", "performers", "pictures_of", "reasons",
-           "shown_photograph", "source", "splits", "supplement", "trained_from_scratch", "wrong_pictures"]
+           "shown_photograph", "shown_said", "source", "splits", "supplement", "trained_from_scratch",
+           "wrong_pictures"]
 
 LABEL = "EfficientNet-Lite0"
 #: A metric, the paper's table, what ours is multiplied with, decimals, and the table's title.
@@ -175,6 +176,17 @@ def shown_photograph(scale: str = "literal") -> None:
     widgets.show(view, still, "A photograph of a cat's head with its score, its Grad-CAM heat map, and pies of what each "
                  "part contributes by ours and by the baseline, with sum and b below.", keep=True,
                  caption="A photograph of a cat (Stefan van der Walt, CC0), explained by the recorded recipe.")
+
+
+def shown_said(scale: str = "literal") -> str:
+    """Say what the parts contribute to the shown photograph's score, of what it shows and of what it doesn't."""
+    record = records.shown_photograph()
+    merged = _of(record, scale, "ours").merge(torch.tensor(record["assignment"]), record["groups"])
+    parts = dict(zip(merged.names, merged.contributions[0].tolist()))
+    unseen = sum(parts[p] for p in ("torso", "leg", "tail")) / sum(parts.values())
+    return (f"In words: {merged.reasons(k=3)[0]}. The picture shows a head and little else, yet filters named after torso, "
+            f"leg or tail make up {unseen:.0%} of the sum (y {scale}, ours): the crops that name filters show whole animals, "
+            "and a name is a tendency. The score is the network's; which part it owes it to, the names say only roughly.")
 
 
 def _of(record: dict, reading: str, method: str) -> Explanation:
