@@ -105,13 +105,11 @@ def test_without_a_folder_there_are_no_pictures(tmp_path, capsys):
     assert capsys.readouterr().out.startswith("Without pictures: data: ")
 
 
-@pytest.mark.parametrize("category, rows", [("dog", 4), ("bird", 3)])  # birds have no ears: another part
-def test_drawn_animals_are_shown_whole_and_without_a_part(category, rows):
-    settings = load_settings("smoke", categories=[category])
-    figure = animals.left_out(settings, category)
+@pytest.mark.parametrize("category, second", [("dog", "no ears"), ("bird", "no head")])  # a bird has no ears
+def test_drawn_animals_are_shown_whole_and_without_a_part(category, second):
+    figure = animals.left_out(load_settings("smoke", categories=[category]), category)
     labels = [text.get_text() for text in figure.axes[0].texts]
-    assert labels[0] == "complete" and len(labels) >= 8 * rows and set(labels[8:]) <= {
-        "no eyes", "no ears", "no tail", *(f"no {part}" for part in ("head", "torso", "beak", "neck"))}
+    assert labels == [label for label in ("complete", "no eyes", second, "no tail") for _ in range(8)]
 
 
 def test_negatives_are_counted():

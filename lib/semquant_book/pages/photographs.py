@@ -170,11 +170,11 @@ def shown_photograph(scale: str = "literal") -> None:
     view = explorer.explore(explorer.case(
         LABEL, picture[None], first, says=(f"“{category}”", f"“no {category}”"), assignment=assignment,
         groups=groups, maps=maps[None], heatmaps=heat[None], labels=[f"photograph of a {category}"], reading=scale,
-        others=said, note=f"{LABEL} trained on {category} photographs, explainers with seed 0. The literal reading takes y "
-        "as it is; in the scaled one the contributions start as large as the scores vary."))
+        others=said, note=f"{LABEL} trained on {category} photographs, explainers with seed 0. The literal reading takes "
+        "y as it is; in the scaled one the contributions start as large as the scores vary."))
     still = figures.explanation_pies(picture[None], heat[None], *(e.merge(assignment, groups) for e in first.values()))
-    widgets.show(view, still, "A photograph of a cat's head with its score, its Grad-CAM heat map, and pies of what each "
-                 "part contributes by ours and by the baseline, with sum and b below.", keep=True,
+    widgets.show(view, still, "A photograph of a cat's head with its score, its Grad-CAM heat map, and pies of what "
+                 "each part contributes by ours and by the baseline, with sum and b below.", keep=True,
                  caption="A photograph of a cat (Stefan van der Walt, CC0), explained by the recorded recipe.")
 
 
@@ -184,9 +184,9 @@ def shown_said(scale: str = "literal") -> str:
     merged = _of(record, scale, "ours").merge(torch.tensor(record["assignment"]), record["groups"])
     parts = dict(zip(merged.names, merged.contributions[0].tolist()))
     unseen = sum(parts[p] for p in ("torso", "leg", "tail")) / sum(parts.values())
-    return (f"In words: {merged.reasons(k=3)[0]}. The picture shows a head and little else, yet filters named after torso, "
-            f"leg or tail make up {unseen:.0%} of the sum (y {scale}, ours): the crops that name filters show whole animals, "
-            "and a name is a tendency. The score is the network's; which part it owes it to, the names say only roughly.")
+    return (f"In words: {merged.reasons(k=3)[0]}. The picture shows a head and little else, yet filters named after "
+            f"torso, leg or tail make up {unseen:.0%} of the sum (y {scale}, ours): the crops that name filters show "
+            "whole animals, and a name is a tendency. So the names say only roughly which part the score comes from.")
 
 
 def _of(record: dict, reading: str, method: str) -> Explanation:
@@ -299,9 +299,9 @@ def _details(summary: str, inside: str) -> str:
 def from_scratch(content: dict) -> str:
     """Say what the four networks were trained on from scratch."""
     data, used = content["data"], content["settings"]
-    return (f"{data['train']['positive']} crops of dogs and {data['train']['negative']} negatives to train on (the rarer "
-            f"class repeated, all mirrored at random), {data['test']['positive']} and {data['test']['negative']} to test "
-            f"on, {used['size']} pixels, {used['width']:g} of the paper's width, {used['performer_epochs']} epochs, "
+    return (f"{data['train']['positive']} crops of dogs and {data['train']['negative']} negatives to train on (the "
+            "rarer class repeated, all mirrored at random), "
+            f"{data['test']['positive']} and {data['test']['negative']} to test on, {used['size']} pixels, {used['width']:g} of the paper's width, {used['performer_epochs']} epochs, "
             f"{used['performer_seeds']} seeds of the performers and {used['explainer_seeds']} of the explainers. The "
             "paper starts from ImageNet weights; without them some hundred photographs are few.")
 
