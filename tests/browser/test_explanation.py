@@ -250,7 +250,7 @@ def test_the_landing_page_has_every_network_and_target(open_page):
 
 def test_a_record_without_photographs_shows_its_numbers(open_page):
     record = records.photographs("dog")
-    (view,) = views(open_page("book/experiment1/efficientnet_lite0"), "explanation")
+    _, view = views(open_page("book/experiment1/efficientnet_lite0"), "explanation")
     explanations = {m: inspection.example(record["examples"], m) for m in ("ours", "baseline")}
     assert not explanations["ours"].y.equal(explanations["baseline"].y)  # each has its own values
     for k in range(len(record["examples"]["ids"])):

@@ -21,9 +21,10 @@ from semquant_book.study.presets import Settings
 from semquant_book.study.replicates import by_performer, estimate, pairs
 from semquant_book.views import explorer, widgets
 
-__all__ = ["accuracies", "contribution_bars", "controls", "counted_parts", "entropies", "explore", "fall_of_losses", "filters",
-           "higher", "learning", "named", "numbers", "part_error_dots", "part_errors_said", "performer", "performers",
-           "pies", "residuals", "shares_said", "some", "thresholds", "trained", "what_was_run"]
+__all__ = ["accuracies", "contribution_bars", "controls", "counted_parts", "entropies", "explore",
+           "fall_of_losses", "filters", "higher", "learning", "named", "numbers", "part_error_dots",
+           "part_errors_said", "performer", "performers", "pies", "residuals", "shares_said",
+           "some", "thresholds", "trained", "what_was_run"]
 
 NUMBERS = {"entropy": "entropy H, nats", "normalised_entropy": "H / ln n",
            "error average": "error of part contributions",

@@ -24,7 +24,8 @@ from semquant_book.views import explorer, widgets
 
 __all__ = ["bars_of", "counts", "explained", "explore", "folded", "from_scratch", "histories", "judged",
            "misjudged", "named", "named_pies", "part_tables", "performers", "pictures_of", "reasons",
-           "shown_photograph", "source", "splits", "supplement", "trained_from_scratch"]
+           "shown_photograph", "shown_said", "source", "splits", "supplement", "trained_from_scratch",
+           "wrong_pictures"]
 
 LABEL = "EfficientNet-Lite0"
 #: A metric, the paper's table, what ours is multiplied with, decimals, and the table's title.
@@ -99,6 +100,13 @@ def misjudged(record: dict) -> str:
     return f"Misjudged test pictures: {wrong or 'none'}."
 
 
+def wrong_pictures(record: dict, test: Images) -> Figure:
+    """Draw the misjudged test pictures with their scores, in the order of `misjudged`."""
+    wrong = record["metrics"]["wrong"]
+    return figures.sample_sheet(test.images[[test.ids.index(w["id"]) for w in wrong]],
+                                [signed(w["score"]) for w in wrong])
+
+
 def named(record: dict) -> str:
     """Say how many filters are named after each part, and how specific they are."""
     groups = record["examples"]["groups"]
@@ -162,12 +170,23 @@ def shown_photograph(scale: str = "literal") -> None:
     view = explorer.explore(explorer.case(
         LABEL, picture[None], first, says=(f"“{category}”", f"“no {category}”"), assignment=assignment,
         groups=groups, maps=maps[None], heatmaps=heat[None], labels=[f"photograph of a {category}"], reading=scale,
-        others=said, note=f"{LABEL} trained on {category} photographs, explainers with seed 0. The literal reading takes y "
-        "as it is; in the scaled one the contributions start as large as the scores vary."))
+        others=said, note=f"{LABEL} trained on {category} photographs, explainers with seed 0. The literal reading takes "
+        "y as it is; in the scaled one the contributions start as large as the scores vary."))
     still = figures.explanation_pies(picture[None], heat[None], *(e.merge(assignment, groups) for e in first.values()))
-    widgets.show(view, still, "A photograph of a cat's head with its score, its Grad-CAM heat map, and pies of what each "
-                 "part contributes by ours and by the baseline, with sum and b below.", keep=True,
+    widgets.show(view, still, "A photograph of a cat's head with its score, its Grad-CAM heat map, and pies of what "
+                 "each part contributes by ours and by the baseline, with sum and b below.", keep=True,
                  caption="A photograph of a cat (Stefan van der Walt, CC0), explained by the recorded recipe.")
+
+
+def shown_said(scale: str = "literal") -> str:
+    """Say what the parts contribute to the shown photograph's score, of what it shows and of what it doesn't."""
+    record = records.shown_photograph()
+    merged = _of(record, scale, "ours").merge(torch.tensor(record["assignment"]), record["groups"])
+    parts = dict(zip(merged.names, merged.contributions[0].tolist()))
+    unseen = sum(parts[p] for p in ("torso", "leg", "tail")) / sum(parts.values())
+    return (f"In words: {merged.reasons(k=3)[0]}. The picture shows a head and little else, yet filters named after "
+            f"torso, leg or tail make up {unseen:.0%} of the sum (y {scale}, ours): the crops that name filters show "
+            "whole animals, and a name is a tendency. So the names say only roughly which part the score comes from.")
 
 
 def _of(record: dict, reading: str, method: str) -> Explanation:
@@ -249,16 +268,26 @@ def bars_of(examples: Mapping[str, dict]) -> Figure:
     return figures.contribution_distribution(*both, titles=list(first))
 
 
-def folded(summary: str, drawn: Mapping[str, Figure]) -> HTML:
-    """Return figures that a reader opens, under one line.
+def folded(summary: str, examples: Mapping[str, dict], pictures: Mapping[str, Images | None] = {},
+           bars_too: bool = False) -> HTML:
+    """Return pies, and bars, of the examples of records as figures that a reader opens, under one line.
 
     Parameters
     ----------
     summary : str
         The line.
-    drawn : mapping
-        What each shows, in words -> Figure.
+    examples : mapping
+        What a record is of -> its examples.
+    pictures : mapping
+        The crops of those whose pictures are at hand.
+    bars_too : bool
+        Whether every filter's contributions to the first crop's score come after the pies.
     """
+    drawn = {f"{name}: pies of what each part contributes to the scores of a few crops, ours above, the baseline "
+             "below.": named_pies(kept, pictures.get(name)) for name, kept in examples.items()}
+    if bars_too:
+        drawn |= {f"{name}: every filter's contribution to the score of the first crop, ours on the left, the baseline "
+                  "on the right.": bars_of({name: kept}) for name, kept in examples.items()}
     return HTML(_details(summary, "".join(
         widgets.still(figure, words, "sq-still sq-kept", words, dark_too=True) for words, figure in drawn.items())))
 
@@ -270,9 +299,9 @@ def _details(summary: str, inside: str) -> str:
 def from_scratch(content: dict) -> str:
     """Say what the four networks were trained on from scratch."""
     data, used = content["data"], content["settings"]
-    return (f"{data['train']['positive']} crops of dogs and {data['train']['negative']} negatives to train on (the rarer "
-            f"class repeated, all mirrored at random), {data['test']['positive']} and {data['test']['negative']} to test "
-            f"on, {used['size']} pixels, {used['width']:g} of the paper's width, {used['performer_epochs']} epochs, "
+    return (f"{data['train']['positive']} crops of dogs and {data['train']['negative']} negatives to train on (the "
+            "rarer class repeated, all mirrored at random), "
+            f"{data['test']['positive']} and {data['test']['negative']} to test on, {used['size']} pixels, {used['width']:g} of the paper's width, {used['performer_epochs']} epochs, "
             f"{used['performer_seeds']} seeds of the performers and {used['explainer_seeds']} of the explainers. The "
             "paper starts from ImageNet weights; without them some hundred photographs are few.")
 
