@@ -100,10 +100,10 @@ def test_the_table_of_one_target_has_the_papers_numbers_of_it(explainers, yardst
 
 
 def test_photographs_have_no_column_for_the_truth(explainers, yardsticks):
-    table = scores.side_by_side(explainers.assign(agreement=float("nan")), yardsticks.assign(agreement=float("nan"))).data
+    frames = [frame.assign(agreement=float("nan")) for frame in (explainers, yardsticks)]
+    table = scores.side_by_side(*frames).data
     assert "agreement with flips" not in table and "variance explained" in table
-    said = scores.controls(explainers.assign(agreement=float("nan")), yardsticks.assign(agreement=float("nan")))
-    assert "Agreement" not in said
+    assert "Agreement" not in scores.controls(*frames)
 
 
 def test_controls_in_words(explainers, yardsticks):
@@ -118,7 +118,8 @@ def test_controls_in_words(explainers, yardsticks):
 
 
 def test_what_is_lost_of_the_accuracy(explainers):
-    points = pd.DataFrame([dict(weights="linear", size=s, deviation=d) for s, d in ((1, 0.2), (39, 0.04), (39, 0.06))])
+    points = pd.DataFrame([dict(weights="linear", size=s, deviation=d)
+                           for s, d in ((1, 0.2), (39, 0.04), (39, 0.06))])
     said = scores.accuracy_kept(explainers, points, 1234)
     assert "lose 10.00 (1 performer, no interval) percentage points" in said and "+1.00 points more" in said
     assert "(1,234 here" in said and "weights of 39 other scores, the same for all faces, already give 0.050" in said
@@ -156,7 +157,8 @@ def test_the_recorded_photographs_are_told_as_recorded():
     said = celeba.what_was_run(found, False)
     assert "14,283 training" in said and "one performer" in said and "may be chance" in said
     assert "may be chance" not in celeba.what_was_run(found, True)
-    assert "recorded numbers" in celeba.origin("", False, "celeba") and "none is shown" in celeba.origin("", False, "celeba")
+    origin = celeba.origin("", False, "celeba")
+    assert "recorded numbers" in origin and "none is shown" in origin
     assert "records/mine.json" in celeba.origin("x", True, "mine")
     assert "no detectable effect" in scores.entropy_gain(found.explainers)
 

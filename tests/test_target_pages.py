@@ -81,13 +81,14 @@ def test_names_marked_in_the_bars(explained):
 
 def test_the_performer_in_words(monkeypatch):
     about = {"parameters": 1234, "seconds": 3.2, "metrics": {
-        "test_images": 2000, "rate": {"Male": 0.42}, "accuracy": {"Male": 0.953}, "balanced_accuracy": {"Male": None}}}
+        "test_images": 2000, "rate": {"Male": 0.42}, "accuracy": {"Male": 0.953},
+        "balanced_accuracy": {"Male": None}}}
     settings = SimpleNamespace(faces="drawn", weights="fresh", face_size=64)
     monkeypatch.setattr(targets, "faces_of", lambda settings, split: range(12_000))
     run = SimpleNamespace(settings=settings, target="Male", record=lambda: about)
     said = targets.performer(run, "Male")
-    assert said == ("1,234 parameters, trained from scratch in 3 s on 12,000 drawn faces of 64x64 pixels. On 2,000 test "
-                    "faces, of which 42% have this attribute, it is right in **95.3%**.")
+    assert said == ("1,234 parameters, trained from scratch in 3 s on 12,000 drawn faces of 64x64 "
+                    "pixels. On 2,000 test faces, of which 42% have this attribute, it is right in **95.3%**.")
     about["metrics"]["balanced_accuracy"]["Male"] = 0.9
     assert targets.performer(run, "Young").startswith("**This page was run for another target than its own: Male.**")
     assert "(balanced over both answers 90.0%)" in targets.performer(run, "Male")

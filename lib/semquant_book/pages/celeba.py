@@ -55,20 +55,27 @@ def origin(data: str, run: bool, preset: str) -> str:
                 f"`records/{preset}.json` in the build folder.")
     shown = ("they are read from the folder that was given." if data else
              "none is shown; [how to get them](../reproduce/real_data.md).")
-    return ("**This page shows recorded numbers** (`book/records/celeba.json`). CelebA's photographs may be used for research "
+    return ("**This page shows recorded numbers** (`book/records/celeba.json`). CelebA's photographs "
+            "may be used for research "
             f"that is not commercial and may not be handed on, so {shown}")
 
 
 def what_was_run(found: records.Evidence, run: bool) -> str:
     """Say what the run's sizes are beside the whole of CelebA."""
     data, used, performer = found.record["data"], found.record["settings"], found.record["performer"]
-    persons = (" The validation and test faces at hand are of few persons (about 230 in all three splits but for half-size "
+    persons = (" The validation and test faces at hand are of few persons (about 230 in all three "
+               "splits but for half-size "
                "copies), so that a difference of a point or two may be chance.")
-    return (f"**What was run.** {data['train']:,} training, {data['val']:,} validation and {data['test']:,} test faces of "
-            f"CelebA's official partition (CelebA has 162,770, 19,867 and 19,962). {used['face_size']} pixels a side; VGG-16 at "
-            f"{used['face_width']:g} of the paper's width, {performer['parameters']:,} parameters, {used['face_epochs']} epochs, "
-            f"{performer['seconds'] / 60:.0f} minutes; one performer, explainers with {used['explainer_seeds']} seeds of g, ours "
-            f"with beta {used['attribute_beta']:g}. Thresholds are chosen on the validation faces, everything else is measured "
+    return (f"**What was run.** {data['train']:,} training, {data['val']:,} validation and "
+            f"{data['test']:,} test faces of "
+            f"CelebA's official partition (CelebA has 162,770, 19,867 and 19,962). {used['face_size']} "
+            "pixels a side; VGG-16 at "
+            f"{used['face_width']:g} of the paper's width, {performer['parameters']:,} parameters, "
+            f"{used['face_epochs']} epochs, "
+            f"{performer['seconds'] / 60:.0f} minutes; one performer, explainers with "
+            f"{used['explainer_seeds']} seeds of g, ours "
+            f"with beta {used['attribute_beta']:g}. Thresholds are chosen on the validation faces, "
+            "everything else is measured "
             f"on the test faces.{'' if run else persons}")
 
 
@@ -77,7 +84,8 @@ def _pictures(names: list[str], data: str) -> np.ndarray | None:
     try:
         return photographs(names) if data else None
     except InputError:
-        display(Markdown(f"The folder does not hold {', '.join(names)}, all of which were explained: without pictures."))
+        display(Markdown(f"The folder does not hold {', '.join(names)}, all of which were explained: "
+                         "without pictures."))
         return None
 
 
@@ -99,10 +107,12 @@ def explore(found: records.Evidence, data: str, share: float = 0.5) -> None:
         pictures, (there, absent) = _pictures(names, data), PHRASES[target]
         heading = "a photograph that is not shown here," if pictures is None else "photograph"
         cases.append(explorer.case(
-            label(target), pictures, {"ours": ours, "baseline": found.example(target, "baseline")[1]}, experiment="CelebA",
+            label(target), pictures,
+            {"ours": ours, "baseline": found.example(target, "baseline")[1]}, experiment="CelebA",
             says=(f"“{there}”", f"“{absent}”"), phrases=[PHRASES[n] for n in ours.names], share=share,
             reasons=len(ours.names), labels=[f"{heading} {name}" for name in names],
             note="A bar to the right speaks for the attribute, one to the left against it."))
     widgets.show(explorer.explore(*cases), gallery(found, next(iter(found.record["examples"])), data, share),
-                 "The signed contributions of the attributes that matter most to the score of the first target, for a few "
+                 "The signed contributions of the attributes that matter most to the score of the "
+                 "first target, for a few "
                  "test faces, by ours.")

@@ -81,7 +81,8 @@ def differences(drawn: Faces) -> str:
     rate = {name: abs(found[name] - attributes.RATES[name]) for name in ATTRIBUTES}
     gap = np.abs(_correlations(drawn) - _published())[np.tril_indices(len(ATTRIBUTES), -1)]
     most = max(rate, key=rate.get)
-    return (f"Rates differ from CelebA's by {np.mean([*rate.values()]):.3f} on average, at most {rate[most]:.3f} "
+    return (f"Rates differ from CelebA's by {np.mean([*rate.values()]):.3f} on average, at most "
+            f"{rate[most]:.3f} "
             f"({label(most).lower()}); correlations by {gap.mean():.3f} on average, at most {gap.max():.2f}.")
 
 

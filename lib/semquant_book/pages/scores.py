@@ -43,7 +43,8 @@ def judged(record: dict) -> pd.DataFrame:
 def judged_in_words(table: pd.DataFrame, least: float = 0.6) -> str:
     """Say for how many attributes the balanced accuracy is at least so much, and for which not."""
     weak = [label(name).lower() for name in table.index[~(table.balanced_accuracy >= least)]]
-    return (f"Balanced accuracy is at least {least:g} for {len(table) - len(weak)} of the {len(table)} attributes"
+    return (f"Balanced accuracy is at least {least:g} for {len(table) - len(weak)} of the {len(table)} "
+            "attributes"
             + (f" (not for: {', '.join(weak)})" if weak else "")
             + f"; mean accuracy {percent(table.accuracy.mean(), 1)}.")
 
@@ -52,12 +53,18 @@ def what_was_run(settings: Settings) -> str:
     """Say what the summary's numbers were measured on."""
     kind = "[drawn faces](faces)" if settings.faces == "drawn" else "photographs"
     performers = f"{settings.performer_seeds} performer{'s' * (settings.performer_seeds > 1)}"
-    return (f"**What was run.** Preset `{settings.preset}`: VGG-16 at {settings.face_width:g} of the paper's width with "
-            f"{settings.face_fc} units in its fully connected layers, {len(faces_of(settings, 'train')):,} training and "
-            f"{len(faces_of(settings, 'test')):,} test {kind} of {settings.face_size} pixels a side, {performers}; "
-            f"explainers of {', '.join(label(t).lower() for t in settings.targets)} with {settings.explainer_seeds} seeds "
-            f"of g each, ours with beta {settings.attribute_beta:g}. The paper's numbers are of the full-size network on "
-            "photographs of CelebA. In both n = 39 concepts explain a score, so that entropies can be compared as they are, "
+    return (f"**What was run.** Preset `{settings.preset}`: VGG-16 at {settings.face_width:g} of the "
+            "paper's width with "
+            f"{settings.face_fc} units in its fully connected layers, "
+            f"{len(faces_of(settings, 'train')):,} training and "
+            f"{len(faces_of(settings, 'test')):,} test {kind} of {settings.face_size} pixels a side, "
+            f"{performers}; "
+            f"explainers of {', '.join(label(t).lower() for t in settings.targets)} with "
+            f"{settings.explainer_seeds} seeds "
+            f"of g each, ours with beta {settings.attribute_beta:g}. The paper's numbers are of the "
+            "full-size network on "
+            "photographs of CelebA. In both n = 39 concepts explain a score, so that entropies can be "
+            "compared as they are, "
             f"and as a share of the largest possible one, ln 39 = {math.log(N):.3f}.")
 
 
@@ -88,7 +95,8 @@ def entropies(explainers: pd.DataFrame) -> dict[str, pd.DataFrame]:
 def entropy_tables(explainers: pd.DataFrame) -> list[Styler]:
     """Return Table 1, one for each start of g's last layer."""
     return [entropy_table(fits, "table_1", "experiment_2", columns="target",
-                          caption=f"Table 1, Experiment 2: entropy, {start}") for start, fits in _by_start(explainers)]
+                          caption=f"Table 1, Experiment 2: entropy, {start}")
+            for start, fits in _by_start(explainers)]
 
 
 def entropy_gain(explainers: pd.DataFrame) -> str:
@@ -98,11 +106,15 @@ def entropy_gain(explainers: pd.DataFrame) -> str:
     for start, fits in _by_start(explainers):
         gain, each = estimate(gains(fits, "normalised_entropy")), pairs(fits, "normalised_entropy").normalised_entropy
         verdict = {HOLDS: "higher", FAILS: "lower"}.get(compared(gain), "no detectable effect")
-        said.append(f"with {start} {told(gain, 3, plus=True)}, above 0 in {(each > 0).sum()} of {len(each)} pairs of fits "
+        said.append(f"with {start} {told(gain, 3, plus=True)}, above 0 in {(each > 0).sum()} of "
+                    f"{len(each)} pairs of fits "
                     f"that differ in target and seed of g ({spread(each, 3)}): **{verdict}**")
-    return (f"H / ln n of ours minus the baseline's, mean over targets: {'; '.join(said)}. The fits to one performer share its features, priors and test faces, so that a count of them is no "
-            f"evidence about another network; that takes at least {LEAST} performers. The paper's difference is "
-            f"{signed((theirs.loc['ours'] - theirs.loc['baseline']).mean(), 3, plus=True)}, of one performer and without a spread.")
+    return (f"H / ln n of ours minus the baseline's, mean over targets: {'; '.join(said)}. The fits to "
+            "one performer share its features, priors and test faces, so that a count of them is no "
+            f"evidence about another network; that takes at least {LEAST} performers. The paper's "
+            "difference is "
+            f"{signed((theirs.loc['ours'] - theirs.loc['baseline']).mean(), 3, plus=True)}, of one "
+            "performer and without a spread.")
 
 
 def accuracy_tables(explainers: pd.DataFrame) -> list[Styler]:
@@ -123,7 +135,8 @@ def deviation_tables(explainers: pd.DataFrame) -> list[Styler]:
     """Return Table 2's relative deviations, one for each start of g."""
     published = paper_frame("table_2", "relative_deviation", "experiment_2")
     return [comparison(fits, "deviation", published, columns="target",
-                       caption=f"Table 2, right: relative deviation, {start}") for start, fits in _by_start(explainers)]
+                       caption=f"Table 2, right: relative deviation, {start}")
+            for start, fits in _by_start(explainers)]
 
 
 def accuracy_kept(explainers: pd.DataFrame, selections: pd.DataFrame, test_images: int) -> str:
@@ -134,11 +147,14 @@ def accuracy_kept(explainers: pd.DataFrame, selections: pd.DataFrame, test_image
     tuned = 100 * (ours.accuracy_own_threshold - ours.accuracy).mean()
     linear = selections[selections.weights == "linear"].groupby("size").deviation.mean()
     return (f"Our explainers lose {told(loss, 2)} percentage points of accuracy; the paper's lose "
-            f"{table_2.performer - table_2.ours:.1f}. The explainer's threshold is chosen on the validation faces, the "
+            f"{table_2.performer - table_2.ours:.1f}. The explainer's threshold is chosen on the "
+            "validation faces, the "
             f"performer's is 0; chosen on the test faces themselves, as the paper seems to do, it gives "
-            f"{signed(tuned, 2, plus=True)} points more.\n\nThese deviations can't be compared with the paper's: the "
+            f"{signed(tuned, 2, plus=True)} points more.\n\nThese deviations can't be compared with "
+            "the paper's: the "
             "performer is much smaller, the range that they are divided by grows with the number of test faces "
-            f"({test_images:,} here; CelebA has 19,962), and fixed linear weights of {linear.index[-1]} other scores, the "
+            f"({test_images:,} here; CelebA has 19,962), and fixed linear weights of "
+            f"{linear.index[-1]} other scores, the "
             f"same for all faces, already give {number(linear.iloc[-1])}.")
 
 
@@ -227,22 +243,30 @@ def controls(explainers: pd.DataFrame, yardsticks: pd.DataFrame) -> str:
     deviation, accuracy, entropy, truth = ({m: mean(metric, m) for m in METHOD_NAMES} for metric in (
         "deviation", "accuracy", "normalised_entropy", "agreement"))
     gap = accuracy["ours"] - min(accuracy["shuffled"], accuracy["constant"])
-    text = (f"**What this means.** g sees the face's feature map, so it can read the score off that map and write it on "
+    text = ("**What this means.** g sees the face's feature map, so it can read the score off that map "
+            "and write it on "
             f"whatever concepts it is given. With the concepts of other faces the relative deviation is "
-            f"{number(deviation['shuffled'])}, with a single constant concept {number(deviation['constant'])}, with the right "
+            f"{number(deviation['shuffled'])}, with a single constant concept "
+            f"{number(deviation['constant'])}, with the right "
             f"concepts {number(deviation['ours'])}; the accuracies are {percent(accuracy['shuffled'], 1)}, "
-            f"{percent(accuracy['constant'], 1)} and {percent(accuracy['ours'], 1)}. So **a low relative deviation or a small "
-            f"loss of accuracy is no evidence that the concepts explain the score**: explanations without information lose at "
+            f"{percent(accuracy['constant'], 1)} and {percent(accuracy['ours'], 1)}. So **a low "
+            "relative deviation or a small "
+            "loss of accuracy is no evidence that the concepts explain the score**: explanations "
+            "without information lose at "
             f"most {signed(100 * gap, 1)} points of accuracy against ours, and their deviations are "
-            f"{number(deviation['shuffled'] / deviation['ours'], 1)} and {number(deviation['constant'] / deviation['ours'], 1)} "
+            f"{number(deviation['shuffled'] / deviation['ours'], 1)} and "
+            f"{number(deviation['constant'] / deviation['ours'], 1)} "
             "times that of ours.\n\n"
-            f"H / ln n is {number(entropy['ours'])} for ours and {number(entropy['baseline'])} for the baseline; with a prior "
-            f"that belongs to other concepts it is {number(entropy['permuted'])}, with the concepts of other faces "
+            f"H / ln n is {number(entropy['ours'])} for ours and {number(entropy['baseline'])} for the "
+            "baseline; with a prior "
+            f"that belongs to other concepts it is {number(entropy['permuted'])}, with the concepts of "
+            "other faces "
             f"{number(entropy['shuffled'])}"
             + (f", with equal weights, which explain nothing, {number(entropy['uniform'])}"
                if entropy["uniform"] == entropy["uniform"] else "") + ".")
     if any(entropy[method] > entropy["ours"] for method in ("permuted", "shuffled")):
-        text += (" **A high entropy is no evidence that an explanation is correct**: a control that can't be right has a "
+        text += (" **A high entropy is no evidence that an explanation is correct**: a control that "
+                 "can't be right has a "
                  "higher one than ours.")
     return text + (_truth_in_words(plain(explainers), truth) if truth["ours"] == truth["ours"] else "")
 
@@ -252,12 +276,19 @@ def _truth_in_words(fits: pd.DataFrame, truth: dict[str, float]) -> str:
     gain, each = estimate(gains(fits, "agreement")), pairs(fits, "agreement").agreement
     verdict = {HOLDS: "better", FAILS: "worse"}.get(compared(gain), "no detectable difference")
     value = {method: number(mean, 2) for method, mean in truth.items()}
-    return (f"\n\nAgreement with the truth by flipping: ours {value['ours']}, baseline {value['baseline']}; over both starts of "
-            f"g ours minus baseline is {told(gain, 3, plus=True)}, higher in {(each > 0).sum()} of {len(each)} pairs of fits: "
+    return (f"\n\nAgreement with the truth by flipping: ours {value['ours']}, baseline "
+            f"{value['baseline']}; over both starts of "
+            f"g ours minus baseline is {told(gain, 3, plus=True)}, higher in {(each > 0).sum()} of "
+            f"{len(each)} pairs of fits: "
             f"{verdict}. With the permuted prior it is {value['permuted']}, with the concepts of other faces "
-            f"{value['shuffled']}. 0 is not its chance level: the contributions of another face already agree to "
-            f"{value['another_face']}, and weights averaged over all faces to {value['mean_alpha']}, so that most of it says which "
-            f"attributes matter on average. What needs no g: the prior alone {value['prior']}, fixed linear weights "
-            f"{value['linear']}, equal weights {value['uniform']}. With $y$ centred it is {value['centred']}: where the zero of a "
-            f"concept lies is a choice that the contributions depend on. With the relative loss, where the prior weighs more, it "
+            f"{value['shuffled']}. 0 is not its chance level: the contributions of another face "
+            "already agree to "
+            f"{value['another_face']}, and weights averaged over all faces to {value['mean_alpha']}, "
+            "so that most of it says which "
+            f"attributes matter on average. What needs no g: the prior alone {value['prior']}, fixed "
+            "linear weights "
+            f"{value['linear']}, equal weights {value['uniform']}. With $y$ centred it is "
+            f"{value['centred']}: where the zero of a "
+            "concept lies is a choice that the contributions depend on. With the relative loss, where "
+            "the prior weighs more, it "
             f"is {value['relative']}.")

@@ -42,7 +42,8 @@ def performer(run: Run, own: str) -> str:
     return (warning * (run.target != own)
             + f"{about['parameters']:,} parameters, {comparison.beginning(settings)} in {about['seconds']:.0f} s on "
             f"{len(faces_of(settings, 'train')):,} {'drawn faces' if drawn else 'photographs'} of "
-            f"{settings.face_size}x{settings.face_size} pixels. On {found['test_images']:,} test faces, of which "
+            f"{settings.face_size}x{settings.face_size} pixels. On {found['test_images']:,} test "
+            "faces, of which "
             f"{percent(found['rate'][run.target])} have this attribute, it is right in "
             f"**{percent(found['accuracy'][run.target], 1)}**"
             + (f" (balanced over both answers {percent(balanced, 1)})." if balanced is not None else "."))
@@ -204,7 +205,7 @@ def yardsticks(run: Run) -> pd.DataFrame:
 
 
 def worst(run: Run, explanation: Explanation, k: int, count: int = 8) -> Figure:
-    """Draw the test faces of which most is left unexplained, with three numbers: score, rest, and attribute k's y."""
+    """Draw the test faces of which most is left unexplained: under each score, rest, and attribute k's y."""
     chosen = explanation.residual.abs().argsort(descending=True)[:count].tolist()
     labels = [f"ŷ {signed(score, 1)}, left {signed(left, 1, plus=True)}, y {signed(value, 1)}"
               for score, left, value in torch.stack([explanation.yhat, explanation.residual,
