@@ -11,11 +11,11 @@ import time
 
 import torch
 
-from semquant.concepts import FilterConcepts
+from semquant.concepts import FilterConcepts, Measured
 from semquant.distillation import distill_measured
 from semquant.measure import measure
 from semquant.networks import performers
-from semquant.networks.interpretable import templates
+from semquant.networks.interpretable import Mask, templates
 from semquant.training import FitOptions, cpu_threads
 
 
@@ -41,9 +41,10 @@ def main() -> None:
     images = performers.normalise(torch.randint(0, 256, (256, 3, 64, 64), dtype=torch.uint8))
     concepts = FilterConcepts("mask")
     cached = measure(concepts, net, images, 0)
+    epoch = FitOptions(epochs=1, batch_size=128, device="cpu")
 
-    def fit(measured):
-        distill_measured(measured, fit=FitOptions(epochs=1, batch_size=128, device="cpu"))
+    def fit(measured: Measured) -> None:
+        distill_measured(measured, fit=epoch)
 
     print(f"an epoch of a small explainer, performer run anew / measured once: "
           f"{ratio(lambda: fit(measure(concepts, net, images, 0)), lambda: fit(cached)):.1f}")
@@ -60,7 +61,7 @@ def main() -> None:
         where = torch.nn.functional.one_hot(z.flatten(2).argmax(2), 64).float()
         return z * torch.einsum("bnk,khw->bnhw", where, table)
 
-    mask = performers.Mask(8)
+    mask = Mask(8)
     assert torch.equal(dense(), mask(z))
     print(f"the mask, one-hot sum over templates / row of a table: "
           f"{ratio(dense, lambda: mask(z)):.1f}")

@@ -171,6 +171,15 @@ def test_history_and_errors_draw_what_is_there():
     assert dots == pytest.approx([0.2, 0.2])  # the mean of two, and one
 
 
+def test_only_a_distillation_loss_has_a_logarithmic_axis():
+    history = [{"distillation": 100.0, "prior": 3.0}, {"distillation": 1.0, "prior": 2.0}]
+    left, right = figures.training_history({"ours": history, "baseline": history[:1]},
+                                           {"distillation": "L", "prior": "prior loss"}).axes
+    assert (left.get_yscale(), right.get_yscale()) == ("log", "linear")
+    given = plt.figure()
+    assert figures.training_history({"ours": history}, {"prior": "prior loss"}, given) is given
+
+
 class TestComparisonTable:
     measured = pd.DataFrame({"ours": [[3.0, 3.5], 2.0]}, index=["AlexNet", "own"])
     paper = pd.DataFrame({"ours": [5.136, 5.81], "baseline": [3.84, np.nan]},
