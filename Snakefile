@@ -37,19 +37,19 @@ def sources(*names):
 VIEWS = [str(p) for p in sorted((LIBRARY / "semquant_book" / "views" / "scripts").iterdir())]
 DATA_SOURCES = sources("semquant_book/datasets/__init__", "semquant_book/datasets/drawn/animals", "semquant_book/datasets/drawn/anatomy",
                        "semquant_book/datasets/drawn/bodies", "semquant_book/datasets/drawn/drawing", "semquant_book/datasets/drawn/heads",
-                       "semquant_book/datasets/parallel", "semquant_book/datasets/drawn/scenes", "semquant/files")
+                       "semquant_book/datasets/parallel", "semquant_book/datasets/drawn/scenes", "semquant_book/files")
 FACE_SOURCES = sources("semquant_book/datasets/drawn/attributes", "semquant_book/datasets/drawn/drawing", "semquant_book/datasets/drawn/faces",
                        "semquant_book/datasets/drawn/garments", "semquant_book/datasets/drawn/hairstyles", "semquant_book/datasets/drawn/looks",
-                       "semquant_book/datasets/parallel", "semquant_book/datasets/drawn/portraits", "semquant_book/datasets/drawn/shading", "semquant/files")
+                       "semquant_book/datasets/parallel", "semquant_book/datasets/drawn/portraits", "semquant_book/datasets/drawn/shading", "semquant_book/files")
 if SETTINGS.images == "pascal_part":
     DATA_SOURCES = sources("semquant_book/datasets/__init__", "semquant_book/datasets/pascal_part")
 if SETTINGS.faces == "celeba":
     FACE_SOURCES = sources("semquant_book/datasets/drawn/faces", "semquant_book/datasets/celeba", "semquant/rows")
-PERFORMER_SOURCES = sources("semquant/networks/interpretable", "semquant_book/study/jobs", "semquant/networks/performers", "semquant/training", "semquant/parts", "semquant/networks/weights",
+PERFORMER_SOURCES = sources("semquant/networks/interpretable", "semquant_book/study/jobs", "semquant/networks/performers", "semquant/training", "semquant/parts", "semquant_book/study/pretrained",
                             "semquant_book/study/experiment1")
-FACE_PERFORMER_SOURCES = sources("semquant_book/study/jobs", "semquant/networks/performers", "semquant/training", "semquant/networks/weights", "semquant_book/study/experiment2")
+FACE_PERFORMER_SOURCES = sources("semquant_book/study/jobs", "semquant/networks/performers", "semquant/training", "semquant_book/study/pretrained", "semquant_book/study/experiment2")
 EXPLAINER_SOURCES = sources("semquant/concepts", "semquant/rows", "semquant/priors", "semquant/losses", "semquant/explainers", "semquant/explanation",
-                            "semquant/distillation", "semquant_book/study/evaluation", "semquant/metrics", "semquant/tensors")
+                            "semquant/distillation", "semquant_book/study/evaluation", "semquant/metrics", "semquant/checks")
 
 
 def performers(architectures, category, controls=True):
@@ -262,7 +262,7 @@ def needs(page):
         return of_faces(targets) + more
     if name == "efficientnet_lite0":
         return [str(ROOT / "book" / "records" / "efficientnet_lite0-dog.json"),
-                sources("semquant_book/datasets/pascal_part", "semquant_book/study/photographs", "semquant/networks/trunks"), EXPLAINER_SOURCES]
+                sources("semquant_book/datasets/pascal_part", "semquant_book/study/frozen_trunk", "semquant_book/study/pretrained"), EXPLAINER_SOURCES]
     return RESULTS if name in ("claims", "intro") else RESULTS_1
 
 
@@ -290,7 +290,7 @@ for page in PAGES:
             needs(page),
             [str(p) for p in sorted((ROOT / "book").glob("*.yml"))],
             sources("semquant_book/figures/attributes", "semquant_book/figures/style", "semquant_book/figures/diagrams", "semquant_book/study/records", "semquant_book/pages/cases", "semquant_book/views/explorer",
-                    "semquant_book/views/chapters", "semquant_book/figures/networks", "semquant_book/press/notebooks", "semquant_book/study/photographs", "semquant_book/press/preview", "semquant_book/study/tables", "semquant_book/study/inspection", "semquant_book/pages/comparison",
+                    "semquant_book/views/chapters", "semquant_book/figures/networks", "semquant_book/press/notebooks", "semquant_book/study/frozen_trunk", "semquant_book/press/preview", "semquant_book/study/tables", "semquant_book/study/inspection", "semquant_book/pages/comparison",
                     "semquant_book/study/presets", "semquant_book/pages/status", "semquant_book/study/store", "semquant_book/study/sweeps", "semquant_book/views/widgets", "semquant_book/datasets/names"),
             VIEWS,
         output: EXECUTED[page]

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import torch
 
-from semquant.networks import performers
 from semquant.concepts import FilterConcepts, measure_batches
 from semquant.distillation import distill_measured
+from semquant.networks import performers
 from semquant.networks.interpretable import templates
 from semquant.training import cpu_threads
 

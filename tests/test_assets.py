@@ -8,8 +8,8 @@ import tarfile
 
 import pytest
 
-from semquant_book.press import assets
 from semquant.checks import InputError
+from semquant_book.press import assets
 
 CONTENT = {"package/dist/main.js": b"main()", "package/dist/fonts/a.woff": b"A",
            "package/dist/fonts/b.woff": b"B", "package/dist/other.js": b"unwanted",

@@ -15,7 +15,7 @@ import yaml
 
 from semquant.checks import InputError
 from semquant_book.datasets import specimens
-from semquant.files import sha256
+from semquant_book.files import sha256
 from semquant_book.press.notebooks import execute
 from semquant_book.press.site import toc_pages
 from smoke import ROOT, book, gone

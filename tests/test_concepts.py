@@ -8,15 +8,8 @@ from torch import nn
 
 from semquant import priors
 from semquant.checks import InputError
-from semquant.concepts import (
-    FilterConcepts,
-    Measured,
-    OutputConcepts,
-    survey_batches,
-    evaluation,
-    image_batches,
-    measure_batches,
-)
+from semquant.concepts import FilterConcepts, Measured, OutputConcepts, evaluation_mode
+from semquant.measure import image_batches, measure, survey
 
 
 class Toy(nn.Module):
@@ -121,25 +114,23 @@ def test_batches_and_single_images_agree(model, images):
         torch.utils.data.TensorDataset(images, torch.zeros(6)), batch_size=5
     )
     for given, size in ((images, 4), (images, 1), (loader, 64), (list(images.split(2)), 64)):
-        found = measure_batches(concepts, model, given, 0, batch_size=size)
+        found = measure(concepts, model, given, 0, batch_size=size)
         for name in ("x", "y", "yhat", "w"):
             torch.testing.assert_close(getattr(found, name), getattr(whole, name))
     bytes_ = (images * 10).byte()
-    prepared = measure_batches(concepts, model, bytes_, 0, prepare=lambda i: i.float() / 10)
+    prepared = measure(concepts, model, bytes_, 0, prepare=lambda i: i.float() / 10)
     torch.testing.assert_close(
         prepared.yhat, concepts.measure(model, bytes_.float() / 10, 0).yhat
     )
 
 
-def test_prior_names(model, images):
+def test_without_a_prior_and_unclipped(model, images):
     concepts = FilterConcepts("layer")
-    w = concepts.measure(model, images, 0).w
-    assert concepts.measure(model, images, 0, "none").w is None
-    assert measure_batches(concepts, model, images, 0, "none").w is None
-    assert torch.equal(concepts.measure(model, images, 0, "uniform").w, torch.ones(6, 5))
-    found = concepts.measure(model, images, 0, "permuted", seed=2).w
-    assert torch.equal(found, priors.permuted(w, 2))
-    assert (FilterConcepts("layer", clip=False).measure(model, images, 0).w < 0).any()
+    assert concepts.measure(model, images, 0, False).w is None
+    assert measure(concepts, model, images, 0, False).w is None
+    clipped, signed = (FilterConcepts("layer", clip=clip).measure(model, images, 0).w
+                       for clip in (True, False))
+    assert (signed < 0).any() and torch.equal(clipped, signed.clamp_min(0))
 
 
 def test_outputs_explained_by_outputs(model, images):
@@ -185,7 +176,7 @@ def test_measured_is_indexed_and_joined():
 
 def test_evaluation_restores_after_an_error(model):
     modes = [m.training for m in model.modules()]
-    with pytest.raises(RuntimeError), evaluation(model):
+    with pytest.raises(RuntimeError), evaluation_mode(model):
         assert not any(m.training for m in model.modules())
         raise RuntimeError
     assert [m.training for m in model.modules()] == modes
@@ -212,7 +203,6 @@ def nan_images(images):
         (lambda m, i: FilterConcepts("layers").measure(m, i, 0), "^layer: 'layers' .* mean layer"),
         (lambda m, i: FilterConcepts("layer").measure(m, i, 3), "^target: 3 is not .* from 0 to 2"),
         (lambda m, i: FilterConcepts("layer").measure(m, i, True), "^target: True"),
-        (lambda m, i: FilterConcepts("layer").measure(m, i, 0, "taylor"), "^prior: 'taylor'"),
         (lambda m, i: FilterConcepts("shared").measure(m, i, 0), "^output of shared: sh"),
         (lambda m, i: FilterConcepts("layer").measure(m, nan_images(i), 0), "output: 18 of 18"),
         (lambda m, i: FilterConcepts("conv").measure(Twice(), i, 0), "^layer: 'conv' runs more"),
@@ -221,9 +211,9 @@ def nan_images(images):
         (lambda m, i: FilterConcepts("layer").measure(len, i, 0), "^model: builtin"),
         (lambda m, i: OutputConcepts("relu", "layer").measure(m, i, 0), "^output of relu: shape"),
         (lambda m, i: FilterConcepts("layer", positions="x"), "^positions: 'x'"),
-        (lambda m, i: measure_batches(FilterConcepts("layer"), m, [], 0), "^images: none"),
-        (lambda m, i: measure_batches(FilterConcepts("layer"), m, 3, 0), "^images: int is neither"),
-        (lambda m, i: measure_batches(FilterConcepts("layer"), m, i, 0, batch_size=0), "^batch_"),
+        (lambda m, i: measure(FilterConcepts("layer"), m, [], 0), "^images: none"),
+        (lambda m, i: measure(FilterConcepts("layer"), m, 3, 0), "^images: int is neither"),
+        (lambda m, i: measure(FilterConcepts("layer"), m, i, 0, batch_size=0), "^batch_"),
     ],
 )
 def test_bad_input(model, images, call, message):
@@ -293,7 +283,7 @@ def test_impossible_choices_of_concepts(target, among, message):
 def test_surveying_in_batches_is_surveying_at_once():
     model, images = Faces(), torch.randn(5, 3, 4, 4)
     concepts = OutputConcepts("head.1", "features")
-    whole, parts = concepts.survey(model, images), survey_batches(concepts, model, images, batch_size=2)
+    whole, parts = concepts.survey(model, images), survey(concepts, model, images, batch_size=2)
     for name in ("x", "scores", "products"):
         torch.testing.assert_close(getattr(whole, name), getattr(parts, name))
-    assert survey_batches(concepts, model, images, prior=False).products is None
+    assert survey(concepts, model, images, prior=False).products is None

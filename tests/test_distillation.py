@@ -1,6 +1,7 @@
 """Distilling toy networks whose right explanation is known."""
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,10 +10,14 @@ from safetensors.torch import save_file
 from torch import nn
 
 from semquant.checks import InputError
-from semquant.concepts import FilterConcepts, Measured, OutputConcepts, measure_batches
-from semquant.distillation import FittedExplainer, distill, distill_measured
+from fits import distill_measured, options
+from semquant import distillation
+from semquant.concepts import FilterConcepts, Measured, OutputConcepts
+from semquant.distillation import FittedExplainer
 from semquant.explanation import Explanation
 from semquant.losses import distillation_loss, prior_cross_entropy, prior_l2
+from semquant.measure import measure
+from semquant_book.files import Checkpoint
 
 
 class Linear(nn.Module):
@@ -37,6 +42,13 @@ def images(count=96):
 CPU = dict(device="cpu", seed=0)
 
 
+def distill(model, concepts, images, target, prior="measured", **settings):
+    """With the paper's objective for the concepts, and options by their names."""
+    found = options(**settings)
+    found["objective"] = replace(concepts.objective, prior=prior)
+    return distillation.distill(model, concepts, images, target, **found)
+
+
 def test_the_known_explanation_is_found():
     """With b starting at its true value, alpha goes to v and the residual to 0.
 
@@ -48,7 +60,7 @@ def test_the_known_explanation_is_found():
     rectified = model.relu(model.layer(images(256))).detach()
     truth = model.v * rectified.sum((2, 3))
     error = {}
-    for prior in ("jacobian", "none"):
+    for prior in ("measured", "none"):
         fitted = distill(
             model, concepts, images(256), 0, prior=prior, epochs=24, bias=1.0, learning_rate=2e-2,
             **CPU,
@@ -57,7 +69,7 @@ def test_the_known_explanation_is_found():
         torch.testing.assert_close(truth.sum(1) + 1, found.yhat)
         assert found.residual.std() < 0.1 * found.yhat.std()
         error[prior] = float((found.contributions - truth).abs().mean() / truth.mean())
-    assert error["jacobian"] < 0.2 < 2 * error["jacobian"] < error["none"], error
+    assert error["measured"] < 0.2 < 2 * error["measured"] < error["none"], error
     assert all(torch.equal(a, before[name]) for name, a in model.state_dict().items())
     assert found.names == ["filter 0", "filter 1", "filter 2", "filter 3"]
 
@@ -118,14 +130,14 @@ def test_same_seed_same_numbers(settings):
 def test_watching_changes_nothing():
     measured, seen, told = random_measured(), {}, []
 
-    def watch(epoch, explainer):
+    def watch(epoch, explainer, means):
         assert not explainer.g.training
         seen[epoch] = explainer.explain_measured(measured)
+        told.append(means)
 
     alone = distill_measured(measured, epochs=3, **CPU)
-    watched = distill_measured(measured, epochs=3, watch=watch,
-                               on_epoch=lambda epoch, means: told.append(epoch), **CPU)
-    assert list(seen) == [0, 1, 2, 3] and told == [1, 2, 3]
+    watched = distill_measured(measured, epochs=3, on_epoch=watch, **CPU)
+    assert list(seen) == [0, 1, 2, 3] and told == [{}, *watched.history]
     assert alone.history == watched.history
     for name, tensor in alone.g.state_dict().items():
         assert torch.equal(tensor, watched.g.state_dict()[name]), name
@@ -151,7 +163,7 @@ def test_scale_and_start_of_b():
     spread = float(measured.yhat.std())
     assert float(total.square().mean().sqrt()) == pytest.approx(spread, rel=0.01)
     assert given.g.bias.item() == pytest.approx(float(measured.yhat.min()))
-    again = type(scaled.g)(**scaled.g.settings)
+    again = scaled.g.of(**scaled.g.settings)
     assert float(again.scale) == pytest.approx(float(scaled.g.scale))
     fast = distill_measured(measured, epochs=1, bias_rate=100.0, **CPU)
     slow = distill_measured(measured, epochs=1, bias_rate=0.0, **CPU)
@@ -169,14 +181,20 @@ def test_goes_on_from_a_checkpoint(tmp_path):
 
     path = tmp_path / "g.pt"
     with pytest.raises(KeyboardInterrupt):
-        def stop(epoch, means):
+        def stop(epoch, explainer, means):
             if epoch == 2:
                 raise KeyboardInterrupt
-        distill_measured(measured, epochs=3, checkpoint=path, on_epoch=stop, **CPU)
-    resumed = distill_measured(measured, epochs=3, checkpoint=path, **CPU)
+        distill_measured(measured, epochs=3, checkpoint=Checkpoint(path), on_epoch=stop, **CPU)
+    resumed = distill_measured(measured, epochs=3, checkpoint=Checkpoint(path), **CPU)
     assert resumed.history == whole.history
     for name, value in whole.g.state_dict().items():
         assert torch.equal(value, resumed.g.state_dict()[name])
+
+
+def test_a_true_answer_ends_the_fit():
+    measured = random_measured()
+    fitted = distill_measured(measured, epochs=5, on_epoch=lambda epoch, *_: epoch == 2, **CPU)
+    assert len(fitted.history) == 2 and not fitted.g.training
 
 
 @pytest.mark.parametrize("positive", [False, True])
@@ -268,7 +286,7 @@ def test_a_wrong_layer_is_told_before_the_model_is_run():
         distill(Linear(), FilterConcepts("features.99"), images(4), 0, **CPU)
     with pytest.raises(InputError, match="^prior: 'taylor'"):
         distill(Linear(), FilterConcepts("layer"), images(4), 0, prior="taylor", **CPU)
-    measured = measure_batches(FilterConcepts("layer"), Linear(), images(4), 0)
+    measured = measure(FilterConcepts("layer"), Linear(), images(4), 0)
     with pytest.raises(InputError, match="^model: none is known"):
         distill_measured(measured, epochs=1, **CPU).explain(images(4))
 
@@ -283,7 +301,7 @@ def test_a_saved_explainer_is_the_same_and_so_are_its_bytes(tmp_path):
     assert len(written) == 1
     read = FittedExplainer.load(tmp_path / "0.safetensors")
     assert read.names == fitted.names == ["filter 0", "filter 1", "filter 2", "filter 3"]
-    measured = measure_batches(concepts, model, images(16), 0, "none")
+    measured = measure(concepts, model, images(16), 0, False)
     torch.testing.assert_close(read.explain_measured(measured).contributions,
                                fitted.explain_measured(measured).contributions, rtol=0, atol=0)
 

@@ -11,6 +11,7 @@ from semquant_book.study.evaluation import (
     evaluate, evaluate_attribute, evaluate_reference, part_errors,
 )
 from semquant.explanation import Explanation
+from semquant_book.study.evaluation import evaluate, evaluate_attribute, part_errors
 
 GROUPS = ("eye", "ear", "leg")
 

@@ -11,11 +11,10 @@ import torch
 from PIL import Image
 
 from semquant import metrics
-from semquant_book.study import tables
-from semquant_book.study import experiment1, experiment2, records
 from semquant.checks import InputError
-from semquant_book.study.presets import load_settings
 from semquant_book.datasets.names import ATTRIBUTES
+from semquant_book.study import experiment1, experiment2, pictures, records, tables
+from semquant_book.study.presets import load_settings
 
 
 def write_faces(folder, names, partition, width=178, height=218):
@@ -145,7 +144,7 @@ def test_the_rarer_class_is_repeated_in_training(build):
     few = images.subset(torch.cat([torch.nonzero(images.positive)[:3, 0],
                                    torch.nonzero(~images.positive)[:12, 0]]))
     for recipe, positives in (("one_cycle", 12), ("predecessor", 36)):  # there, three to one
-        balanced = experiment1._balanced(few, recipe)
+        balanced = few.subset(pictures.balanced(few.positive, recipe))
         assert int(balanced.positive.sum()) == positives and len(balanced) == positives + 12
         assert len({i for i, yes in zip(balanced.ids, balanced.positive.tolist()) if yes}) == 3
 

@@ -4,12 +4,12 @@ import pytest
 import torch
 
 from semquant import metrics
-from semquant.networks import performers
-from semquant_book.study import concept_choice, experiment2, store
 from semquant.checks import InputError
 from semquant.concepts import Outputs
-from semquant_book.study.presets import load_settings
+from semquant.networks import performers
 from semquant_book.datasets.names import ATTRIBUTES
+from semquant_book.study import concept_choice, experiment2, store
+from semquant_book.study.presets import load_settings
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,14 @@ import torch.nn.functional as F
 from torch import nn
 from torchvision.models import resnet18, resnet152
 
+from semquant import explainers
 from semquant.checks import InputError
-from semquant.explainers import Explainer, starting_scale
+from semquant.explainers import ExplainerOptions, starting_scale
+
+
+def Explainer(channels, n, map_size, **options):
+    """With options by their names."""
+    return explainers.Explainer(channels, n, map_size, ExplainerOptions(**options))
 
 
 @pytest.mark.parametrize("size, end", [(13, 1), (14, 1), (17, 2)])

@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 import torch
 
+from semquant.checks import InputError
 from semquant.networks import interpretable
+from semquant_book.figures.style import METHOD_COLOURS, PART_COLOURS
 from semquant_book.pages import recorded
 from semquant_book.views import chapters
-from semquant_book.figures.style import METHOD_COLOURS, PART_COLOURS
-from semquant.checks import InputError
 from semquant_book.views.chapters import Watched
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from semquant import files
 from semquant.checks import InputError, number, one_of
+from semquant_book import files
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_beside(tmp_path):

@@ -9,10 +9,10 @@ import torch
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 from PIL import Image
 
-from semquant_book.press import preview
-from semquant_book.figures.style import PART_COLOURS
 from semquant.checks import InputError
 from semquant.explanation import Explanation
+from semquant_book.figures.style import PART_COLOURS
+from semquant_book.press import preview
 
 
 @pytest.mark.parametrize("text, kept", [

@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from semquant import metrics
-from semquant_book.views import redistill
 from semquant.checks import InputError
 from semquant.concepts import Measured
 from semquant.distillation import distill_measured
-from semquant_book.study.evaluation import evaluate_attribute
-from semquant_book.views.redistill import Redistill
 from semquant.rows import Rows
+from semquant_book.study.evaluation import evaluate_attribute
+from semquant_book.views import redistill
+from semquant_book.views.redistill import Redistill
 from semquant_book.views.widgets import View
 
 N = 6

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from semquant_book.study import rehearsal
 from semquant.checks import InputError
 from semquant_book.press.cli import main
+from semquant_book.study import rehearsal
 from semquant_book.study.presets import ARCHITECTURES, load_settings
 
 SMALL = dict(size=64, face_size=32, width=0.0625, face_width=0.0625, face_fc=16, batch_norm=True,

@@ -8,11 +8,13 @@ import torch
 from PIL import Image
 from torch import nn
 
+from fits import distill_measured
 from semquant import rows
 from semquant.checks import InputError
-from semquant.concepts import FilterConcepts, OutputConcepts, measure_batches, survey_batches
-from semquant.distillation import distill_measured
+from semquant.concepts import FilterConcepts, OutputConcepts
+from semquant.measure import measure, survey
 from semquant.training import TensorBatches
+from semquant_book.datasets import decoded
 
 
 class Net(nn.Module):
@@ -47,70 +49,56 @@ def pictures(tmp_path):
     return paths
 
 
-def kinds(tmp_path):
-    """The same maps in memory, in a file and computed."""
+def kinds():
+    """The same maps in memory and computed."""
     net, shown = Net().eval(), images()
     maps = net.layer(shown).detach()
-    mapped = rows.Mapped(tmp_path / "x", maps.shape)
-    for some in maps.split(10):
-        mapped.append(some)
-    return maps, mapped, rows.Computed(shown, net.layer, maps.shape)
+    return maps, rows.Computed(shown, net.layer, maps.shape)
 
 
-def test_any_index_gives_what_it_gives_of_a_tensor(tmp_path):
-    maps, *others = kinds(tmp_path)
+def test_any_index_gives_what_it_gives_of_a_tensor():
+    maps, other = kinds()
     odd = torch.arange(len(maps)) % 2 == 1
-    for other in others:
-        assert len(other) == len(maps) and other.shape == tuple(maps.shape)
-        for index in (slice(3, 20, 4), torch.tensor([7, 0, 7]), odd, slice(0, 0), [4, 1]):
-            torch.testing.assert_close(other[index], maps[index], rtol=1e-5, atol=1e-6)
-        torch.testing.assert_close(torch.cat(list(other.split(7))), maps, rtol=1e-5, atol=1e-6)
-
-
-def test_a_file_is_read_again_and_its_size_is_checked(tmp_path):
-    maps, *_ = kinds(tmp_path)
-    assert torch.equal(rows.Mapped(tmp_path / "x", maps.shape)[:], maps)
-    with pytest.raises(InputError, match=r"x has 7360 bytes; accepted: 7040, of shape \(22, 5, 4, 4\)"):
-        rows.Mapped(tmp_path / "x", (22, *maps.shape[1:]))
-    with pytest.raises(InputError, match="can't be written"):
-        rows.Mapped(tmp_path / "no" / "x", maps.shape)
+    assert len(other) == len(maps) and other.shape == tuple(maps.shape)
+    for index in (slice(3, 20, 4), torch.tensor([7, 0, 7]), odd, slice(0, 0), [4, 1]):
+        torch.testing.assert_close(other[index], maps[index], rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(torch.cat(list(other.split(7))), maps, rtol=1e-5, atol=1e-6)
 
 
 def test_pictures_are_decoded_when_asked_for(pictures):
-    decoded = rows.Decoded(pictures, 4, read)
+    shown = decoded.Decoded(pictures, 4, read)
     whole = torch.stack([torch.from_numpy(read(p, 4)).permute(2, 0, 1) for p in pictures])
-    assert torch.equal(decoded[:], whole) and decoded[:].dtype == torch.uint8
+    assert torch.equal(shown[:], whole) and shown[:].dtype == torch.uint8
     chosen = torch.tensor([5, 2])
-    assert torch.equal(rows.subset(decoded, chosen)[:], whole[chosen])
-    assert torch.equal(rows.join([decoded, rows.subset(decoded, chosen)])[:],
-                       rows.join([whole, rows.subset(whole, chosen)]))
+    assert torch.equal(decoded.subset(shown, chosen)[:], whole[chosen])
+    assert torch.equal(decoded.join([shown, decoded.subset(shown, chosen)])[:],
+                       decoded.join([whole, decoded.subset(whole, chosen)]))
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_batches_are_the_same_wherever_the_rows_are(tmp_path, workers):
-    maps, mapped, _ = kinds(tmp_path)
-    y = torch.arange(len(maps))
+def test_batches_are_the_same_wherever_the_rows_are(pictures, workers):
+    shown = decoded.Decoded(pictures, 4, read)
+    y = torch.arange(len(shown))
 
     def epochs(x, workers):
         torch.manual_seed(4)
-        batches = TensorBatches(x, y, batch_size=6, flip=True, workers=workers)
-        return [batch for epoch in (1, 2) for batch in batches(epoch)], torch.rand(1)
+        batches = TensorBatches(x, y, batch_size=3, flip=True, workers=workers)
+        return [batch for _ in (1, 2) for batch in batches], torch.rand(1)
 
-    expected, after = epochs(maps, 0)
-    # 23 = 6 + 6 + 6 + 5; flips are drawn behind the order, whoever fetches
-    assert [len(x) for x, _ in expected] == [6, 6, 6, 5] * 2
-    found, left = epochs(mapped, workers)
+    expected, after = epochs(shown[:], 0)
+    # 11 = 3 + 3 + 3 + 2; flips are drawn behind the order, whoever fetches
+    assert [len(x) for x, _ in expected] == [3, 3, 3, 2] * 2
+    found, left = epochs(shown, workers)
     assert torch.equal(left, after)  # no number was drawn beside
     for (x, i), (x_expected, i_expected) in zip(found, expected, strict=True):
         assert torch.equal(i, i_expected) and torch.equal(x, x_expected)
 
 
-def test_computed_rows_reach_batches_by_way_of_their_images(tmp_path):
-    maps, _, computed = kinds(tmp_path)
+def test_computed_rows_reach_batches_by_way_of_their_images():
+    maps, computed = kinds()
     for workers in (0, 2):
         torch.manual_seed(4)
-        for x, i in TensorBatches(computed, torch.arange(len(maps)), batch_size=6,
-                                  workers=workers)(1):
+        for x, i in TensorBatches(computed, torch.arange(len(maps)), batch_size=6, workers=workers):
             torch.testing.assert_close(x, maps[i], rtol=1e-5, atol=1e-6)
 
 
@@ -119,36 +107,34 @@ def test_a_picture_that_a_worker_cannot_read_is_one_line(pictures):
         raise InputError("not readable: truncated")
 
     for workers in (0, 1):
-        batches = TensorBatches(rows.Decoded(pictures, 4, refuse), batch_size=11, workers=workers)
+        batches = TensorBatches(decoded.Decoded(pictures, 4, refuse), batch_size=11, workers=workers)
         with pytest.raises(InputError) as error:
-            list(batches(1))
+            list(batches)
         assert "can't be used (not readable: truncated)" in str(error.value)
         assert str(error.value).startswith("data: ") and "\n" not in str(error.value)
 
 
-def test_no_worker_outlives_its_batches(tmp_path):
-    _, mapped, _ = kinds(tmp_path)
+def test_no_worker_outlives_its_batches(pictures):
+    shown = decoded.Decoded(pictures, 4, read)
 
     def workers():
         return {process.pid for process in multiprocessing.active_children()}
 
     for _ in range(3):
         before = workers()
-        batches = TensorBatches(mapped, batch_size=6, workers=1)
-        assert len(list(batches(1))) == 4
+        batches = TensorBatches(shown, batch_size=3, workers=1)
+        assert len(list(batches)) == 4
         (mine,) = workers() - before
         del batches  # not the garbage collector's work: a run makes many fits
         assert mine not in workers()
 
 
-@pytest.mark.parametrize("way", ["disk", "recompute"])
-def test_an_explainer_is_the_same_wherever_x_was(tmp_path, way):
+def test_an_explainer_is_the_same_when_x_is_computed_anew():
     concepts, net = FilterConcepts("layer"), Net()
     settings = dict(epochs=2, batch_size=8, device="cpu", seed=3)
-    expected = measure_batches(concepts, net, images(), 1, batch_size=10)
-    found = measure_batches(concepts, net, images(), 1, batch_size=10,
-                            x_to=tmp_path / "x" if way == "disk" else way)
-    assert isinstance(found.x, rows.Mapped if way == "disk" else rows.Computed)
+    expected = measure(concepts, net, images(), 1, batch_size=10)
+    found = measure(concepts, net, images(), 1, batch_size=10, keep_x=False)
+    assert isinstance(found.x, rows.Computed)
     for name in ("y", "yhat", "w"):
         assert torch.equal(getattr(found, name), getattr(expected, name))
     said = [distill_measured(m, **settings).explain_measured(m) for m in (expected, found)]
@@ -156,50 +142,14 @@ def test_an_explainer_is_the_same_wherever_x_was(tmp_path, way):
     assert torch.equal(found[torch.tensor([2, 5])].y, expected.y[[2, 5]])
 
 
-@pytest.mark.parametrize("way", ["disk", "recompute"])
-def test_a_survey_is_the_same_wherever_x_is(tmp_path, way):
+def test_a_survey_is_the_same_when_x_is_computed_anew():
     concepts, net = OutputConcepts("head.2", "layer"), Net()
-    expected = survey_batches(concepts, net, images(), batch_size=10)
-    found = survey_batches(concepts, net, images(), batch_size=10,
-                           x_to=tmp_path / "x" if way == "disk" else way)
+    expected = survey(concepts, net, images(), batch_size=10)
+    found = survey(concepts, net, images(), batch_size=10, keep_x=False)
     torch.testing.assert_close(found.about(0).x[:], expected.x)
     assert torch.equal(found.about(0).w, expected.about(0).w)
 
 
-def test_a_loader_of_unknown_length_needs_memory(tmp_path):
-    with pytest.raises(InputError, match="^x_to: recompute needs images whose number is known"):
-        measure_batches(FilterConcepts("layer"), Net(), iter([images()]), 0, x_to="recompute")
-
-
-def test_the_rule_is_memory_then_disk_then_again(tmp_path, monkeypatch):
-    monkeypatch.setattr(rows, "free_memory", lambda: 1000)
-    monkeypatch.setattr(rows, "free_disk", lambda folder: 5000)
-    assert [rows.choose("auto", n, tmp_path) for n in (500, 501, 4000, 4001)] == [
-        "memory", "disk", "disk", "recompute"]
-    assert rows.choose("memory", 10**15, tmp_path) == "memory"  # whoever says so gets it
-    with pytest.raises(InputError, match="^cache: 'ram' is not one of"):
-        rows.choose("ram", 1, tmp_path)
-    line = rows.describe("x", 81_300_000_000, "disk", tmp_path)
-    assert line.startswith("x: 81.3 GB, kept in files in ") and "0.0 MB of memory" in line
-
-
-def test_a_group_above_ours_may_have_the_limit(tmp_path, monkeypatch):
-    """As on a cluster: the job's group has the limit, the process's own, two below, has none."""
-    files = {"job/memory.max": "5000", "job/memory.current": "4000",
-             "job/memory.stat": "anon 3000\ninactive_file 700\n",
-             "job/step/memory.max": "max", "job/step/memory.current": "4000",
-             "job/step/memory.stat": "inactive_file 700\n"}
-    for name, text in files.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text)
-    (tmp_path / "own").write_text("0::/job/step\n")
-    monkeypatch.setattr(rows, "OWN_GROUP", tmp_path / "own")
-    monkeypatch.setattr(rows, "GROUPS", tmp_path)
-    assert rows.free_memory() == 5000 - 4000 + 700
-    monkeypatch.setattr(rows, "OWN_GROUP", tmp_path / "none")
-    assert rows.free_memory() > 2**20
-
-
-def test_what_is_free_is_what_the_machine_says(tmp_path):
-    assert 2**20 < rows.free_memory() < 2**50
-    assert rows.free_disk(tmp_path / "not" / "there") > 0
+def test_a_loader_of_unknown_length_needs_memory():
+    with pytest.raises(InputError, match="^keep_x: False needs images whose number is known"):
+        measure(FilterConcepts("layer"), Net(), iter([images()]), 0, keep_x=False)

@@ -5,9 +5,8 @@ from dataclasses import fields
 import pytest
 import yaml
 
-from semquant_book.study import presets as s
-from semquant_book.study import store
 from semquant.checks import InputError
+from semquant_book.study import presets as s, store
 
 
 @pytest.fixture
@@ -120,7 +119,7 @@ def test_what_changes_a_result_changes_its_path(tmp_path, monkeypatch):
     ({"weights": "imagenet"}, "^size: 64 does not go with weights: imagenet; accepted there: 224"),
     ({"weights": "imagnet"}, "^weights: 'imagnet' is not one of fresh, imagenet"),
     ({"recipe": "sgd"}, "^recipe: 'sgd' is not one of one_cycle, predecessor"),
-    ({"cache": "tape"}, "^cache: 'tape' is not one of auto, memory, disk, recompute"),
+    ({"cache": "tape"}, "^cache: 'tape' is not one of auto, memory, recompute"),
     ({"workers": -1}, "^workers: -1 is not a whole number of at least 0"),
 ])
 def test_values_that_cannot_be_used_are_named(changes, message):

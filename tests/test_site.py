@@ -2,6 +2,7 @@
 
 import base64
 import fnmatch
+import importlib
 import io
 import json
 import os
@@ -21,8 +22,8 @@ from PIL import Image
 from IPython.core.inputtransformer2 import TransformerManager
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from semquant_book.press import site
 from semquant.checks import InputError
+from semquant_book.press import reference, site
 
 PROJECT = Path(__file__).parents[1]
 TOC = {"format": "jb-book", "root": "book/intro",
@@ -342,18 +343,45 @@ def test_a_page_that_hides_its_parameters_hides_the_values_it_was_run_with(proje
 
 
 def test_the_api_reference_names_every_module():
-    pages = sorted((PROJECT / "book" / "reproduce").glob("api_*.md"))
-    named = [name for page in pages
-             for name in re.findall(r"automodule:: (\S+)", page.read_text())]
-    listed = re.findall(r"\{py:mod\}`~(\S+)`[, ]",
-                        (PROJECT / "book" / "reproduce" / "api.md").read_text().split("## The pages")[1])
+    folder = PROJECT / "book" / "reproduce"
+    filled = {path.name: reference.fill(path.read_text(), PROJECT) for path in folder.glob("api*.md")}
+    index = filled.pop("api.md")
+    named = [name for text in filled.values() for name in reference.automodules(text)]
+    listed = re.findall(r"\{py:mod\}`~(\S+)`[, ]", index.split("## The pages")[1])
     assert sorted(listed) == sorted(named) and len(set(named)) == len(named)
+    assert reference.automodules(index) == ["semquant"]
     library = PROJECT / "lib"
-    files = {".".join(path.relative_to(library).with_suffix("").parts)
-             for path in library.rglob("*.py")}
-    assert {name for name in files if not re.search(r"__|\.cli$|\.datasets\.", name)} \
-        == {name for name in named if ".datasets" not in name}
-    assert set(named) <= files | {"semquant_book.datasets"}
+    texts = {".".join(path.relative_to(library).with_suffix("").parts): path.read_text()
+             for path in library.rglob("*.py") if path.name != "__main__.py"}
+    empty = {name for name, text in texts.items() if name.endswith(".__init__")
+             and not re.search(r"^(def|class) [a-zA-Z]", text, re.MULTILINE)}
+    assert set(named) == {name.removesuffix(".__init__") for name in set(texts) - empty}
+
+
+@pytest.mark.parametrize("page", ["api", "design"])
+def test_names_on_pages_about_the_code_are_there(page):
+    """Sphinx leaves a name that it does not know as plain text, without a word."""
+    text = (PROJECT / "book" / "reproduce" / f"{page}.md").read_text()
+    named = re.findall(r"\{py:(\w+)\}`~([\w.]+)`", text)
+    assert named
+    for kind, name in named:
+        place, _, last = name.rpartition(".")
+        if kind == "mod":
+            importlib.import_module(name)
+        else:
+            assert callable(getattr(importlib.import_module(place), last)), name
+
+
+def test_pages_made_from_the_modules_are_filled_when_they_are_laid_out(project):
+    (project / "lib" / "semquant").mkdir(parents=True)
+    (project / "lib" / "semquant" / "checks.py").write_text('"""Checks."""\n')
+    with open(project / "pyproject.toml", "a") as file:
+        file.write("[tool.importlinter]\ncontracts = []\n")
+    page = project / "book" / "method" / "words.md"
+    page.write_text(WORDS + "\n<!-- modules: semquant -->\n")
+    staged = (stage(project) / "book" / "method" / "words.md").read_text()
+    assert staged == WORDS + "\n| module | holds |\n|---|---|\n| `checks` | Checks |\n\n"
+    assert page.read_text().endswith("<!-- modules: semquant -->\n")
 
 
 def test_every_page_of_the_book_is_in_its_navigation_and_has_a_title_of_its_own():

@@ -9,8 +9,8 @@ import pytest
 import yaml
 from mdit_py_plugins.anchors.index import slugify
 
-from semquant_book.pages import status
 from semquant.checks import InputError
+from semquant_book.pages import status
 from semquant_book.press.site import toc_pages
 
 ROOT = Path(__file__).parents[1]

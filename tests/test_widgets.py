@@ -10,10 +10,10 @@ import pytest
 import torch
 from PIL import Image
 
+from semquant.checks import InputError
+from semquant_book.figures.style import METHOD_COLOURS, SIGN_COLOURS, part_colour
 from semquant_book.pages import form
 from semquant_book.views import chapters, explorer, redistill, widgets
-from semquant_book.figures.style import METHOD_COLOURS, SIGN_COLOURS, part_colour
-from semquant.checks import InputError
 from semquant_book.views.widgets import pack, picture, show
 
 

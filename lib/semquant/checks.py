@@ -1,11 +1,15 @@
-"""Checks of what people type: one line that names the field, the value and what is accepted."""
+"""Checks of input, each failing with one line: the field, the value and what is accepted."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from difflib import get_close_matches
+from typing import TYPE_CHECKING
 
-__all__ = ["InputError", "number", "one_of"]
+if TYPE_CHECKING:  # checks of names are asked for where torch is not needed
+    from torch import Tensor
+
+__all__ = ["InputError", "check_finite", "check_not_negative", "check_shapes", "number", "one_of"]
 
 
 class InputError(ValueError):
@@ -21,21 +25,9 @@ class InputError(ValueError):
 
 
 def one_of(field: str, value: object, accepted: Collection) -> object:
-    """Return `value` if it is among `accepted`.
+    """Return `value` if it is among `accepted`; otherwise raise an InputError that lists what is.
 
-    Parameters
-    ----------
-    field : str
-        The name the person knows the value by, e.g. ``"architecture"``.
-    value : object
-        What was given.
-    accepted : collection
-        What may be given.
-
-    Raises
-    ------
-    InputError
-        If `value` is not accepted; the message lists what is, and the closest name.
+    `field` is the name that the person knows the value by, e.g. ``"architecture"``.
     """
     if value in accepted:
         return value
@@ -45,45 +37,74 @@ def one_of(field: str, value: object, accepted: Collection) -> object:
     raise InputError(f"{field}: {value!r} is not one of {names}{hint}")
 
 
-def number(
-    field: str,
-    value: object,
-    low: float | None = None,
-    high: float | None = None,
-    *,
-    integer: bool = False,
-) -> float:
-    """Return `value` if it is a number within [`low`, `high`].
+def number(field: str, value: object, low: float | None = None, high: float | None = None, *,
+           integer: bool = False) -> float:
+    """Return `value` if it is a number within [`low`, `high`]; otherwise raise an InputError.
+
+    With `integer` only whole numbers are accepted. ``True`` and ``False`` are not numbers here.
+    """
+    kind = "a whole number" if integer else "a number"
+    bounds = {(True, True): f" from {low} to {high}",
+              (True, False): f" of at least {low}",
+              (False, True): f" of at most {high}",
+              (False, False): ""}[low is not None, high is not None]
+    right_type = isinstance(value, int if integer else (int, float)) and not isinstance(value, bool)
+    if (not right_type
+        or value != value
+        or (low is not None and value < low)
+        or (high is not None and value > high)):
+        raise InputError(f"{field}: {value!r} is not {kind}{bounds}")
+    return value
+
+
+def check_shapes(**tensors: tuple[Tensor, str]) -> dict[str, int]:
+    """Check that tensors have the axes they should, with axes of one name equally long.
 
     Parameters
     ----------
-    field : str
-        The name the person knows the value by.
-    value : object
-        What was given. ``True`` and ``False`` are not numbers here.
-    low, high : float, optional
-        Inclusive bounds.
-    integer : bool
-        Whether only whole numbers are accepted.
+    **tensors : (tensor, str)
+        For each field the tensor and the names of its axes, e.g. ``y=(y, "B n")``.
+
+    Returns
+    -------
+    dict
+        The length of each axis.
 
     Raises
     ------
     InputError
-        If `value` is not such a number.
+        If a value is no tensor, has another number of axes, or an axis differs in length from the
+        axis of the same name in a field before it.
     """
-    kind = "a whole number" if integer else "a number"
-    bounds = {
-        (True, True): f" from {low} to {high}",
-        (True, False): f" of at least {low}",
-        (False, True): f" of at most {high}",
-        (False, False): "",
-    }[low is not None, high is not None]
-    right_type = isinstance(value, int if integer else (int, float)) and not isinstance(value, bool)
-    if (
-        not right_type
-        or value != value
-        or (low is not None and value < low)
-        or (high is not None and value > high)
-    ):
-        raise InputError(f"{field}: {value!r} is not {kind}{bounds}")
-    return value
+    sizes: dict[str, int] = {}
+    for field, (tensor, axes) in tensors.items():
+        names = axes.split()
+        accepted = f"({', '.join(names)})"
+        if not (hasattr(tensor, "shape") and hasattr(tensor, "split")):
+            kind = type(tensor).__name__
+            raise InputError(f"{field}: {kind} is not a tensor of shape {accepted}")
+        shape = tuple(tensor.shape)
+        if len(shape) != len(names):
+            raise InputError(f"{field}: shape {shape} is not {accepted}")
+        for name, length in zip(names, shape):
+            if sizes.setdefault(name, length) != length:
+                raise InputError(
+                    f"{field}: shape {shape} is not {accepted} with {name} = {sizes[name]}"
+                )
+    return sizes
+
+
+def check_finite(**tensors: Tensor | None) -> None:
+    """Check that tensors hold neither NaN nor infinity (InputError); None is let through."""
+    for field, tensor in tensors.items():
+        if tensor is not None and not bool(tensor.isfinite().all()):
+            bad = int((~tensor.isfinite()).sum())
+            raise InputError(f"{field}: {bad} of {tensor.numel()} values are NaN or infinite")
+
+
+def check_not_negative(**tensors: Tensor) -> None:
+    """Check that every value is at least 0, and not NaN (InputError)."""
+    for field, tensor in tensors.items():
+        if not bool((tensor >= 0).all()):  # false for NaN as well
+            low = float(tensor.min())
+            raise InputError(f"{field}: smallest value {low:.4g} is not at least 0")

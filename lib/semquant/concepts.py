@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from semquant import priors
-from semquant.checks import InputError, number, one_of
-from semquant.rows import Computed, Mapped, Rows
-from semquant.tensors import check_finite, check_shapes
+from semquant.checks import InputError, check_finite, check_shapes, number, one_of
+from semquant.losses import Objective
+from semquant.rows import Rows
 
-__all__ = [
-    "FilterConcepts",
-    "Measured",
-    "OutputConcepts",
-    "Outputs",
-    "evaluation",
-    "image_batches",
-    "measure_batches",
-    "survey_batches",
-]
+__all__ = ["FilterConcepts", "Measured", "OutputConcepts", "Outputs", "evaluation_mode", "layer_of"]
 
 
 @dataclass
@@ -71,7 +61,7 @@ class Measured:
 
 
 @contextmanager
-def evaluation(model: object) -> Iterator[None]:
+def evaluation_mode(model: object) -> Iterator[None]:
     """Evaluation mode for a while; afterwards each submodule is in the mode it was in.
 
     Anything that is no module is let through.
@@ -86,36 +76,30 @@ def evaluation(model: object) -> Iterator[None]:
             module.training = training
 
 
-def _layer(model: nn.Module, name: str, field: str) -> nn.Module:
+def layer_of(model: nn.Module, name: str, field: str = "layer") -> nn.Module:
+    """The layer of a name in ``model.named_modules()``; `field` is what an error calls it."""
     if not isinstance(model, nn.Module):
         raise InputError(f"model: {type(model).__name__} is not a torch.nn.Module")
     return dict(model.named_modules())[one_of(field, name, [n for n, _ in model.named_modules()])]
 
 
-def _forward(
-    model: nn.Module, images: Tensor, leaf: str, read: str | None = None
-) -> tuple[Tensor, Tensor, Tensor]:
+def _forward(model: nn.Module, images: Tensor, leaf: str,
+             read: str | None = None) -> tuple[Tensor, Tensor, Tensor]:
     """Run a model once with one layer's output replaced by a detached leaf.
 
     The parameters are replaced by detached ones for the pass, so that no graph is built below the
-    leaf, and no gradient of theirs is computed above it.
-
-    Returns
-    -------
-    outputs (B, K), the leaf, and what the layer `read` gave (the leaf where it is None)
+    leaf, and no gradient of theirs is computed above it. Returns the outputs (B, K), the leaf, and
+    what the layer `read` gave (the leaf where it is None).
     """
     seen: dict[str, Tensor] = {}
 
     def keep(field: str, name: str, replace: bool):
         def hook(module, inputs, output):
             if field in seen:
-                raise InputError(
-                    f"{field}: {name!r} runs more than once in a pass, choose one that runs once"
-                )
+                raise InputError(f"{field}: {name!r} runs more than once in a pass, choose one "
+                                 "that runs once")
             if not isinstance(output, Tensor):
-                raise InputError(
-                    f"{field}: {name!r} gives a {type(output).__name__}, not a tensor"
-                )
+                raise InputError(f"{field}: {name!r} gives a {type(output).__name__}, not a tensor")
             # copies: the next layer may work in place
             seen[field] = output.detach().clone().requires_grad_(replace)
             return seen[field] * 1 if replace else None
@@ -124,12 +108,12 @@ def _forward(
 
     hooks = []
     try:
-        hooks.append(_layer(model, leaf, "layer").register_forward_hook(keep("layer", leaf, True)))
+        hooks.append(layer_of(model, leaf, "layer").register_forward_hook(keep("layer", leaf, True)))
         if read is not None:
             hook = keep("map", read, False)
-            hooks.append(_layer(model, read, "map").register_forward_hook(hook))
+            hooks.append(layer_of(model, read, "map").register_forward_hook(hook))
         state = {name: tensor.detach() for name, tensor in model.named_parameters()}
-        with evaluation(model), torch.enable_grad():
+        with evaluation_mode(model), torch.enable_grad():
             outputs = torch.func.functional_call(model, state, (images.detach().clone(),))
     finally:
         for hook in hooks:
@@ -142,11 +126,6 @@ def _forward(
     check_shapes(images=(images, "B C H W"), **{"the model's output": (outputs, "B K")})
     check_finite(**{"the model's output": outputs})
     return outputs, seen["layer"], seen.get("map", seen["layer"])
-
-
-def _check_target(target: int, outputs: Tensor) -> int:
-    number("target", target, 0, outputs.shape[1] - 1, integer=True)
-    return target
 
 
 class FilterConcepts:
@@ -171,26 +150,22 @@ class FilterConcepts:
     is signed here, and g reads it signed whatever `rectified` says.
     """
 
-    prior = "jacobian"
-    loss = "cross_entropy"
-    beta = 10.0
+    #: The paper's for these concepts (Experiment 1).
+    objective = Objective("measured", "cross_entropy", 10.0)
 
-    def __init__(
-        self, layer: str, rectified: bool = False, positions: str = "all", clip: bool = True
-    ) -> None:
+    def __init__(self, layer: str, rectified: bool = False, positions: str = "all",
+                 clip: bool = True) -> None:
         self.layer = layer
         self.rectified = bool(rectified)
         self.positions = one_of("positions", positions, priors.POSITIONS)
         self.clip = bool(clip)
 
-    def names(self, n: int) -> list[str]:
+    def names(self, n: int, target: int | None = None) -> list[str]:
         """What the concepts are called."""
         return [f"filter {i}" for i in range(n)]
 
     @torch.enable_grad()
-    def measure(
-        self, model: nn.Module, images: Tensor, target: int, prior: str = "jacobian", seed: int = 0
-    ) -> Measured:
+    def measure(self, model: nn.Module, images: Tensor, target: int, prior: bool = True) -> Measured:
         """Measure x, y, yhat and w in one pass; model and images are left as they were.
 
         Parameters
@@ -201,10 +176,8 @@ class FilterConcepts:
             On the model's device.
         target : int
             Which output is yhat.
-        prior : {"jacobian", "uniform", "permuted", "none"}
-            ``"none"`` saves the backward pass.
-        seed : int
-            For ``"permuted"``.
+        prior : bool
+            False saves the backward pass: w is None then.
 
         Returns
         -------
@@ -217,19 +190,17 @@ class FilterConcepts:
             If the layer is unknown, doesn't run exactly once or gives no map, if the target is no
             output, or an output is NaN.
         """
-        one_of("prior", prior, (self.prior, *priors.CONTROLS[1:]))
         outputs, x, _ = _forward(model, images, self.layer)
         check_shapes(images=(images, "B c h w"), **{f"output of {self.layer}": (x, "B n H W")})
-        yhat = outputs[:, _check_target(target, outputs)]
+        yhat = outputs[:, number("target", target, 0, outputs.shape[1] - 1, integer=True)]
         w = None
-        if prior != "none":
+        if prior:
             if not yhat.requires_grad:
                 raise InputError(f"layer: the score does not depend on {self.layer!r}")
             # one backward pass serves all images, since they don't influence each other
             (gradient,) = torch.autograd.grad(yhat.sum(), x)
             w = priors.jacobian_from_gradient(gradient, x.detach(), self.clip, self.positions)
             check_finite(w=w)
-            w = priors.control("measured" if prior == self.prior else prior, w, seed)
         x = x.detach()
         y = (x.clamp_min(0) if self.rectified else x).sum(dim=(2, 3))  # (B, n, H, W) -> (B, n)
         return Measured(x, y, yhat.detach(), w)
@@ -239,14 +210,9 @@ class FilterConcepts:
 class Outputs:
     """What one pass over B images gives to explain any of a model's K outputs by the others.
 
-    Attributes
-    ----------
-    x : tensor or Rows (B, C, H, W)
-        The map that the explainer reads.
-    scores : tensor (B, K)
-        All outputs (logits).
-    products : tensor (B, K, K) or None
-        Inner products of the outputs' derivatives, see `semquant.priors.gram`.
+    x (B, C, H, W) is the map that the explainer reads, a tensor or Rows; scores (B, K) are all
+    outputs (logits); products (B, K, K) or None the inner products of their derivatives, see
+    `semquant.priors.gram`.
     """
 
     x: Tensor | Rows
@@ -254,14 +220,7 @@ class Outputs:
     products: Tensor | None = None
 
     def about(self, target: int, among: Sequence[int] | None = None) -> Measured:
-        """Return the measurements for one target.
-
-        Parameters
-        ----------
-        target : int
-            Which output is yhat.
-        among : sequence of int, optional
-            Which outputs are the concepts, in their order; all others by default.
+        """Return the measurements for one target, explained by some outputs or by all others.
 
         Raises
         ------
@@ -310,9 +269,8 @@ class OutputConcepts:
     dropout of one Sequential (which is checked by running them); otherwise autograd computes them.
     """
 
-    prior = "taylor"
-    loss = "l2"
-    beta = 0.2
+    #: The paper's for these concepts (Experiment 2).
+    objective = Objective("measured", "l2", 0.2)
 
     def __init__(self, shared: str, layer: str, outputs: list[str] | None = None) -> None:
         self.shared, self.layer, self.outputs = shared, layer, outputs
@@ -341,7 +299,7 @@ class OutputConcepts:
         if isinstance(tail, nn.Sequential) and position.isdigit():
             tail = tail[int(position) + 1 :]
             if priors.linear_layers(tail) and leaf.ndim == 2:
-                with torch.no_grad(), evaluation(tail):
+                with torch.no_grad(), evaluation_mode(tail):
                     same = torch.equal(tail(leaf), outputs)
                 if same:
                     return priors.jacobian_closed_form(tail, leaf.detach())
@@ -352,185 +310,6 @@ class OutputConcepts:
         )  # (K, B, d)
         return jacobian.transpose(0, 1)
 
-    def measure(
-        self, model: nn.Module, images: Tensor, target: int, prior: str = "taylor", seed: int = 0
-    ) -> Measured:
+    def measure(self, model: nn.Module, images: Tensor, target: int, prior: bool = True) -> Measured:
         """As `FilterConcepts.measure`; y are the other outputs' logits (B, K - 1)."""
-        one_of("prior", prior, (self.prior, *priors.CONTROLS[1:]))
-        measured = self.survey(model, images, prior != "none").about(target)
-        measured.w = priors.control("measured" if prior == self.prior else prior, measured.w, seed)
-        return measured
-
-
-def image_batches(images: Tensor | Rows | Iterable, batch_size: int = 64) -> Iterator[Tensor]:
-    """Batches of images from a tensor or rows (N, C, H, W), or from a loader.
-
-    A loader gives batches of images, or tuples whose first item they are. Its order has to be the
-    same each time, if results are to be matched with images.
-    """
-    number("batch_size", batch_size, 1, integer=True)
-    if isinstance(images, Tensor | Rows):
-        yield from images.split(batch_size)
-        return
-    if not isinstance(images, Iterable):
-        raise InputError(f"images: {type(images).__name__} is neither a tensor nor a loader")
-    for batch in images:
-        yield batch[0] if isinstance(batch, (tuple, list)) else batch
-
-
-def measure_batches(
-    concepts: FilterConcepts | OutputConcepts,
-    model: nn.Module,
-    images: Tensor | Rows | Iterable,
-    target: int,
-    prior: str | None = None,
-    *,
-    batch_size: int = 64,
-    prepare: Callable[[Tensor], Tensor] | None = None,
-    device: torch.device | str | None = None,
-    store: torch.device | str = "cpu",
-    x_to: str | Path = "memory",
-    seed: int = 0,
-) -> Measured:
-    """Measure many images, a batch at a time.
-
-    Parameters
-    ----------
-    concepts, model, target, prior, seed
-        As in `FilterConcepts.measure`; the prior defaults to the one of these concepts.
-    images : tensor or Rows (N, C, H, W), or loader
-        See `image_batches`.
-    batch_size : int
-        For a tensor of images; a loader has its own.
-    prepare : callable, optional
-        Applied to each batch on the device, e.g. the normalisation of images stored as bytes.
-    device : device, optional
-        Where the model runs. It is moved there and back; by default it runs where it is.
-    store : device
-        Where the results are kept.
-    x_to : {"memory", "recompute"} or Path
-        Where x goes: with the rest; nowhere, so that it is computed from the images whenever rows
-        of it are asked for (the model must then stay as it is and where it is); or to a new file.
-        The last two need a tensor or rows of images.
-
-    Returns
-    -------
-    Measured
-        Of all images, in their order.
-    """
-    prior = concepts.prior if prior is None else prior
-
-    def again(batch: Tensor) -> Tensor:
-        return concepts.measure(model, prepare(batch) if prepare else batch, target, "none").x
-
-    keep = _Keep(x_to, images, again, model)
-    parts = _each_batch(
-        lambda batch: concepts.measure(model, batch, target, prior, seed), concepts.layer, model,
-        images, batch_size, prepare, device, store, keep,
-    )
-    measured = Measured.join(parts)
-    measured.x = keep.x(measured.x)
-    return measured
-
-
-def survey_batches(
-    concepts: OutputConcepts,
-    model: nn.Module,
-    images: Tensor | Rows | Iterable,
-    prior: bool = True,
-    *,
-    batch_size: int = 64,
-    prepare: Callable[[Tensor], Tensor] | None = None,
-    device: torch.device | str | None = None,
-    store: torch.device | str = "cpu",
-    x_to: str | Path = "memory",
-) -> Outputs:
-    """Survey many images, a batch at a time: one pass serves every target.
-
-    Parameters
-    ----------
-    concepts, model, prior
-        As in `OutputConcepts.survey`.
-    images, batch_size, prepare, device, store, x_to
-        As in `measure_batches`.
-
-    Returns
-    -------
-    Outputs
-        Of all images, in their order.
-    """
-
-    def again(batch: Tensor) -> Tensor:
-        return concepts.survey(model, prepare(batch) if prepare else batch, prior=False).x
-
-    keep = _Keep(x_to, images, again, model)
-    parts = _each_batch(
-        lambda batch: concepts.survey(model, batch, prior), concepts.layer, model,
-        images, batch_size, prepare, device, store, keep,
-    )
-    products = torch.cat([part.products for part in parts]) if prior else None
-    x = torch.cat([part.x for part in parts]) if x_to == "memory" else None
-    return Outputs(keep.x(x), torch.cat([part.scores for part in parts]), products)
-
-
-class _Keep:
-    """Takes x of each batch away, to a file or for good, unless it stays in memory."""
-
-    def __init__(self, x_to: str | Path, images: object, again: Callable[[Tensor], Tensor],
-                 model: nn.Module) -> None:
-        if not isinstance(x_to, Path):
-            one_of("x_to", x_to, ("memory", "recompute"))
-        if x_to != "memory" and not isinstance(images, Tensor | Rows):
-            raise InputError(f"x_to: {x_to} needs images whose number is known, a tensor or rows")
-        self.x_to, self.images, self.again, self.model = x_to, images, again, model
-        self.shape: tuple[int, ...] = ()
-        self.file: Mapped | None = None
-
-    def __call__(self, part: Measured | Outputs) -> None:
-        if self.x_to == "memory":
-            return
-        check_finite(x=part.x)  # nobody looks at all of it later
-        self.shape = (len(self.images), *part.x.shape[1:])
-        if isinstance(self.x_to, Path):
-            self.file = Mapped(self.x_to, self.shape) if self.file is None else self.file
-            self.file.append(part.x)
-        part.x = None
-
-    def x(self, found: Tensor | None) -> Tensor | Rows:
-        """x of all images, in whatever way it is kept."""
-        if self.x_to == "memory":
-            return found
-        if self.file is not None:
-            return self.file
-        return Computed(self.images, self.again, self.shape, _home(self.model))
-
-
-def _home(model: nn.Module) -> torch.device:
-    return next((tensor.device for tensor in model.parameters()), torch.device("cpu"))
-
-
-def _each_batch(
-    measure: Callable[[Tensor], Measured | Outputs], layer: str, model: nn.Module,
-    images: Tensor | Rows | Iterable, batch_size: int, prepare: Callable[[Tensor], Tensor] | None,
-    device: torch.device | str | None, store: torch.device | str, keep: _Keep,
-) -> list:
-    """What `measure` gives for each batch, with the model on a device for as long as it takes."""
-    _layer(model, layer, "layer")  # a wrong name is told before anything is moved
-    home = _home(model)
-    device = home if device is None else torch.device(device)
-    parts = []
-    try:
-        if device != home:
-            model.to(device)
-        for batch in image_batches(images, batch_size):
-            batch = batch.to(device)
-            batch = prepare(batch) if prepare is not None else batch
-            part = measure(batch).to(store)
-            keep(part)
-            parts.append(part)
-    finally:
-        if device != home:
-            model.to(home)
-    if not parts:
-        raise InputError("images: none were given")
-    return parts
+        return self.survey(model, images, prior).about(target)

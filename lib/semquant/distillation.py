@@ -3,34 +3,67 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from semquant import priors
-from semquant.checks import InputError, number, one_of
-from semquant.concepts import FilterConcepts, Measured, OutputConcepts, measure_batches
-from semquant.explainers import Explainer, starting_scale
+from semquant.checks import InputError, check_finite, check_shapes
+from semquant.concepts import FilterConcepts, Measured, OutputConcepts
+from semquant.explainers import Explainer, ExplainerOptions, starting_scale
 from semquant.explanation import Explanation
-from semquant.losses import distillation_loss, prior_cross_entropy, prior_l2, prior_weight
+from semquant.losses import Objective, distillation_loss, prior_loss, prior_weight
+from semquant.measure import measure, placed
 from semquant.networks.performers import load_weights
-from semquant.tensors import check_finite, check_shapes
-from semquant.training import TensorBatches, choose_device, fit
+from semquant.training import Descent, FitOptions, TensorBatches, choose_device, cosine
 
-__all__ = ["LOSSES", "FittedExplainer", "distill", "distill_measured"]
+__all__ = ["FittedExplainer", "distill", "distill_measured", "fit_explainer"]
 
-LOSSES = ("cross_entropy", "l2")
-SCALES = ("literal", "scaled")
-BIASES = ("mean", "min")
-DRAWN = ("kaiming_normal_", "kaiming_uniform_", "normal_", "uniform_")  # how modules begin
 SCALE_IMAGES = 512  # as many as the starting scale is computed from
+
+
+def fit_explainer(g: Explainer, measured: Measured, objective: Objective, options: FitOptions,
+                  on_epoch: Callable[[int, dict], object] | None = None) -> list[dict[str, float]]:
+    r"""Fit g and b to measured scores: the loop of equation (3).
+
+    .. math:: \mathrm{Loss} = L + \lambda(t)\,\mathcal L(\alpha, w), \qquad
+              \lambda(t) = \beta / \sqrt t
+
+    Returns for each epoch t the means over its batches. Without w only L is there, the paper's
+    baseline. The paper gives no optimiser: here AdamW, with a cosine decay to 0 over all steps.
+    """
+    x, y, yhat, w = measured.x, measured.y, measured.yhat, measured.w
+    generator = torch.Generator()  # of its own: torch's stays as it is, for whatever runs beside
+    batches = TensorBatches(*(t for t in (x, y, yhat, w) if t is not None),
+                            batch_size=options.batch_size, device=g.bias.device,
+                            workers=options.workers, generator=generator,
+                            channels_last=options.channels_last)
+    unit = float(yhat.var()) if objective.divide_by_variance else 1.0
+    rate, decay = options.learning_rate, options.weight_decay
+    optimizer = torch.optim.AdamW([
+        {"params": [p for p in g.parameters() if p is not g.bias]},
+        {"params": [g.bias], "lr": rate * options.bias_rate, "weight_decay": 0.0},
+    ], lr=rate, weight_decay=decay, fused=True)
+    schedule = cosine(optimizer, max(1, options.epochs * len(batches)))
+    descent = Descent(g, optimizer, schedule, options, generator, on_epoch)
+    for t in descent.epochs():
+        strength = prior_weight(t, objective.beta)  # lambda(t)
+        for x, y, yhat, *w in batches:
+            with descent.precision():
+                alpha = g(x)  # (B, n)
+            distillation = distillation_loss(yhat, alpha, y, g.bias) / unit  # equation (2)
+            if not w:
+                descent.step(distillation, distillation=distillation)
+                continue
+            prior = prior_loss(alpha, w[0], objective)  # equation (4)
+            loss = distillation + strength * prior  # equation (3)
+            descent.step(loss, distillation=distillation, prior=prior, prior_weight=strength)
+    return descent.history
 
 
 @dataclass
@@ -65,23 +98,17 @@ class FittedExplainer:
         """Explain the model's score on images (B, C, H, W), or on those of a loader."""
         if self.model is None:
             raise InputError("model: none is known here, use explain_measured(measured)")
-        return self.explain_measured(
-            measure_batches(
-                self.concepts, self.model, images, self.target, "none",
-                batch_size=batch_size, prepare=self.prepare,
-            )
-        )  # fmt: skip
+        return self.explain_measured(measure(self.concepts, self.model, images, self.target, False,
+                                             prepare=self.prepare, batch_size=batch_size))
 
     def explain_measured(self, measured: Measured, batch_size: int = 256) -> Explanation:
         """Explain scores whose x, y and yhat were measured before; w is not read."""
         device = self.g.bias.device
         self.g.eval()
         with torch.no_grad():
-            alpha = torch.cat(
-                [self.g(x.to(device)).to(measured.y.device) for x in measured.x.split(batch_size)]
-            )
-        bias = float(self.g.bias.detach())
-        return Explanation(measured.yhat, measured.y, alpha, bias, self.names)
+            alpha = torch.cat([self.g(x.to(device)).to(measured.y.device)
+                               for x in measured.x.split(batch_size)])
+        return Explanation(measured.yhat, measured.y, alpha, float(self.g.bias.detach()), self.names)
 
     def save(self, path: str | Path) -> None:
         """Write g as a safetensors file, with its settings and the concepts' names."""
@@ -92,17 +119,11 @@ class FittedExplainer:
 
     @classmethod
     def load(cls, path: str | Path) -> FittedExplainer:
-        """Read what `save` wrote: an explainer of measured images, on the CPU.
-
-        Raises
-        ------
-        InputError
-            If the file holds no explainer.
-        """
+        """Read what `save` wrote, an explainer of measured images; an InputError for another file."""
         try:
             with safe_open(path, framework="pt") as file:
                 about = json.loads((file.metadata() or {})["explainer"])
-                g = Explainer(**about["settings"])
+                g = Explainer.of(**about["settings"])
                 load_weights(g, {name: file.get_tensor(name) for name in file.keys()}, str(path))
             return cls(g.eval(), names=about["names"])
         except InputError:
@@ -116,87 +137,30 @@ class FittedExplainer:
 def distill_measured(
     measured: Measured,
     *,
-    prior: str = "measured",
-    loss: str = "cross_entropy",
-    beta: float = 10.0,
-    epochs: int = 12,
-    depth: str | int = "small",
-    scale: str | float = "scaled",
-    bias: str | float = 0.0,
-    bias_rate: float = 1.0,
-    positive: bool | None = None,
-    direction: str = "log_alpha",
-    divide_by_variance: bool = False,
-    learning_rate: float = 1e-3,
-    weight_decay: float = 1e-4,
-    batch_size: int = 64,
-    seed: int = 0,
-    device: str = "auto",
+    objective: Objective = Objective(),
+    explainer: ExplainerOptions = ExplainerOptions(),
+    fit: FitOptions = FitOptions(),
     names: list[str] | None = None,
-    checkpoint=None,
-    key: str = "",
-    amp: bool = False,
-    channels_last: bool = False,
-    workers: int = 0,
-    progress: str | None = None,
-    on_epoch: Callable[[int, dict], object] | None = None,
-    watch: Callable[[int, FittedExplainer], object] | None = None,
-    **g_settings,
+    on_epoch: Callable[[int, FittedExplainer, dict], object] | None = None,
 ) -> FittedExplainer:
-    r"""Fit an explainer to measured x, y, yhat and w.
-
-    .. math:: \mathrm{Loss} = L + \lambda(t)\,\mathcal L(\alpha, w), \qquad
-              \lambda(t) = \beta / \sqrt t
+    """Fit an explainer to measured x, y, yhat and w.
 
     Parameters
     ----------
     measured : Measured
         Of all training images; x may be any `semquant.rows.Rows`. Left unchanged.
-    prior : {"measured", "uniform", "permuted", "none"}
-        Which w the fit sees; ``"none"`` is the paper's baseline.
-    loss : {"cross_entropy", "l2"}
-        Which case of equation (4). The cross-entropy needs w and alpha of at least 0.
-    beta : float
-        10 in Experiment 1, 0.2 in Experiment 2.
-    epochs : int
-        Passes over the data; t counts them from 1.
-    depth : {"small", 18, 34, 50, 101, 152}
-        Size of g.
-    scale : {"literal", "scaled"} or float
-        The fixed factor on alpha: 1; or what makes the sum of contributions start as large as the
-        scores vary (`starting_scale`); or a given one.
-    bias : float or {"mean", "min"}
-        Where b starts: a number, or the mean or the smallest yhat.
-    bias_rate : float
-        Learning rate of b in units of g's. A scalar under AdamW moves by at most about its
-        learning rate a step, so at 1 b stays near its start.
-    positive : bool, optional
-        Whether alpha passes a softplus; by default it does with the cross-entropy.
-    direction : {"log_alpha", "log_w"}
-        See `prior_cross_entropy`.
-    divide_by_variance : bool
-        Whether L is divided by the variance of yhat, so that beta means the same at any scale of
-        the scores.
-    learning_rate, weight_decay, batch_size : float, float, int
-        AdamW with a cosine decay to 0 over all steps; b is not decayed.
-    seed : int
-        Fixes the initialisation of g, the order of images, and a permuted prior.
-    device : str
-        ``"auto"`` takes CUDA where there is one.
+    objective : Objective
+        What is minimised: which w, which loss, beta.
+    explainer : ExplainerOptions
+        What g is, and where g and b start.
+    fit : FitOptions
+        Epochs, batches, learning rates, seed, device.
     names : list of str, optional
         What the concepts are called.
-    checkpoint, key, amp, progress, on_epoch
-        As in `semquant.training.fit`.
-    watch : callable, optional
-        Called with an epoch and the explainer as it stands after it, in evaluation mode; and before
-        the first, as epoch 0. To look at, not to keep: its g goes on learning. The fit is the same
-        with it and without.
-    channels_last : bool
-        Memory layout of g and of its input.
-    workers : int
-        Processes that fetch x where it is not in memory, see `semquant.training.TensorBatches`.
-    **g_settings
-        Further settings of `Explainer`: reduction, stem_stride, last_std, last_bias.
+    on_epoch : callable, optional
+        Called after each epoch, and before the first as epoch 0, with the epoch, the explainer as it
+        stands (in evaluation mode; its g goes on learning) and the epoch's means. A true answer ends
+        the fit. The numbers are the same with it and without.
 
     Returns
     -------
@@ -206,153 +170,65 @@ def distill_measured(
     ------
     InputError
         If the tensors don't fit each other, hold NaN, or a setting is not accepted.
-
-    Notes
-    -----
-    Optimiser, epochs, batch size and initialisation are not given in the paper.
     """
     x, y, yhat = measured.x, measured.y, measured.yhat
     check_shapes(x=(x, "B C H W"), y=(y, "B n"), yhat=(yhat, "B"))
     check_finite(y=y, yhat=yhat)
     if isinstance(x, Tensor):  # other rows were checked when they were measured
         check_finite(x=x)
-    one_of("loss", loss, LOSSES)
-    number("epochs", epochs, 1, integer=True)
-    number("beta", beta, 0)
-    number("bias_rate", bias_rate, 0)
-    number("learning_rate", learning_rate, 0)
-    number("weight_decay", weight_decay, 0)
+    if fit.epochs < 1:
+        raise InputError(f"epochs: {fit.epochs} is not a whole number of at least 1")
     if len(yhat) < 2:
         raise InputError(f"images: {len(yhat)} given, a fit needs at least 2")
-    positive = loss == "cross_entropy" if positive is None else positive
-    if loss == "cross_entropy" and not positive:
+    entropic = objective.loss == "cross_entropy"
+    positive = entropic if explainer.positive is None else explainer.positive
+    if entropic and not positive:
         raise InputError("positive: False does not go with the cross-entropy, take loss='l2'")
-    w = priors.control(prior, measured.w, seed)
+    if objective.divide_by_variance and float(yhat.var()) == 0:
+        raise InputError("yhat: all scores are equal, their variance can't divide the loss")
+    w = priors.control(objective.prior, measured.w, fit.seed)
     without_prior = 0
     if w is not None:
         check_shapes(y=(y, "B n"), w=(w, "B n"))
         check_finite(w=w)
         without_prior = int((w == 0).all(dim=1).sum())
-
-    device = choose_device(device)
-    g = _fresh(
-        measured, depth=depth, positive=positive, scale=scale, seed=seed,
-        bias=_start(bias, yhat), **g_settings,
-    ).to(device)  # fmt: skip
-    if channels_last:
+    bias = {"mean": yhat.mean, "min": yhat.min}.get(explainer.bias, lambda: explainer.bias)()
+    options = replace(explainer, positive=positive, bias=float(bias))
+    device = choose_device(fit.device)
+    g = _fresh(measured, options, fit.seed).to(device)
+    if fit.channels_last:
         g = g.to(memory_format=torch.channels_last)
-    unit = float(yhat.var()) if divide_by_variance else 1.0
-    if unit == 0:
-        raise InputError("yhat: all scores are equal, their variance can't divide the loss")
 
-    def step(batch: tuple, epoch: int) -> dict[str, Tensor]:
-        x, y, yhat, *rest = batch
-        if channels_last:
-            x = x.contiguous(memory_format=torch.channels_last)
-        alpha = g(x)
-        with torch.autocast(x.device.type, enabled=False):  # sums over n stay in full precision
-            distillation = distillation_loss(yhat, alpha, y, g.bias) / unit
-            if not rest:
-                return {"loss": distillation, "distillation": distillation}
-            if loss == "cross_entropy":
-                dissimilarity = prior_cross_entropy(alpha, rest[0], direction)
-            else:
-                dissimilarity = prior_l2(alpha, rest[0])
-            weight = prior_weight(epoch, beta)  # $\lambda(t)$
-        return {
-            "loss": distillation + weight * dissimilarity,
-            "distillation": distillation,
-            "prior": dissimilarity,
-            "prior_weight": torch.tensor(weight),
-        }
+    def watch(epoch: int, means: dict) -> object:
+        if on_epoch is None:
+            return None
+        answer = on_epoch(epoch, FittedExplainer(g.eval(), without_prior=without_prior, names=names),
+                          means)
+        g.train()
+        return answer
 
-    tensors = (x, y, yhat) if w is None else (x, y, yhat, w)
-    generator = torch.Generator()  # of its own: torch's stays as it is, for whatever runs beside
-    batches = TensorBatches(*tensors, batch_size=batch_size, device=device, workers=workers,
-                            generator=generator)
-    steps = max(1, epochs * len(batches))
-    optimizer = torch.optim.AdamW(
-        [
-            {"params": [p for p in g.parameters() if p is not g.bias]},
-            {"params": [g.bias], "lr": learning_rate * bias_rate, "weight_decay": 0.0},
-        ],
-        lr=learning_rate,
-        weight_decay=weight_decay,
-        fused=True,
-    )
-    scheduler = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda t: 0.5 * (1 + math.cos(math.pi * min(t / steps, 1.0)))
-    )
-
-    def after(epoch: int, means: dict | None = None) -> object:
-        if watch is not None:
-            watch(epoch, FittedExplainer(g.eval(), without_prior=without_prior, names=names))
-            g.train()
-        return on_epoch(epoch, means) if on_epoch is not None and epoch else None
-
-    after(0)
-    history = fit(
-        g, step, batches, epochs=epochs, optimizer=optimizer, scheduler=scheduler, seed=seed,
-        checkpoint=checkpoint, key=key, amp=amp, device=device, progress=progress, on_epoch=after,
-        generator=generator,
-    )  # fmt: skip
+    watch(0, {})
+    history = fit_explainer(g, Measured(x, y, yhat, w), objective, fit, watch)
     return FittedExplainer(g, history, without_prior, names)
 
 
-def _start(bias: str | float, yhat: Tensor) -> float:
-    if isinstance(bias, str):
-        return float(yhat.mean() if one_of("bias", bias, BIASES) == "mean" else yhat.min())
-    return float(number("bias", bias))
-
-
-class _Drawing(TorchFunctionMode):
-    """Lets the weights that this thread initialises be drawn from a generator."""
-
-    def __init__(self, generator: torch.Generator) -> None:
-        super().__init__()
-        self.generator = generator
-
-    def __torch_function__(self, function, types, arguments=(), keywords=None):
-        keywords = dict(keywords or {})
-        if function.__name__ in DRAWN and keywords.get("generator") is None:
-            keywords["generator"] = self.generator
-        return function(*arguments, **keywords)
-
-
-def _fresh(measured: Measured, *, scale: str | float, seed: int, **settings) -> Explainer:
-    """A freshly initialised g; torch's generator is not drawn from."""
+def _fresh(measured: Measured, options: ExplainerOptions, seed: int) -> Explainer:
+    """A freshly initialised g; torch's own random numbers go on as if there were none."""
     channels, *size = measured.x.shape[1:]
-    if isinstance(scale, str):
-        one_of("scale", scale, SCALES)
-    n = measured.y.shape[1]
-    generator = torch.Generator().manual_seed(seed)
-    fixed = scale if not isinstance(scale, str) else 1.0
-    with _Drawing(generator):
-        g = Explainer(channels, n, tuple(size), scale=fixed, **settings)
-    if scale == "scaled":
-        some = torch.randperm(len(measured), generator=generator)[:SCALE_IMAGES]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        g = Explainer(channels, measured.y.shape[1], tuple(size), options)
+        some = torch.randperm(len(measured))[:SCALE_IMAGES]
+    if options.scale == "scaled":
         part = measured[some.to(measured.y.device)].to("cpu")
-        scale = starting_scale(g, part.x, part.y, part.yhat)
-        g.scale.fill_(scale)
-        g.settings["scale"] = scale
+        g.scale.fill_(starting_scale(g, part.x, part.y, part.yhat))
     return g
 
 
-def distill(
-    model: nn.Module,
-    concepts: FilterConcepts | OutputConcepts,
-    images: Tensor | Iterable,
-    target: int,
-    *,
-    prior: str | None = None,
-    loss: str | None = None,
-    beta: float | None = None,
-    device: str = "auto",
-    prepare: Callable[[Tensor], Tensor] | None = None,
-    measure_batch_size: int = 64,
-    seed: int = 0,
-    **settings,
-) -> FittedExplainer:
+def distill(model: nn.Module, concepts: FilterConcepts | OutputConcepts, images: Tensor | Iterable,
+            target: int, *, objective: Objective | None = None,
+            explainer: ExplainerOptions = ExplainerOptions(), fit: FitOptions = FitOptions(),
+            prepare: Callable[[Tensor], Tensor] | None = None) -> FittedExplainer:
     """Distill one output of a CNN into an additive explainer.
 
     Parameters
@@ -367,23 +243,14 @@ def distill(
         Each is run through the model once.
     target : int
         Which output is explained.
-    prior : str, optional
-        ``"jacobian"`` or ``"taylor"`` (the default of the concepts), ``"uniform"``,
-        ``"permuted"``, or ``"none"``, the paper's baseline.
-    loss, beta : optional
-        By default the paper's for these concepts: cross-entropy and 10 for filters, squared
-        distance and 0.2 for outputs. With filters and the squared distance, w is not clipped if
-        the concepts say so (``FilterConcepts(layer, clip=False)``).
-    device : str
-        ``"auto"`` takes CUDA where there is one; the model is moved back afterwards.
+    objective : Objective, optional
+        By default the paper's for these concepts, ``concepts.objective``: cross-entropy and beta 10
+        for filters, squared distance and 0.2 for outputs. With filters and the squared distance, w
+        is not clipped if the concepts say so (``FilterConcepts(layer, clip=False)``).
+    explainer, fit
+        As in `distill_measured`; on the fit's device the model is run as well, and moved back.
     prepare : callable, optional
         Applied to each batch of images before the model, here and in ``explain``.
-    measure_batch_size : int
-        How many images of a tensor go through the model at once.
-    seed : int
-        Fixes everything random.
-    **settings
-        Further settings of `distill_measured`.
 
     Returns
     -------
@@ -397,23 +264,12 @@ def distill(
     >>> explanation = explainer.explain(images)
     >>> explanation.contributions, explanation.bias, explanation.residual
     """
-    name = concepts.prior if prior is None else prior
-    one_of("prior", name, (concepts.prior, *priors.CONTROLS[1:]))
-    measured = measure_batches(
-        concepts, model, images, target, "none" if name == "none" else concepts.prior,
-        batch_size=measure_batch_size, prepare=prepare, device=choose_device(device),
-    )  # fmt: skip
-    n = measured.y.shape[1]
-    names = (
-        concepts.names(n, target) if isinstance(concepts, OutputConcepts) else concepts.names(n)
-    )
-    fitted = distill_measured(
-        measured,
-        prior="measured" if name == concepts.prior else name,
-        loss=concepts.loss if loss is None else loss,
-        beta=concepts.beta if beta is None else beta,
-        device=device, seed=seed, names=names, **settings,
-    )  # fmt: skip
+    objective = concepts.objective if objective is None else objective
+    with placed(model, choose_device(fit.device)):
+        measured = measure(concepts, model, images, target, objective.prior != "none", prepare=prepare)
+    names = concepts.names(measured.y.shape[1], target)
+    fitted = distill_measured(measured, objective=objective, explainer=explainer, fit=fit,
+                              names=names)
     fitted.model, fitted.concepts = model, concepts
     fitted.target, fitted.prepare = target, prepare
     return fitted

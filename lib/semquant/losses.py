@@ -3,49 +3,53 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from semquant.checks import number, one_of
-from semquant.tensors import check_not_negative, check_shapes
+from semquant.checks import check_not_negative, check_shapes, number, one_of
+from semquant.priors import CONTROLS
 
-__all__ = [
-    "DIRECTIONS",
-    "distillation_loss",
-    "prior_cross_entropy",
-    "prior_l2",
-    "prior_weight",
-]
+__all__ = ["DIRECTIONS", "LOSSES", "Objective", "distillation_loss", "prior_cross_entropy",
+           "prior_l2", "prior_loss", "prior_weight"]
+
+#: The two cases of equation (4).
+LOSSES = ("cross_entropy", "l2")
 
 #: Which of the two distributions of a cross-entropy is inside the logarithm.
 DIRECTIONS = ("log_alpha", "log_w")
 
 
+@dataclass(frozen=True)
+class Objective:
+    r"""What a fit minimises: :math:`\mathrm{Loss} = L + \lambda(t)\,\mathcal L(\alpha, w)` (equation (3))."""
+
+    prior: str = "measured"  # which w: measured, uniform, permuted; none is the paper's baseline
+    loss: str = "cross_entropy"  # the case of equation (4): that, or l2, which takes any signs
+    beta: float = 10.0  # lambda(t) = beta / sqrt(t): 10 in Experiment 1, 0.2 in Experiment 2
+    direction: str = "log_alpha"  # of the cross-entropy, see `prior_cross_entropy`
+    divide_by_variance: bool = False  # L in units of yhat's variance: beta means the same at any scale
+
+    def __post_init__(self) -> None:
+        one_of("prior", self.prior, CONTROLS)
+        one_of("loss", self.loss, LOSSES)
+        number("beta", self.beta, 0)
+        one_of("direction", self.direction, DIRECTIONS)
+
+
 def distillation_loss(yhat: Tensor, alpha: Tensor, y: Tensor, b: Tensor | float) -> Tensor:
     r"""Mean over images of :math:`(\hat y - \sum_i \alpha_i y_i - b)^2` (equation (2)).
 
-    Parameters
-    ----------
-    yhat : tensor (B,)
-        The performer's scores.
-    alpha, y : tensor (B, n)
-        The concepts' weights and values.
-    b : scalar tensor or float
-        The bias term.
-
-    Returns
-    -------
-    scalar tensor
-        In squared score units.
+    A scalar, in squared score units, of the performer's scores yhat (B,), the concepts' weights and
+    values alpha and y (B, n), and the bias term b.
     """
     check_shapes(yhat=(yhat, "B"), alpha=(alpha, "B n"), y=(y, "B n"))
     return (yhat - (alpha * y).sum(dim=1) - b).square().mean()
 
 
-def prior_cross_entropy(
-    alpha: Tensor, w: Tensor, direction: str = "log_alpha", eps: float = 1e-8
-) -> Tensor:
+def prior_cross_entropy(alpha: Tensor, w: Tensor, direction: str = "log_alpha",
+                        eps: float = 1e-8) -> Tensor:
     r"""Cross-entropy between the two sets of weights as distributions (equation (4), first case).
 
     With :math:`p = w / \|w\|_1` and :math:`q = \alpha / \|\alpha\|_1`, the mean over images of
@@ -119,19 +123,17 @@ def prior_l2(alpha: Tensor, w: Tensor, eps: float = 1e-6) -> Tensor:
     return (per_image * (w_norm[:, 0] > 0)).mean()
 
 
+def prior_loss(alpha: Tensor, w: Tensor, objective: Objective) -> Tensor:
+    r""":math:`\mathcal L(\alpha, w)`, the case of equation (4) that an objective names: a scalar tensor."""
+    if objective.loss == "l2":
+        return prior_l2(alpha, w)
+    return prior_cross_entropy(alpha, w, objective.direction)
+
+
 def prior_weight(epoch: int, beta: float) -> float:
     r"""Weight of the prior loss, :math:`\lambda(t) = \beta / \sqrt t` (section 3).
 
-    Parameters
-    ----------
-    epoch : int
-        t, from 1.
-    beta : float
-        10 in Experiment 1, 0.2 in Experiment 2; at least 0.
-
-    Notes
-    -----
-    It fades slowly: with beta = 10 it is still 2 at epoch 25.
+    The epoch t counts from 1. It fades slowly: with beta = 10 it is still 2 at epoch 25.
     """
     number("epoch", epoch, 1, integer=True)
     number("beta", beta, 0)

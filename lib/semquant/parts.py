@@ -7,16 +7,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from semquant.checks import InputError, number
-from semquant.concepts import evaluation
-from semquant.tensors import check_finite, check_shapes
+from semquant.checks import InputError, check_finite, check_shapes, number
+from semquant.concepts import evaluation_mode
 
 __all__ = ["drops", "hit_rates", "name_filters", "part_specificity"]
 
 
-def hit_rates(
-    activation: Tensor, group_masks: Tensor, cover: float = 0.05, strongest: float = 1.0
-) -> tuple[Tensor, Tensor, Tensor]:
+def hit_rates(activation: Tensor, group_masks: Tensor, cover: float = 0.05,
+              strongest: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
     """How often a filter's peak falls on a part, and how often a random position would.
 
     A position is on a part if the part covers at least `cover` of it; so it can be on two. A filter
@@ -70,25 +68,15 @@ def _scores(rates: Tensor, chance: Tensor) -> Tensor:
     return rates * lift.sqrt()
 
 
-def name_filters(
-    activation: Tensor,
-    group_masks: Tensor,
-    threshold: float = 0.25,
-    cover: float = 0.05,
-    strongest: float = 0.5,
-) -> tuple[Tensor, Tensor]:
+def name_filters(activation: Tensor, group_masks: Tensor, threshold: float = 0.25,
+                 cover: float = 0.05, strongest: float = 0.5) -> tuple[Tensor, Tensor]:
     """Name each filter after the part group that its peaks fall on.
 
     The score of a filter for a group is its hit rate times the square root of the rate's lift over
     chance: small parts are not swallowed by the large ones around them, and rare lucky hits on a
     tiny part don't win. The best group names the filter, if enough of its peaks vote for it.
 
-    Parameters
-    ----------
-    activation, group_masks, cover, strongest
-        See `hit_rates`.
-    threshold : float
-        The least hit rate for a name, 0 to 1.
+    Parameters as in `hit_rates`; `threshold` is the least hit rate for a name, 0 to 1.
 
     Returns
     -------
@@ -109,29 +97,21 @@ def name_filters(
     return torch.where((rate >= threshold) & (rate > 0), best, -1), scores
 
 
-def part_specificity(
-    activation: Tensor, group_masks: Tensor, share: float = 0.5, cover: float = 0.05
-) -> float:
+def part_specificity(activation: Tensor, group_masks: Tensor, share: float = 0.5,
+                     cover: float = 0.05) -> float:
     """Share of filters that keep to one part.
 
     These are the filters whose peak falls on their best part in at least `share` of all images in
     which they fire. A filter that never fires is not one of them.
 
-    Parameters
-    ----------
-    activation, group_masks, cover
-        See `hit_rates`; the best part is the one of `name_filters`.
-    share : float
-        0 to 1.
+    Parameters as in `hit_rates`; the best part is the one of `name_filters`.
     """
     number("share", share, 0, 1)
     assignment, _ = name_filters(activation, group_masks, share, cover, strongest=1.0)
     return float((assignment >= 0).double().mean())
 
 
-def drops(
-    head: Callable[[Tensor], Tensor], x: Tensor, assignment: Tensor, parts: int
-) -> Tensor:
+def drops(head: Callable[[Tensor], Tensor], x: Tensor, assignment: Tensor, parts: int) -> Tensor:
     """How far the score falls when all activations of a part's filters are removed (section 4.1).
 
     Parameters
@@ -139,9 +119,8 @@ def drops(
     head : callable
         x (B, n, H, W) -> yhat (B,). A module is run in evaluation mode.
     x : tensor (B, n, H, W)
-        Left unchanged.
     assignment : tensor (n,), whole numbers
-        The part of each filter, -1 for none.
+        The part of each filter, from 0 to P - 1; -1 for none.
     parts : int
         P.
 
@@ -158,7 +137,7 @@ def drops(
         bad = assignment[wrong][0].item()
         raise InputError(f"assignment: {bad} is not a whole number from -1 to {parts - 1}")
     assignment = assignment.to(x.device)
-    with torch.no_grad(), evaluation(head):
+    with torch.no_grad(), evaluation_mode(head):
         yhat = head(x.clone())  # a copy: a head may start with an in-place ReLU
         check_shapes(x=(x, "B n H W"), yhat=(yhat, "B"))
         columns = []

@@ -5,8 +5,8 @@ import torch
 from browser.reading import number, numbers, slide, views
 
 from semquant import metrics
-from semquant_book.pages import recorded
 from semquant.explanation import Explanation
+from semquant_book.pages import recorded
 
 PAGE = "book/method/bias_interpreting"
 RUNS = ("alexnet-scaled", "alexnet-literal", "attractive")

@@ -4,10 +4,9 @@ import pytest
 import torch
 from browser.reading import number, numbers, slide, views
 
-from semquant_book.study import inspection
-from semquant_book.study import experiment2, photographs
-from semquant_book.study.presets import load_settings
 from semquant_book.datasets.names import PHRASES
+from semquant_book.study import experiment2, inspection, records
+from semquant_book.study.presets import load_settings
 
 NETWORK, ATTRIBUTE = "book/experiment1/alexnet", "book/experiment2/attractive"
 
@@ -176,9 +175,9 @@ def test_the_landing_page_has_every_network_and_target(open_page):
 
 
 def test_a_record_without_photographs_shows_its_numbers(open_page):
-    record = photographs.recorded("dog")
+    record = records.photographs("dog")
     (view,) = views(open_page("book/experiment1/efficientnet_lite0"), "explanation")
-    explanations = {m: photographs.example(record, m) for m in ("ours", "baseline")}
+    explanations = {m: inspection.example(record["examples"], m) for m in ("ours", "baseline")}
     assert not explanations["ours"].y.equal(explanations["baseline"].y)  # each has its own values
     for k in range(len(record["examples"]["ids"])):
         choose_image(view, k)

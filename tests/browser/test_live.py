@@ -8,8 +8,8 @@ import pytest
 from browser.reading import views
 
 from semquant_book.pages.form import NotebookForm
-from semquant_book.views.redistill import Redistill
 from semquant_book.study.presets import project_root
+from semquant_book.views.redistill import Redistill
 
 PAGE = "book/reproduce/live"
 MEASURES = ("entropy", "deviation", "accuracy")

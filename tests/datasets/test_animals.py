@@ -11,7 +11,7 @@ from semquant.checks import InputError
 from semquant_book.datasets import Images
 from semquant_book.datasets.drawn import animals
 from semquant_book.datasets.drawn.animals import (
-    CATEGORIES, CLUTTER_SHARE, GROUP_OF, GROUPS, KINDS, PARTS, PARTS_OF, load, parse_id, render,
+    CATEGORIES, CLUTTER_SHARE, GROUPS, GROUP_OF, KINDS, PARTS, PARTS_OF, load, parse_id, render,
 )
 from semquant_book.datasets.drawn.drawing import Canvas, Dice, Op
 from semquant_book.datasets.drawn.shortcuts import shortcuts

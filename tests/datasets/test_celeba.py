@@ -12,12 +12,12 @@ import pytest
 import torch
 from PIL import Image
 
-from semquant_book.press import cli
-from semquant_book.study import experiment2
 from semquant.checks import InputError
 from semquant_book.datasets import celeba
 from semquant_book.datasets.drawn.faces import Faces
 from semquant_book.datasets.names import ATTRIBUTES
+from semquant_book.press import cli
+from semquant_book.study import experiment2
 
 COUNT = 24
 NAMES = [f"{i:06d}.jpg" for i in range(1, COUNT + 1)]

@@ -11,9 +11,7 @@ from semquant.checks import InputError
 from semquant_book.datasets.drawn import animals, faces
 from semquant_book.datasets.drawn.attributes import ATTRIBUTES, RATES, ROWS, TARGETS, sample
 from semquant_book.datasets.drawn.drawing import Canvas, Dice
-from semquant_book.datasets.drawn.faces import (
-    Faces, attributes_of, load, make_id, parse_id, render,
-)
+from semquant_book.datasets.drawn.faces import Faces, attributes_of, load, make_id, parse_id, render
 from semquant_book.datasets.drawn.looks import Person
 from semquant_book.datasets.drawn.shading import blurred
 

@@ -14,9 +14,9 @@ import scipy.io
 import torch
 from PIL import Image
 
-from semquant_book.press import cli
 from semquant.checks import InputError
 from semquant_book.datasets import pascal_part
+from semquant_book.press import cli
 
 HEIGHT, WIDTH = 120, 160
 

@@ -21,20 +21,11 @@ from torch import Tensor, nn
 from semquant.checks import InputError, number, one_of
 from semquant.networks.interpretable import Mask, filter_loss
 
-__all__ = [
-    "ARCHITECTURES",
-    "PAPER_SIZE",
-    "Performer",
-    "build",
-    "initialise",
-    "interpretable_top",
-    "load_weights",
-    "normalise",
-    "performer_loss",
-]
+__all__ = ["ARCHITECTURES", "PAPER_SIZE", "Performer", "build", "initialise", "interpretable_top",
+           "load_weights", "normalise", "performer_loss"]
 
-ARCHITECTURES = ("alexnet", "vgg_m", "vgg_s", "vgg16")
 PAPER_SIZE = {"alexnet": 227, "vgg_m": 224, "vgg_s": 224, "vgg16": 224}
+ARCHITECTURES = tuple(PAPER_SIZE)
 SMALLEST_PAPER_STEM = 160  # input sizes from here on take the published stem
 
 
@@ -65,8 +56,7 @@ class Pool(NamedTuple):
 class LRN(nn.LocalResponseNorm):
     """Local response normalisation in single precision, also under automatic mixed precision.
 
-    Squares of activations above 255, which pixels from 0 to 255 lead to, overflow in float16, and
-    the layer would turn the strongest activations into 0.
+    Squares of activations above 255 overflow in float16: the strongest would turn into 0.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -87,54 +77,29 @@ class Table(NamedTuple):
 
 _CAFFE_NORM, _VGG_NORM = Norm(1e-4, 1.0), Norm(5e-4, 2.0)
 
+_VGG16 = (Conv(64), Conv(64), Pool(2, 2), Conv(128), Conv(128), Pool(2, 2),
+          *[Conv(256)] * 3, Pool(2, 2), *[Conv(512)] * 3)
+
 TABLES = {
     "alexnet": Table(
-        stem=(
-            Conv(96, 11, 4, 0), _CAFFE_NORM, Pool(3, 2),
-            Conv(256, 5, 1, 2, groups=2), _CAFFE_NORM, Pool(3, 2),
-        ),
-        small_stem=(
-            Conv(96, 7, 2, 3), _CAFFE_NORM, Pool(3, 2),
-            Conv(256, 5, 1, 2, groups=2), _CAFFE_NORM, Pool(3, 2),
-        ),
-        body=(Conv(384), Conv(384, groups=2), Conv(256, groups=2)),
-        pool5=Pool(3, 2),
-    ),
+        stem=(Conv(96, 11, 4, 0), _CAFFE_NORM, Pool(3, 2),
+              Conv(256, 5, 1, 2, groups=2), _CAFFE_NORM, Pool(3, 2)),
+        small_stem=(Conv(96, 7, 2, 3), _CAFFE_NORM, Pool(3, 2),
+                    Conv(256, 5, 1, 2, groups=2), _CAFFE_NORM, Pool(3, 2)),
+        body=(Conv(384), Conv(384, groups=2), Conv(256, groups=2)), pool5=Pool(3, 2)),
     "vgg_m": Table(
-        stem=(
-            Conv(96, 7, 2, 0), _VGG_NORM, Pool(3, 2),
-            Conv(256, 5, 2, 1), _VGG_NORM, Pool(3, 2),
-        ),
-        small_stem=(
-            Conv(96, 7, 2, 3), _VGG_NORM, Pool(3, 2),
-            Conv(256, 5, 1, 2), _VGG_NORM, Pool(3, 2),
-        ),
-        body=(Conv(512), Conv(512), Conv(512)),
-        pool5=Pool(3, 2),
-    ),
+        stem=(Conv(96, 7, 2, 0), _VGG_NORM, Pool(3, 2),
+              Conv(256, 5, 2, 1), _VGG_NORM, Pool(3, 2)),
+        small_stem=(Conv(96, 7, 2, 3), _VGG_NORM, Pool(3, 2),
+                    Conv(256, 5, 1, 2), _VGG_NORM, Pool(3, 2)),
+        body=(Conv(512),) * 3, pool5=Pool(3, 2)),
     "vgg_s": Table(
         stem=(Conv(96, 7, 2, 0), _VGG_NORM, Pool(3, 3), Conv(256, 5, 1, 0), Pool(2, 2)),
         small_stem=(Conv(96, 7, 2, 3), _VGG_NORM, Pool(3, 2), Conv(256, 5, 1, 2), Pool(2, 2)),
-        body=(Conv(512), Conv(512), Conv(512)),
-        pool5=Pool(3, 3),
-    ),
-    "vgg16": Table(
-        stem=(
-            Conv(64), Conv(64), Pool(2, 2),
-            Conv(128), Conv(128), Pool(2, 2),
-            Conv(256), Conv(256), Conv(256), Pool(2, 2),
-            Conv(512), Conv(512), Conv(512), Pool(2, 2),
-        ),
-        small_stem=(
-            Conv(64), Conv(64), Pool(2, 2),
-            Conv(128), Conv(128), Pool(2, 2),
-            Conv(256), Conv(256), Conv(256), Pool(2, 2),
-            Conv(512), Conv(512), Conv(512),
-        ),
-        body=(Conv(512), Conv(512), Conv(512)),
-        pool5=Pool(2, 2),
-    ),
-}  # fmt: skip
+        body=(Conv(512),) * 3, pool5=Pool(3, 3)),
+    "vgg16": Table(stem=(*_VGG16, Pool(2, 2)), small_stem=_VGG16, body=(Conv(512),) * 3,
+                   pool5=Pool(2, 2)),
+}
 
 
 class Performer(nn.Module):
@@ -148,23 +113,17 @@ class Performer(nn.Module):
         z -> x, same shape: an `interpretable.Mask`, or ``nn.Identity()`` for ordinary filters.
     head : Module
         x -> logits (B, K), beginning with the ReLU.
-    n : int
-        Number of filters.
-    map_size : int
-        H = W.
-    input_size : int
-        S.
+    n, map_size, input_size : int
+        Number of filters; H = W; S.
     """
 
-    def __init__(
-        self, features: nn.Module, mask: nn.Module, head: nn.Module, *,
-        n: int, map_size: int, input_size: int,
-    ) -> None:
+    def __init__(self, features: nn.Module, mask: nn.Module, head: nn.Module, *, n: int,
+                 map_size: int, input_size: int) -> None:
         super().__init__()
         self.features, self.mask, self.head = features, mask, head
         self.n, self.map_size, self.input_size = n, map_size, input_size
         #: What turns pixels (B, 3, S, S) uint8 into the network's input; weights trained by others
-        #: bring their own, see `semquant.networks.weights.into`.
+        #: bring their own, see `semquant_book.study.pretrained.into`.
         self.preparation = normalise
 
     def prepare(self, images: Tensor) -> Tensor:
@@ -186,30 +145,20 @@ def normalise(images: Tensor) -> Tensor:
     return (images.to(torch.float32) / 255 - 0.5) / 0.25
 
 
-def build(
-    architecture: str,
-    *,
-    size: int = 64,
-    width: float = 0.25,
-    outputs: int = 1,
-    batch_norm: bool = True,
-    dropout: float = 0.2,
-    interpretable: bool = True,
-    fc: int | None = None,
-) -> Performer:
+def build(architecture: str, *, size: int = 64, width: float = 0.25, outputs: int = 1,
+          batch_norm: bool = True, dropout: float = 0.2, interpretable: bool = True,
+          fc: int | None = None) -> Performer:
     """Build a performer with fresh weights.
 
     Parameters
     ----------
     architecture : {"alexnet", "vgg_m", "vgg_s", "vgg16"}
-        Which list of layers.
     size : int
         Width of the square input. From 160 on, the published stem, with the top map that follows
         (13, 13, 17 and 14 wide at 227, 224, 224 and 224). From 32 to 152, in steps of 8, the small
         stem, with a top map of ``size / 8``.
     width : float
-        Times the published number of channels, rounded to a multiple of 8; times its square for
-        the 4096 units of the FC layers.
+        Times the published channels, in multiples of 8; its square times the FC layers' 4096 units.
     outputs : int
         K.
     batch_norm : bool
@@ -222,14 +171,10 @@ def build(
     fc : int, optional
         Units of the two hidden FC layers, if not what `width` says.
 
-    Returns
-    -------
-    Performer
-
     Raises
     ------
     InputError
-        For an unknown architecture, or a size, width, number of outputs or dropout out of range.
+        For an unknown architecture, or a number out of range.
 
     Notes
     -----
@@ -244,10 +189,8 @@ def build(
     table = TABLES[one_of("architecture", architecture, ARCHITECTURES)]
     number("input size", size, 32, 1024, integer=True)
     if size < SMALLEST_PAPER_STEM and size % 8:
-        raise InputError(
-            f"input size: {size} is not a multiple of 8; only sizes from {SMALLEST_PAPER_STEM} on "
-            "need not be"
-        )
+        raise InputError(f"input size: {size} is not a multiple of 8; only sizes from "
+                         f"{SMALLEST_PAPER_STEM} on need not be")
     number("width", width, 1 / 16, 2)
     number("outputs", outputs, 1, integer=True)
     number("dropout", dropout, 0, 0.95)
@@ -265,10 +208,8 @@ def build(
             layers.append(LRN(5, layer.alpha, 0.75, layer.k))
 
     fc = round(4096 * width**2) if fc is None else number("fc", fc, 1, integer=True)
-    inserted, mask, head = interpretable_top(
-        channels, channels, map_size, fc=fc, outputs=outputs, dropout=dropout,
-        batch_norm=batch_norm, pool=table.pool5,
-    )
+    inserted, mask, head = interpretable_top(channels, channels, map_size, fc=fc, outputs=outputs,
+                                             dropout=dropout, batch_norm=batch_norm, pool=table.pool5)
     if interpretable:
         features = nn.Sequential(*layers, inserted)
     else:
@@ -277,33 +218,19 @@ def build(
     return initialise(performer)
 
 
-def interpretable_top(
-    in_channels: int,
-    n: int,
-    map_size: int,
-    *,
-    fc: int,
-    outputs: int = 1,
-    dropout: float = 0.2,
-    batch_norm: bool = True,
-    pool: tuple[int, int] = (3, 2),
-) -> tuple[nn.Module, nn.Module, nn.Module]:
+def interpretable_top(in_channels: int, n: int, map_size: int, *, fc: int, outputs: int = 1,
+                      dropout: float = 0.2, batch_norm: bool = True,
+                      pool: tuple[int, int] = (3, 2)) -> tuple[nn.Module, nn.Module, nn.Module]:
     """The part that every performer ends in: inserted 3x3 conv, mask, head.
 
     For a trunk of one's own: ``Performer(nn.Sequential(trunk, conv), mask, head, ...)``.
 
     Parameters
     ----------
-    in_channels : int
-        Channels of the trunk's map.
-    n : int
-        Number of interpretable filters.
-    map_size : int
-        Width of the map.
-    fc : int
-        Units of the two hidden FC layers.
-    outputs : int
-        K.
+    in_channels, n, map_size : int
+        Channels of the trunk's map, number of interpretable filters, width of the map.
+    fc, outputs : int
+        Units of the two hidden FC layers; K.
     dropout : float
         Before the second and third FC layer.
     batch_norm : bool
@@ -323,15 +250,10 @@ def interpretable_top(
     conv = nn.Sequential(layer, nn.BatchNorm2d(n)) if batch_norm else layer
     mask = Mask(map_size)
     head = nn.Sequential(
-        nn.ReLU(),
-        nn.MaxPool2d(pool.kernel, pool.stride, ceil_mode=True),
+        nn.ReLU(), nn.MaxPool2d(pool.kernel, pool.stride, ceil_mode=True),
         nn.Flatten(),  # (B, n, h, w) -> (B, n * h * w)
-        nn.Linear(n * pooled**2, fc),
-        nn.ReLU(),
-        nn.Dropout(dropout),
-        nn.Linear(fc, fc),
-        nn.ReLU(),
-        nn.Dropout(dropout),
+        nn.Linear(n * pooled**2, fc), nn.ReLU(), nn.Dropout(dropout),
+        nn.Linear(fc, fc), nn.ReLU(), nn.Dropout(dropout),
         nn.Linear(fc, outputs),
     )
     return conv, mask, head
@@ -347,15 +269,11 @@ def initialise(module: nn.Module) -> nn.Module:
     return module
 
 
-def load_weights(
-    performer: nn.Module, state: Mapping[str, Tensor], name: str = "the file"
-) -> nn.Module:
+def load_weights(performer: nn.Module, state: Mapping[str, Tensor],
+                 name: str = "the file") -> nn.Module:
     """Put weights into a performer; returns it.
 
-    Raises
-    ------
-    InputError
-        If they are of another architecture: it names the first tensor that doesn't fit.
+    If they are of another architecture, an InputError names the first tensor that doesn't fit.
     """
     own = performer.state_dict()
     for key in [*own, *state]:
@@ -369,13 +287,8 @@ def load_weights(
     return performer
 
 
-def performer_loss(
-    performer: Performer,
-    images: Tensor,
-    positive: Tensor,
-    epoch: int,
-    filter_weight: float = 0.1,
-) -> dict[str, Tensor]:
+def performer_loss(performer: Performer, images: Tensor, positive: Tensor, epoch: int,
+                   filter_weight: float = 0.1) -> dict[str, Tensor]:
     r"""Loss of one training step: logistic loss, and filter loss with a weight that fades.
 
     .. math:: \mathrm{mean}_k \log(1 + e^{-s_k \hat y_k}) + \frac{f}{t} \cdot \text{filter loss},
@@ -393,7 +306,7 @@ def performer_loss(
     epoch : int
         From 1.
     filter_weight : float
-        Weight of the filter loss in the first epoch; without weight it is not computed.
+        f; at 0 the filter loss is not computed.
 
     Returns
     -------
@@ -403,7 +316,7 @@ def performer_loss(
     Raises
     ------
     InputError
-        If the labels don't fit the outputs, or `epoch` or `filter_weight` is out of range.
+        If the labels don't fit the outputs, or a number is out of range.
 
     Notes
     -----
@@ -415,20 +328,15 @@ def performer_loss(
     z, x = performer.maps(images)
     logits = performer.head(x)  # (B, K)
     if positive.numel() != logits.numel() or len(positive) != len(logits):
-        raise InputError(
-            f"positive: labels of shape {tuple(positive.shape)} do not fit logits of shape "
-            f"{tuple(logits.shape)}"
-        )
+        raise InputError(f"positive: labels of shape {tuple(positive.shape)} do not fit logits of "
+                         f"shape {tuple(logits.shape)}")
     labels = positive.reshape(logits.shape).to(logits.dtype)
     logistic = F.binary_cross_entropy_with_logits(logits, labels)
     if filter_weight == 0:
         return {"loss": logistic, "logistic": logistic}
     filters = filter_loss(z.relu(), positive)
-    return {
-        "loss": logistic + filter_weight / epoch * filters,
-        "logistic": logistic,
-        "filter": filters,
-    }
+    loss = logistic + filter_weight / epoch * filters
+    return {"loss": loss, "logistic": logistic, "filter": filters}
 
 
 def _after(layer: Conv | Norm | Pool, size: int) -> int:
@@ -440,13 +348,10 @@ def _after(layer: Conv | Norm | Pool, size: int) -> int:
     return -(-(size - layer.kernel) // layer.stride) + 1
 
 
-def _conv(
-    in_channels: int, layer: Conv, width: float, batch_norm: bool
-) -> tuple[list[nn.Module], int]:
+def _conv(in_channels: int, layer: Conv, width: float,
+          batch_norm: bool) -> tuple[list[nn.Module], int]:
     channels = max(8, round(layer.channels * width / 8) * 8)
-    conv = nn.Conv2d(
-        in_channels, channels, layer.kernel, layer.stride, layer.padding,
-        groups=layer.groups, bias=not batch_norm,
-    )
+    conv = nn.Conv2d(in_channels, channels, layer.kernel, layer.stride, layer.padding,
+                     groups=layer.groups, bias=not batch_norm)
     norm = [nn.BatchNorm2d(channels)] if batch_norm else []
     return [conv, *norm, nn.ReLU(inplace=True)], channels

@@ -11,24 +11,27 @@ Only some of the images need to be there. Other files beside the lists are not l
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from semquant.checks import InputError, number, one_of
+from semquant_book.datasets.decoded import Decoded, join as joined
 from semquant_book.datasets.drawn.faces import LARGEST, SPLITS, Faces
-from semquant_book.datasets.parallel import available_cores, in_chunks
-from semquant.files import check_writable, load_or_make
-from semquant.rows import Decoded
-from semquant.rows import join as joined
 from semquant_book.datasets.names import ATTRIBUTES
+from semquant_book.datasets.parallel import available_cores, in_chunks
+from semquant_book.datasets.photos import first, opened, report
+from semquant_book.files import check_writable, load_or_make
 
 __all__ = ["HEIGHT", "SPLITS", "WIDTH", "Index", "digest", "join", "load", "repeated", "scan", "square"]
 
@@ -43,27 +46,14 @@ _BLOCK = 2**28  # bytes decoded between two copies into the result
 
 @dataclass(frozen=True, eq=False)
 class Index:
-    """What a folder holds, read from its lists and its file names.
+    """What a folder holds, read from its lists and its file names."""
 
-    Attributes
-    ----------
-    root : Path
-        The folder that holds the lists and the images' folder.
-    files : dict
-        For each split the names of the images that are there, sorted.
-    attributes : dict
-        For each split (N, 40) bool, a row for each of `files`, columns as `semquant_book.datasets.names`.
-    listed : dict
-        For each split the number of images in the lists.
-    strays : list of str
-        What else lies in the images' folder: names that neither list has, sorted. Left out.
-    """
-
-    root: Path
-    files: dict[str, list[str]]
+    root: Path  #: The folder that holds the lists and the images' folder.
+    files: dict[str, list[str]]  #: For each split the names of the images that are there, sorted.
+    #: For each split (N, 40) bool, a row for each of `files`, columns as `names.ATTRIBUTES`.
     attributes: dict[str, torch.Tensor]
-    listed: dict[str, int]
-    strays: list[str]
+    listed: dict[str, int]  #: For each split the number of images in the lists.
+    strays: list[str]  #: Names in the images' folder that neither list has, sorted. Left out.
 
     @property
     def present(self) -> dict[str, int]:
@@ -78,8 +68,8 @@ class Index:
         if present < listed:
             lines.append(f"listed without an image, left out: {listed - present}")
         if self.strays:
-            named = _first(self.strays)
-            lines.append(f"files in neither list, left out: {len(self.strays)} ({named})")
+            lines.append(f"files in neither list, left out: {len(self.strays)} "
+                         f"({first(self.strays)})")
         return "\n".join(lines)
 
     def __str__(self) -> str:
@@ -87,17 +77,7 @@ class Index:
 
 
 def scan(root: str | Path) -> Index:
-    """Read the lists and the names of the images, not the images.
-
-    Parameters
-    ----------
-    root : path
-        The folder described at the top of this module.
-
-    Returns
-    -------
-    Index
-        The images that are there, by split, each with its attributes.
+    """Read the lists and the images' names in a folder, described at the top of this module.
 
     Raises
     ------
@@ -113,38 +93,26 @@ def scan(root: str | Path) -> Index:
     names. The order of the columns and Windows line ends do not matter.
     """
     folder = _folder(Path(root))
-    rows, table = _read_attributes(folder / ATTRIBUTE_LIST)
-    parts = _read_partition(folder / PARTITION_LIST, rows)
+    table = _read_attributes(folder / ATTRIBUTE_LIST)
+    parts = _read_partition(folder / PARTITION_LIST, table.index)
     try:
         names = set(os.listdir(folder / IMAGES))
     except OSError as error:
         raise InputError(f"data: {folder / IMAGES} can't be read ({error.strerror})") from error
-    strays = sorted(names.difference(rows))
+    strays = sorted(names.difference(table.index))
     if len(strays) == len(names):
-        found = f"{len(strays)} other files ({_first(strays)})" if strays else "nothing"
-        raise InputError(
-            f"data: {folder / IMAGES} holds none of the {len(rows)} listed images but {found}"
-        )
-    position = {name: i for i, name in enumerate(rows)}
-    files, attributes, listed = {}, {}, {}
-    for split in SPLITS:
-        own = [name for name in rows if parts[name] == split]
-        listed[split] = len(own)
-        files[split] = sorted(names.intersection(own))
-        attributes[split] = torch.from_numpy(table[[position[name] for name in files[split]]])
-    return Index(folder, files, attributes, listed, strays)
+        found = f"{len(strays)} other files ({first(strays)})" if strays else "nothing"
+        raise InputError(f"data: {folder / IMAGES} holds none of the {len(table)} listed images but "
+                         f"{found}")
+    own = {split: parts.index[parts == digit] for digit, split in zip("012", SPLITS, strict=True)}
+    files = {split: sorted(names.intersection(listed)) for split, listed in own.items()}
+    attributes = {split: torch.tensor(table.loc[some].to_numpy()) for split, some in files.items()}
+    return Index(folder, files, attributes, {s: len(listed) for s, listed in own.items()}, strays)
 
 
-def load(
-    root: str | Path | Index,
-    split: str,
-    size: int = 64,
-    count: int | None = None,
-    seed: int = 0,
-    cache: str | Path | None = None,
-    workers: int | None = None,
-    decode: bool = True,
-) -> Faces:
+def load(root: str | Path | Index, split: str, size: int = 64, count: int | None = None,
+         seed: int = 0, cache: str | Path | None = None, workers: int | None = None,
+         decode: bool = True) -> Faces:
     """Decode the images of one split, or say which they are.
 
     Parameters
@@ -159,7 +127,6 @@ def load(
         Take so many images, drawn at random. A hash of the seed and the image's name decides: a
         smaller draw is part of a larger one, and the same on every machine.
     seed : int
-        Of the draw.
     cache : path, optional
         A folder where the decoded images are kept, under a key made of the images' names, sizes in
         bytes and times. The attributes are read from the lists each time.
@@ -172,7 +139,7 @@ def load(
     Returns
     -------
     Faces
-        ``images`` (N, 3, S, S) uint8, a tensor or `semquant.rows.Decoded`, ``attributes`` (N, 40)
+        ``images`` (N, 3, S, S) uint8, a tensor or `semquant_book.datasets.decoded.Decoded`, ``attributes`` (N, 40)
         bool, ``ids`` the file names, sorted.
 
     Raises
@@ -189,23 +156,21 @@ def load(
     number("workers", workers, 1, integer=True)
     index = root if isinstance(root, Index) else scan(root)
     chosen = _drawn(index, split, count, seed)
-    paths = [index.root / IMAGES / index.files[split][i] for i in chosen]
-
-    if not decode:
-        return Faces(Decoded(paths, size, square), index.attributes[split][chosen],
-                     [p.name for p in paths])
+    names = [index.files[split][i] for i in chosen]
+    paths = [index.root / IMAGES / name for name in names]
 
     def make() -> dict[str, torch.Tensor]:
-        if cache is not None:
-            check_writable(Path(cache))
+        check_writable(Path(cache))
         return {"images": _decode(paths, size, workers)}
 
-    if cache is None:
-        tensors = make()
+    if not decode:
+        images = Decoded(paths, size, square)
+    elif cache is None:
+        images = _decode(paths, size, workers)
     else:
         key = f"celeba-v{_VERSION}-{split}-{len(paths)}-{size}px-{_digest(paths)}.safetensors"
-        tensors = load_or_make(Path(cache) / key, load_file, make, save_file)
-    return Faces(tensors["images"], index.attributes[split][chosen], [p.name for p in paths])
+        images = load_or_make(Path(cache) / key, load_file, make, save_file)["images"]
+    return Faces(images, index.attributes[split][chosen], names)
 
 
 def join(*faces: Faces) -> Faces:
@@ -233,7 +198,7 @@ def join(*faces: Faces) -> Faces:
             elif known[name] != row.tobytes():
                 differing.append(name)
         kept.append(one if len(fresh) == len(one) else one.subset(fresh))  # spare a copy
-    _report(differing, "images have other attributes in another data set")
+    report(differing, "images have other attributes in another data set")
     return Faces(joined([f.images for f in kept]), torch.cat([f.attributes for f in kept]),
                  [name for f in kept for name in f.ids], faces[0].names)
 
@@ -257,27 +222,19 @@ def square(path: Path, size: int) -> np.ndarray:
 
     Returns
     -------
-    numpy.ndarray
-        (size, size, 3) uint8, RGB.
+    array, (size, size, 3) uint8, RGB
 
     Raises
     ------
     InputError
         If the file can't be decoded as a whole, or is of another size. It is not named.
     """
-    try:
-        with Image.open(path) as photo:
-            width, height = photo.size
-            fits = width >= NARROWEST and abs(height - width * HEIGHT / WIDTH) <= 1
-            decoded = photo.convert("RGB") if fits else None
-    except Exception as error:  # whatever Pillow meets in a file that is something else
-        reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
-        reason = "not an image" if isinstance(error, UnidentifiedImageError) else reason
-        raise InputError(f"not readable: {reason or type(error).__name__}") from error
-    if decoded is None:
+    photo = opened(path)
+    width, height = photo.size
+    if width < NARROWEST or abs(height - width * HEIGHT / WIDTH) > 1:
         raise InputError(f"{width} x {height} px")
     top = (height - width) // 2
-    cut = decoded.crop((0, top, width, top + width))  # first: nothing outside may shine in
+    cut = photo.crop((0, top, width, top + width))  # first: nothing outside may shine in
     return np.array(cut.resize((size, size), Image.Resampling.BILINEAR))
 
 
@@ -295,89 +252,77 @@ def _folder(root: Path) -> Path:
     return folder
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield the lines that are not blank with their numbers, from 1."""
+def _fields(path: Path, width: int) -> tuple[list[str], pd.DataFrame]:
+    """Return a list's lines, and the fields of those that are not blank by line number, from 1.
+
+    There is a column more than there should be fields, and "" where a line has no field.
+    """
     try:
         text = path.read_text(encoding="utf-8-sig")  # turns Windows line ends into "\n"
     except UnicodeDecodeError as error:
         raise InputError(f"data: {path} is not a text file") from error
     except OSError as error:
         raise InputError(f"data: {path} can't be read ({error.strerror})") from error
-    for i, line in enumerate(text.split("\n"), start=1):
-        if line and not line.isspace():
-            yield i, line.strip()
+    widest = "0 " * (width + 1) + "\n"  # line 0, from which pandas takes the number of columns
+    fields = pd.read_csv(StringIO(widest + text), sep=r"\s+", header=None, usecols=range(width + 1),
+                         dtype=str, na_filter=False, skip_blank_lines=False, quoting=csv.QUOTE_NONE)[1:]
+    return text.split("\n"), fields[fields[0] != ""]
 
 
 def _bad(path: Path, line: int, what: str) -> InputError:
     return InputError(f"data: {path}, line {line}: {what}")
 
 
-def _read_attributes(path: Path) -> tuple[dict[str, int], np.ndarray]:
-    """Return the line of each image, in the order of the file, and (N, 40) bool."""
-    lines = _lines(path)
-    at, count = next(lines, (1, ""))
+def _read_attributes(path: Path) -> pd.DataFrame:
+    """Return (N, 40) bool, a row for each image, by its name, in the order of the file."""
+    lines, fields = _fields(path, 1 + len(ATTRIBUTES))
+    at = next(iter(fields.index), 1)
+    below = next(iter(fields.index[1:]), at + 1)
+    count = lines[at - 1].strip()
     if not (count.isascii() and count.isdigit()):
         raise _bad(path, at, f"{count[:40]!r} is not a whole number, the count of images")
-    columns = _columns(path, *next(lines, (at + 1, "")))
-    rows, has = {}, bytearray()
-    for line, text in lines:
-        name, *values = text.split()
-        if len(values) != len(columns):
-            raise _bad(path, line, f"{name} has {len(values)} values; accepted: {len(columns)}")
-        if not {"1", "-1"}.issuperset(values):
-            value = next(v for v in values if v not in ("1", "-1"))
-            raise _bad(path, line, f"{value[:40]!r} is not 1 or -1")
-        if name in rows:
-            raise _bad(path, line, f"{name} once more, as in line {rows[name]}; accepted: one row")
-        rows[name] = line
-        has += bytes(map("1".__eq__, values))
-    if count != str(len(rows)):
-        raise _bad(path, at, f"{count[:40]} images; the rows that follow are {len(rows)}")
-    table = np.frombuffer(has, dtype=bool).reshape(len(rows), len(columns))
-    return rows, table[:, columns]
-
-
-def _columns(path: Path, line: int, header: str) -> list[int]:
-    """Return where each attribute stands in the header."""
-    names = header.split()
-    found = {
+    names = "".join(lines[below - 1 : below]).split()
+    wrong = {
         "no column": [name for name in ATTRIBUTES if name not in names],
         "unknown column": [name for name in names if name not in ATTRIBUTES],
         "a second column": sorted({n for n in names if n in ATTRIBUTES and names.count(n) > 1}),
     }
-    if any(found.values()):
-        problems = ", ".join(f"{what} {_first(bad)}" for what, bad in found.items() if bad)
-        raise _bad(path, line, f"{problems}; accepted: the 40 attributes of CelebA")
-    return [names.index(name) for name in ATTRIBUTES]
+    if any(wrong.values()):
+        problems = ", ".join(f"{what} {first(bad)}" for what, bad in wrong.items() if bad)
+        raise _bad(path, below, f"{problems}; accepted: the 40 attributes of CelebA")
+    rows = fields.iloc[2:]
+    images, values, more = rows[0], rows.iloc[:, 1:-1], rows.iloc[:, -1]
+    bad = ~values.isin(["1", "-1"]).all(axis=1) | (more != "") | images.duplicated()
+    if bad.any():
+        line = bad.idxmax()
+        name, *values = lines[line - 1].split()
+        if len(values) != len(names):
+            raise _bad(path, line, f"{name} has {len(values)} values; accepted: {len(names)}")
+        if value := next((v for v in values if v not in ("1", "-1")), None):
+            raise _bad(path, line, f"{value[:40]!r} is not 1 or -1")
+        raise _bad(path, line, f"{name} once more, as in line {(images == name).idxmax()}; accepted: "
+                   "one row")
+    if count != str(len(rows)):
+        raise _bad(path, at, f"{count[:40]} images; the rows that follow are {len(rows)}")
+    return pd.DataFrame((values == "1").to_numpy(), images, names)[list(ATTRIBUTES)]
 
 
-def _read_partition(path: Path, rows: dict[str, int]) -> dict[str, str]:
-    """Return the split of each image, in the order of the file."""
-    splits, parts, unknown = dict(zip("012", SPLITS, strict=True)), {}, []
-    for line, text in _lines(path):
-        name, *values = text.split()
-        if len(values) != 1 or values[0] not in splits:
-            raise _bad(path, line, f"{' '.join(values)[:40]!r} is not 0, 1 or 2")
-        if name not in rows:
-            unknown.append((line, name))
-        if name in parts:
-            raise _bad(path, line, f"{name} once more; accepted: one row for each image")
-        parts[name] = splits[values[0]]
-    if unknown:
-        raise _bad(path, unknown[0][0], f"{len(unknown)} images have no row in {ATTRIBUTE_LIST}: "
-                   f"{_first([name for _, name in unknown])}; accepted: its images")
-    _report([name for name in rows if name not in parts],
-            f"images of {ATTRIBUTE_LIST} have no row in {path}")
-    return parts
-
-
-def _first(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-
-
-def _report(problems: list[str], what: str) -> None:
-    if problems:
-        raise InputError(f"data: {len(problems)} {what}: {_first(problems)}")
+def _read_partition(path: Path, listed: pd.Index) -> pd.Series:
+    """Return "0", "1" or "2" of each image, by its name, in the order of the file."""
+    lines, fields = _fields(path, 2)
+    images = fields[0]
+    wrong, again = ~fields[1].isin(["0", "1", "2"]) | (fields[2] != ""), images.duplicated()
+    if (wrong | again).any():
+        line = (wrong | again).idxmax()
+        name, *values = lines[line - 1].split()
+        raise _bad(path, line, f"{' '.join(values)[:40]!r} is not 0, 1 or 2" if wrong[line] else
+                   f"{name} once more; accepted: one row for each image")
+    unknown = images[~images.isin(listed)]
+    if len(unknown):
+        raise _bad(path, unknown.index[0], f"{len(unknown)} images have no row in {ATTRIBUTE_LIST}: "
+                   f"{first([*unknown])}; accepted: its images")
+    report([*listed[~listed.isin(images)]], f"images of {ATTRIBUTE_LIST} have no row in {path}")
+    return fields.set_index(0)[1]
 
 
 def _drawn(index: Index, split: str, count: int | None, seed: int) -> list[int]:
@@ -403,7 +348,7 @@ def _digest(paths: list[Path]) -> str:
             problems.append(f"{path.name} (not readable: {error.strerror})")
             continue
         digest.update(f"{path.name}/{status.st_size}/{status.st_mtime_ns}\n".encode())
-    _report(problems, f"images of {paths[0].parent} can't be used" if paths else "")
+    report(problems, f"images of {paths[0].parent} can't be used" if paths else "")
     return digest.hexdigest()[:16]
 
 
@@ -426,7 +371,7 @@ def _blocks(paths: list[Path], size: int, workers: int) -> Iterator[np.ndarray]:
         for some, bad in in_chunks(_decode_some, paths[start : start + block], size, workers):
             yield some
             problems += bad
-    _report(problems, f"images can't be used (accepted: {WIDTH} x {HEIGHT} px or its proportions)")
+    report(problems, f"images can't be used (accepted: {WIDTH} x {HEIGHT} px or its proportions)")
 
 
 def _decode(paths: list[Path], size: int, workers: int) -> torch.Tensor:

@@ -19,12 +19,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import scipy.io
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
+from scipy.io import loadmat
 
 from semquant.checks import InputError, number, one_of
 from semquant_book.datasets import Images
+from semquant_book.datasets.photos import opened, report
 
 __all__ = ["CATEGORIES", "GROUPS", "PARTS", "Crop", "Index", "load", "scan", "split_of"]
 
@@ -66,27 +67,15 @@ _PHOTOS = (".jpg", ".jpeg", ".png")
 
 @dataclass(frozen=True)
 class Crop:
-    """One picture of the data set, not yet decoded.
-
-    Attributes
-    ----------
-    photo : Path
-        The photo.
-    id : str
-        The photo's name without its ending; for an object ``#`` and its number in the annotation.
-    box : tuple of int or None
-        (top, left, bottom, right) in pixels, bottom and right exclusive; None for the whole photo.
-    annotation : Path or None
-        The .mat file of a positive.
-    number : int
-        Which object of that file, from 0.
-    """
+    """One picture of the data set, not yet decoded."""
 
     photo: Path
+    #: The photo's name without its ending; for an object ``#`` and its number in the annotation.
     id: str
+    #: (top, left, bottom, right) in pixels, bottom and right exclusive; None for the whole photo.
     box: tuple[int, int, int, int] | None = None
-    annotation: Path | None = None
-    number: int = 0
+    annotation: Path | None = None  #: The .mat file of a positive.
+    number: int = 0  #: Which object of that file, from 0.
 
     @property
     def positive(self) -> bool:
@@ -98,18 +87,17 @@ class Index:
     """What a folder holds for one category, and what was left out, counted."""
 
     category: str
-    crops: list[Crop]
+    crops: list[Crop]  #: Positives in the order of their file names, then negatives.
     negatives_from: str
     counts: Counter = field(default_factory=Counter)
 
     def __str__(self) -> str:
         c, name = self.counts, self.category
         return (
-            f"{c['objects']} objects of category {name} in {c['photos']} photos, "
-            f"{c['negatives']} negatives ({self.negatives_from}); left out: {c['small']} {name} "
-            f"objects of a box below the least area; kept although no part is marked: "
-            f"{c['partless']}; with a mask that fills its box (a box stands for the outline): "
-            f"{c['filled']}"
+            f"{c['objects']} objects of category {name} in {c['photos']} photos, {c['negatives']} "
+            f"negatives ({self.negatives_from}); left out: {c['small']} {name} objects of a box below "
+            f"the least area; kept although no part is marked: {c['partless']}; with a mask that "
+            f"fills its box (a box stands for the outline): {c['filled']}"
             + (f"; files in neg/ that are no photos, left out: {c['strays']}" if c["strays"] else "")
         )
 
@@ -127,23 +115,15 @@ def split_of(image_id: str, seed: int = 0, shares: Sequence[float] = SHARES) -> 
     return "val" if draw < shares[0] + shares[1] else "test"
 
 
-def scan(
-    data: str | Path,
-    category: str,
-    *,
-    min_area: int = 2500,
-    negatives: str = "photos",
-    seed: int = 0,
-    limit: int = 1000,
-) -> Index:
+def scan(data: str | Path, category: str, *, min_area: int = 2500, negatives: str = "photos",
+         seed: int = 0, limit: int = 1000) -> Index:
     """Read all annotations and list the pictures of one category.
 
     Parameters
     ----------
     data : path
         The folder described at the top of this module.
-    category : str
-        One of `CATEGORIES`.
+    category : one of `CATEGORIES`
     min_area : int
         Least area of an object's box in pixels; 50 x 50 as in Zhang et al. (2018).
     negatives : {"photos", "crops"}
@@ -153,11 +133,6 @@ def scan(
         Draws the boxes of ``negatives="crops"`` and, beyond `limit`, which photos are negatives.
     limit : int
         Most negatives; Zhang et al. (2018) have 1000.
-
-    Returns
-    -------
-    Index
-        Positives in the order of their file names, then negatives.
 
     Raises
     ------
@@ -170,9 +145,9 @@ def scan(
     -----
     Negatives come from ``neg/``; without that folder from the photos whose annotation has no
     object of the category. The 1000 negatives that Zhang et al. published are not clean: about one
-    in ten shows some animal, and nothing here looks for the category in them. Each annotation is
-    read whole, 100 files a second or so. scipy's reader runs no code, but a .mat file whose bytes
-    were changed on purpose can crash it: take the files from their publisher.
+    in ten shows some animal, and nothing here looks for the category in them. 100 annotations a
+    second or so are read. scipy's reader runs no code, but a .mat file whose bytes were changed on
+    purpose can crash it: take the files from their publisher.
     """
     one_of("category", category, CATEGORIES)
     one_of("negatives", negatives, ("photos", "crops"))
@@ -185,67 +160,62 @@ def scan(
         raise InputError(f"data: {data}/VOC2010/Annotations_Part holds no .mat file")
     crops, free, problems, counts = [], [], [], Counter()
     for file in files:
+        photo = photos / f"{file.stem}.jpg"
         try:
-            objects = [o for o in _objects(file) if o[0] == category]
-            boxes = [_box(mask) for _, mask, _ in objects]
-            unknown = {name for _, _, parts in objects for name, _ in parts} - {*PARTS[category]}
+            objects = _objects(file, category)
+            boxes = [_box(mask) for mask, _ in objects]
+            unknown = {name for _, parts in objects for name, _ in parts} - {*PARTS[category]}
             if unknown:
                 raise InputError(f"unknown part {', '.join(sorted(unknown))}")
         except InputError as error:
             problems.append(f"{file.name} ({error})")
             continue
-        photo = photos / f"{file.stem}.jpg"
         if not objects:
             free.append(photo)
-            continue
-        counts["photos"] += 1
-        for i, ((_, _, parts), box) in enumerate(zip(objects, boxes, strict=True)):
-            if (box[2] - box[0]) * (box[3] - box[1]) < min_area:
+        counts["photos"] += bool(objects)
+        for i, ((mask, parts), box) in enumerate(zip(objects, boxes, strict=True)):
+            top, left, bottom, right = box
+            if (bottom - top) * (right - left) < min_area:
                 counts["small"] += 1
                 continue
             counts["objects"] += 1
-            counts["partless"] += not any(mask.any() for _, mask in parts)
-            counts["filled"] += bool(objects[i][1][box[0] : box[2], box[1] : box[3]].all())
+            counts["partless"] += not any(part.any() for _, part in parts)
+            counts["filled"] += bool(mask[top:bottom, left:right].all())
             crops.append(Crop(photo, f"{file.stem}#{i}", box, file, i))
-    _report(problems, "annotations can't be used")
+    report(problems, "annotations can't be used")
     if not crops:
-        raise InputError(
-            f"category: no {category} of at least {min_area} px in {len(files)} annotations"
-        )
+        raise InputError(f"category: no {category} of at least {min_area} px in {len(files)} "
+                         "annotations")
+    source, chosen = f"photos of VOC2010 annotated without {category}", free
     if (data / "neg").is_dir():
         inside = sorted((data / "neg").iterdir())
         source, chosen = "neg/", [p for p in inside if p.suffix.lower() in _PHOTOS]
         if len(chosen) < len(inside):
             counts["strays"] = len(inside) - len(chosen)
         stems = Counter(p.stem for p in chosen)
-        _report([p.name for p in chosen if stems[p.stem] > 1], f"photos of {data / 'neg'} have the "
-                "name of another but for its ending")
-    else:
-        source, chosen = f"photos of VOC2010 annotated without {category}", free
+        report([p.name for p in chosen if stems[p.stem] > 1], f"photos of {data / 'neg'} have the "
+               "name of another but for its ending")
     if not chosen:
         raise InputError(f"data: {data} has no negatives ({source})")
     chosen = sorted(sorted(chosen, key=lambda p: _draw(seed, p.stem).bytes(8))[:limit])
     counts["negatives"] = len(chosen)
     wanted = sorted({crop.photo for crop in crops} | set(chosen))
-    missing = [photo.name for photo in wanted if not photo.is_file()]
-    _report(missing, f"photos are missing from {photos}")
+    report([photo.name for photo in wanted if not photo.is_file()],
+           f"photos are missing from {photos}")
     positives = list(crops)
     for photo in chosen:
         try:
             box = _random_box(photo, positives, seed) if negatives == "crops" else None
+            crops.append(Crop(photo, photo.stem, box))
         except InputError as error:
             problems.append(str(error))
-            continue
-        crops.append(Crop(photo, photo.stem, box))
-    _report(sorted(set(problems)), "photos can't be used")
+    report(sorted(set(problems)), "photos can't be used")
     source += ", random boxes" if negatives == "crops" else ""
     return Index(category, crops, source, counts)
 
 
-def load(
-    index: Index, split: str | None = None, *, size: int = 224, seed: int = 0,
-    shares: Sequence[float] = SHARES,
-) -> Images:
+def load(index: Index, split: str | None = None, *, size: int = 224, seed: int = 0,
+         shares: Sequence[float] = SHARES) -> Images:
     """Decode the pictures of an index.
 
     Parameters
@@ -253,55 +223,50 @@ def load(
     index : Index
         From `scan`.
     split : {"train", "val", "test"}, optional
-        Which part, see `split_of`; all pictures by default.
+        Which part, by `split_of` with `seed` and `shares`; all pictures by default.
     size : int
         Side S of the result in pixels. Photos are resized bilinearly, without regard to their
         proportions, masks to the nearest pixel.
-    seed : int
-        Seed of the split.
-    shares : sequence of three float
-        Shares of training, validation and test photos.
 
     Returns
     -------
     Images
         ``images`` (N, 3, S, S) uint8, ``positive`` (N,) bool, ``kinds`` the category or
         "background", ``ids`` as in `Crop`, ``masks`` packed (N, P, S, ceil(S / 8)) for the P parts
-        of the category, all empty for negatives.
+        of the category, all empty for negatives. Masks overlap where Pascal-Part's do (an eye lies
+        within the head).
 
     Raises
     ------
     InputError
         If photos can't be decoded, or differ in size from their masks, counted and with the first
         names; if the split has no positive or no negative.
-
-    Notes
-    -----
-    Masks overlap where Pascal-Part's do (an eye lies within the head). Mirroring is left to
-    training.
     """
     number("size", size, 1, integer=True)
     if split is not None:
         one_of("split", split, SPLITS)
     crops = [c for c in index.crops if split is None or split_of(c.id, seed, shares) == split]
-    if len({c.positive for c in crops}) < 2:
+    positive = torch.tensor([c.positive for c in crops], dtype=torch.bool)
+    if not 0 < positive.sum() < len(crops):
         raise InputError(
-            f"split: {split or 'the whole'} has {sum(c.positive for c in crops)} positives and "
-            f"{sum(not c.positive for c in crops)} negatives; accepted: some of both"
+            f"split: {split or 'the whole'} has {positive.sum()} positives and {(~positive).sum()} "
+            "negatives; accepted: some of both"
         )
     images = torch.empty(len(crops), 3, size, size, dtype=torch.uint8)
     names = PARTS[index.category]
     masks = torch.zeros(len(crops), len(names), size, -(-size // 8), dtype=torch.uint8)
-    problems, objects, before = [], [], None
+    problems, objects, before = set(), [], None
     for i, crop in enumerate(crops):
         try:
             if crop.positive and crop.annotation != before:
-                before = crop.annotation
-                objects = [o for o in _objects(crop.annotation) if o[0] == index.category]
-            mask, parts = objects[crop.number][1:] if crop.positive else (None, [])
-            photo = _photo(crop.photo, mask)
+                before, objects = crop.annotation, _objects(crop.annotation, index.category)
+            photo = opened(crop.photo)
+            mask, parts = objects[crop.number] if crop.positive else (None, [])
+            if mask is not None and mask.shape != (photo.height, photo.width):
+                raise InputError(f"{photo.width} x {photo.height} px, its mask {mask.shape[1]} x "
+                                 f"{mask.shape[0]}")
         except InputError as error:
-            problems.append(f"{crop.photo.name} ({error})")
+            problems.add(f"{crop.photo.name} ({error})")
             continue
         top, left, bottom, right = crop.box or (0, 0, photo.height, photo.width)
         cut = photo.crop((left, top, right, bottom))  # first: nothing outside may shine in
@@ -312,17 +277,10 @@ def load(
         for name, part in parts:
             packed = np.packbits(part[np.ix_(rows, columns)] > 0, axis=-1)
             masks[i, names.index(name)] |= torch.from_numpy(packed)
-    _report(sorted(set(problems)), "photos can't be used")
-    return Images(
-        images=images,
-        positive=torch.tensor([c.positive for c in crops]),
-        kinds=[index.category if c.positive else "background" for c in crops],
-        ids=[c.id for c in crops],
-        masks=masks,
-        parts=names,
-        groups=GROUPS,
-        group_of={name: GROUP_OF[name] for name in names},
-    )
+    report(sorted(problems), "photos can't be used")
+    return Images(images, positive, [index.category if p else "background" for p in positive],
+                  [c.id for c in crops], masks=masks, parts=names, groups=GROUPS,
+                  group_of={name: GROUP_OF[name] for name in names})
 
 
 def _folder(data: Path, name: str) -> Path:
@@ -332,23 +290,19 @@ def _folder(data: Path, name: str) -> Path:
     return folder
 
 
-def _report(problems: list[str], what: str) -> None:
-    if problems:
-        more = ", ..." if len(problems) > 3 else ""
-        raise InputError(f"data: {len(problems)} {what}: {', '.join(problems[:3])}{more}")
-
-
-def _objects(file: Path) -> list[tuple[str, np.ndarray, list[tuple[str, np.ndarray]]]]:
-    """Return (class, mask (H, W), [(part name, mask (H, W)), ...]) for each object of a .mat."""
+def _objects(file: Path, category: str) -> list[tuple[np.ndarray, list[tuple[str, np.ndarray]]]]:
+    """Return mask (H, W) and [(part name, mask (H, W)), ...] of a category's objects in a .mat."""
     try:
-        anno = scipy.io.loadmat(file)["anno"][0, 0]
-        found = []
-        for item in anno["objects"].ravel():
-            parts = item["parts"].ravel()  # 0 x 0 if the object has none
-            named = [(str(part["part_name"].item()), _numbers(part["mask"])) for part in parts]
-            named = [(name, mask) for name, mask in named if mask.size]  # 0 x 0: an empty part
-            found.append((str(item["class"].item()), _numbers(item["mask"]), named))
-        sizes = {m.shape for _, whole, parts in found for m in (whole, *(p[1] for p in parts))}
+        objects = loadmat(file, simplify_cells=True)["anno"]["objects"]
+        found, sizes = [], set()
+        for item in np.atleast_1d(objects):  # one object, or one part, is no list
+            parts = [(str(part["part_name"]), _numbers(part["mask"]))
+                     for part in np.atleast_1d(item["parts"])]
+            parts = [(name, mask) for name, mask in parts if mask.size]  # 0 x 0: an empty part
+            mask = _numbers(item["mask"])
+            sizes |= {m.shape for m in (mask, *(part for _, part in parts))}
+            if item["class"] == category:
+                found.append((mask, parts))
         two_d = all(len(shape) == 2 for shape in sizes)
     except Exception as error:  # whatever scipy meets in a file that is something else
         reason = str(error).splitlines()[0][:60] if str(error) else type(error).__name__
@@ -371,35 +325,6 @@ def _box(mask: np.ndarray) -> tuple[int, int, int, int]:
     return int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1
 
 
-def _photo(path: Path, mask: np.ndarray | None = None) -> Image.Image:
-    """Decode a whole photo, and check its size against a mask's."""
-    try:
-        with Image.open(path) as photo:
-            decoded = photo.convert("RGB")
-    except Exception as error:  # whatever Pillow meets in a file that is something else
-        raise _unreadable(error) from error
-    if mask is not None and mask.shape != (decoded.height, decoded.width):
-        raise InputError(
-            f"{decoded.width} x {decoded.height} px, its mask {mask.shape[1]} x {mask.shape[0]}"
-        )
-    return decoded
-
-
-def _unreadable(error: Exception) -> InputError:
-    reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    reason = "not an image" if isinstance(error, UnidentifiedImageError) else reason
-    return InputError(f"not readable: {reason}")
-
-
-def _size(path: Path) -> tuple[int, int]:
-    """Return a photo's width and height; only its header is read."""
-    try:
-        with Image.open(path) as photo:
-            return photo.size
-    except Exception as error:
-        raise InputError(f"{path.name} ({_unreadable(error)})") from error
-
-
 def _draw(seed: int, name: str) -> np.random.Generator:
     digest = hashlib.sha256(f"negatives/{seed}/{name}".encode()).digest()
     return np.random.default_rng(int.from_bytes(digest[:8], "big"))
@@ -409,7 +334,13 @@ def _random_box(path: Path, positives: list[Crop], seed: int) -> tuple[int, int,
     """Return a box at a random place, of the relative height and width of a random positive's."""
     draw = _draw(seed, path.stem)
     like = positives[draw.integers(len(positives))]
-    (width, height), (wide, high) = _size(path), _size(like.photo)
+    sizes = []
+    for photo in (path, like.photo):
+        try:
+            sizes.append(opened(photo, decode=False).size)
+        except InputError as error:
+            raise InputError(f"{photo.name} ({error})") from error
+    (width, height), (wide, high) = sizes
     scale = height / high, width / wide
     high = max(1, round((like.box[2] - like.box[0]) * scale[0]))
     wide = max(1, round((like.box[3] - like.box[1]) * scale[1]))

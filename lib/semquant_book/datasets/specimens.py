@@ -16,11 +16,11 @@ import scipy.io
 from PIL import Image
 
 from semquant.checks import InputError, number, one_of
+from semquant_book.datasets.celeba import ATTRIBUTE_LIST, HEIGHT, IMAGES, PARTITION_LIST, WIDTH
 from semquant_book.datasets.drawn import animals, faces
 from semquant_book.datasets.drawn.attributes import TARGETS
-from semquant_book.datasets.celeba import ATTRIBUTE_LIST, HEIGHT, IMAGES, PARTITION_LIST, WIDTH
 from semquant_book.datasets.pascal_part import CATEGORIES, PARTS, split_of
-from semquant.files import write_atomic
+from semquant_book.files import write_atomic
 
 __all__ = ["write_celeba", "write_pascal_part"]
 

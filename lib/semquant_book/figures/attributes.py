@@ -13,11 +13,11 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from semquant.explanation import Explanation
+from semquant_book.datasets.names import label, phrase
 from semquant_book.figures.style import (
     FAINT, INK, METHOD_COLOURS, SIGN_COLOURS, WIDTH, array, bare, resize, rgb, signed,
 )
-from semquant.explanation import Explanation
-from semquant_book.datasets.names import label, phrase
 
 __all__ = ["agreement_dots", "correlation_maps", "flipped_pairs", "history_of_alpha", "in_words",
            "outcome_dots", "rate_dots", "selection_curves", "share_bars", "signed_bars"]

@@ -11,7 +11,9 @@ from torch import Tensor
 from semquant_book.pages import comparison
 
 from semquant_book.study import inspection
-from semquant_book.study import experiment1, experiment2, store
+from semquant_book.study import experiment2, store
+from semquant_book.study.pictures import animals_of
+from semquant_book.study.portraits import faces_of, portraits
 from semquant_book.views import explorer
 from semquant_book.datasets.drawn import animals
 from semquant.explanation import Explanation, grad_cam
@@ -82,7 +84,7 @@ def again(shown: inspection.Case, settings: Settings, architecture: str, categor
         (``"ear filter 12"``).
     """
     some, pictures, common = _of_images(shown, settings, architecture, category, chosen)
-    positive = experiment1.data(settings, category, "test", architecture).positive
+    positive = animals_of(settings, category, "test", architecture).positive
     where = torch.nonzero(positive)[some, 0]
 
     def pack(explanation: Explanation) -> dict:
@@ -114,20 +116,21 @@ def of_attribute(settings: Settings, target: str, seed: int = 0, last_layer: str
     share : float
         The most important reasons make up this share of all contributions.
     """
-    found = {method: experiment2.explain(settings, target, seed, method, last_layer)
+    run = experiment2.Run(settings, target, seed)
+    found = {method: run.explain(method, last_layer)
              for method in store.METHODS}
     yhat = found["ours"].yhat
     if chosen is None:
         chosen = [*torch.nonzero(yhat > 0)[:4, 0].tolist(), *torch.nonzero(yhat <= 0)[:4, 0].tolist()]
     chosen = list(chosen)
-    net = experiment2.performer(settings, seed)
-    images = experiment2.data(settings, "test").images[chosen]
+    net = run.performer()
+    images = faces_of(settings, "test").images[chosen]
     device = next(net.parameters()).device
     heat = grad_cam(net, "mask", net.prepare(images.to(device)), experiment2.target_index(target))
     drawn = settings.faces == "drawn"
     there, absent = PHRASES[target]
     return explorer.case(
-        label(target), experiment2.portraits(settings, chosen),
+        label(target), portraits(settings, chosen),
         {method: e[chosen] for method, e in found.items()},
         experiment=EXPERIMENT_2, says=(f"“{there}”", f"“{absent}”"),
         phrases=[PHRASES[name] for name in found["ours"].names], heatmaps=heat.cpu(),
@@ -145,7 +148,7 @@ def of_everything(settings: Settings, category: str, images: int = 6) -> list[di
     half = images // 2
     targets = []
     for target in settings.targets:
-        yhat = experiment2.survey(settings, "test").scores[:, experiment2.target_index(target)]
+        yhat = experiment2.outputs(settings, "test").scores[:, experiment2.target_index(target)]
         chosen = [*torch.nonzero(yhat > 0)[:half, 0].tolist(),
                   *torch.nonzero(yhat <= 0)[:images - half, 0].tolist()]
         targets.append(of_attribute(settings, target, chosen=chosen))

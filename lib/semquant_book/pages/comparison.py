@@ -12,7 +12,7 @@ from IPython.display import HTML
 from pandas.io.formats.style import Styler
 
 from semquant_book import figures
-from semquant_book.study import experiment1, tables
+from semquant_book.study import tables
 from semquant_book.study.presets import Settings, project_root
 from semquant_book.study.replicates import LEAST, by_performer, estimate
 
@@ -313,6 +313,6 @@ def animals_shown(settings: Settings, category: str, split: str, architecture: s
     if settings.images == "drawn":
         count = getattr(settings, f"{split}_images")
         return f"{count:,} drawn images of {side} pixels, half of them a {category}"
-    found = experiment1.data(settings, category, split, architecture)
+    found = animals_of(settings, category, split, architecture)
     return (f"{len(found):,} photographs of {side} pixels, {int(found.positive.sum()):,} of them "
             f"crops of a {category}")

@@ -17,9 +17,9 @@ from pathlib import Path
 import psutil
 
 from semquant.checks import InputError
-from semquant_book.views.kernel import KernelView, beside
 from semquant_book.press.notebooks import check_values, parameters, part_of, write_parameters
 from semquant_book.study.presets import build_root, project_root
+from semquant_book.views.kernel import KernelView, beside
 
 __all__ = ["NotebookForm"]
 

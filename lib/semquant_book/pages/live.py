@@ -10,13 +10,13 @@ What takes long happens beside the notebook, in a thread or a process of its own
 
 from __future__ import annotations
 
-from semquant_book.pages import comparison
-from semquant_book.study import experiment1, experiment2
 from semquant.explanation import UNASSIGNED
-from semquant_book.pages.form import NotebookForm
-from semquant_book.views.redistill import Redistill
-from semquant_book.study.presets import SPLITS, Settings
 from semquant_book.datasets.names import ATTRIBUTES, label
+from semquant_book.pages import comparison
+from semquant_book.pages.form import NotebookForm
+from semquant_book.study import experiment1, experiment2
+from semquant_book.study.presets import SPLITS, Settings
+from semquant_book.views.redistill import Redistill
 
 __all__ = ["NotebookForm", "Redistill", "of_attribute", "of_filters"]
 

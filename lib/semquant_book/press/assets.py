@@ -22,7 +22,7 @@ from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 
 from semquant.checks import InputError
-from semquant.files import check_writable, write_atomic
+from semquant_book.files import check_writable, write_atomic
 
 __all__ = ["Unavailable", "unpack_locked", "vendor"]
 

@@ -57,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--tflops", type=float, default=40.0,
                        help="10^12 operations a second that a GPU is assumed to sustain (default 40)")
 
-    from semquant_book.datasets.sources import add_parser
+    from semquant_book.datasets.fetch import add_parser
 
     add_parser(commands)
 
@@ -84,7 +84,7 @@ def _run(arguments: argparse.Namespace) -> str:
         say = (lambda line: print(line, flush=True)) if arguments.log else None
         return f"wrote {execute(arguments.source, arguments.output, values, say)}"
     if arguments.command == "data":
-        from semquant_book.datasets.sources import run
+        from semquant_book.datasets.fetch import run
 
         return run(arguments)
     if arguments.command == "check":
@@ -125,17 +125,16 @@ def _run(arguments: argparse.Namespace) -> str:
         return _faces(arguments, settings)
     one_of("category", arguments.category, CATEGORIES)
     if arguments.command == "draw":
-        from semquant_book.study import experiment1
+        from semquant_book.study import pictures
 
-        return experiment1.make_data(settings, arguments.category)
+        return pictures.make_data(settings, arguments.category)
     one_of("architecture", arguments.architecture, ARCHITECTURES)
     number("seed", arguments.seed, 0, integer=True)
     from semquant_book.study import experiment1
 
-    what = (settings, arguments.architecture, arguments.category, arguments.seed)
-    if arguments.command == "performer":
-        return experiment1.make_performer(*what, filter_loss=not arguments.without_filter_loss)
-    return experiment1.make_explainers(*what)
+    run = experiment1.Run(settings, arguments.architecture, arguments.category, arguments.seed,
+                          not getattr(arguments, "without_filter_loss", False))
+    return run.make_performer() if arguments.command == "performer" else run.make_explainers()
 
 
 def _faces(arguments: argparse.Namespace, settings) -> str:
@@ -144,26 +143,31 @@ def _faces(arguments: argparse.Namespace, settings) -> str:
 
     one_of("step", arguments.step, ("draw", "performer", "survey", "explainers", "selection"))
     number("seed", arguments.seed, 0, integer=True)
-    from semquant_book.study import concept_choice, experiment2
+    from semquant_book.study import concept_choice, experiment2, face_performers, portraits
 
+    run = experiment2.Run(settings, arguments.target, arguments.seed)
     experiment2.target_index(arguments.target)
-    if arguments.step == "draw":
-        return experiment2.make_data(settings)
-    if arguments.step == "performer":
-        return experiment2.make_performer(settings, arguments.seed)
-    if arguments.step == "survey":
-        made = (make(settings, arguments.seed)
-                for make in (experiment2.make_surveys, experiment2.make_flips))
-        return "; ".join(made)
-    make = {"explainers": experiment2.make_explainers, "selection": concept_choice.make_selection}
-    return make[arguments.step](settings, arguments.target, arguments.seed)
+    jobs = {
+        "draw": lambda: portraits.make_data(settings),
+        "performer": lambda: face_performers.make_performer(settings, arguments.seed),
+        "survey": lambda: "; ".join(make(settings, arguments.seed) for make in (
+            experiment2.make_surveys, experiment2.make_flips)),
+        "explainers": run.make_explainers,
+        "selection": lambda: concept_choice.make_selection(settings, arguments.target, arguments.seed),
+    }
+    return jobs[arguments.step]()
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line and return its exit status: 0, 1 for input it can't use, 2 for usage."""
-    arguments = _parser().parse_args(argv)
     try:
-        print(f"semquant: {_run(arguments)}", file=sys.stderr)
+        print(f"semquant: {_run(_parser().parse_args(argv))}", file=sys.stderr)
+    except ModuleNotFoundError as error:  # `pip install semquant` brings the method alone
+        if (error.name or "semquant").startswith("semquant"):
+            raise
+        print(f"semquant: package {error.name} is not installed; the command needs what the book "
+              "does: pip install 'semquant[book]'", file=sys.stderr)
+        return 1
     except InputError as error:
         print(f"semquant: {error}", file=sys.stderr)
         return 1

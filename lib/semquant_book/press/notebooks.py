@@ -22,9 +22,9 @@ import yaml
 from papermill.exceptions import PapermillExecutionError
 
 from semquant.checks import InputError, one_of
-from semquant.files import write_atomic
-from semquant_book.study.presets import preset_names
 from semquant_book.datasets.names import ATTRIBUTES
+from semquant_book.files import write_atomic
+from semquant_book.study.presets import preset_names
 
 __all__ = ["Parameter", "check_values", "execute", "notebook_parameters", "parameters",
            "part_of", "read_parameters", "write_parameters"]

@@ -23,10 +23,10 @@ import nbformat
 import yaml
 from PIL import Image
 
-from semquant_book.press import preview
-from semquant_book.press.assets import vendor
 from semquant.checks import InputError
-from semquant.files import write_atomic
+from semquant_book.files import write_atomic
+from semquant_book.press import preview, reference
+from semquant_book.press.assets import vendor
 from semquant_book.study.presets import build_root, project_root
 
 __all__ = ["build", "public_addresses", "stage", "toc_pages"]
@@ -118,6 +118,10 @@ def stage(executed: Path, target: Path, root: Path | None = None,
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(root / "book", target / "book",
                     ignore=shutil.ignore_patterns("*.ipynb", "lock.json", "presets", ".*"))
+    for path in (target / "book").rglob("*.md"):
+        text = path.read_text()
+        if (filled := reference.fill(text, root)) != text:
+            write_atomic(path, filled)
     own_scripts = vendor(target / "book" / "assets" / "vendor",
                          cache or build_root() / "cache" / "assets",
                          root / "book" / "assets" / "lock.json")

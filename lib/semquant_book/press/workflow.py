@@ -14,7 +14,7 @@ import threading
 import time
 
 from semquant.checks import InputError
-from semquant.files import check_writable
+from semquant_book.files import check_writable
 from semquant_book.study.presets import build_root, load_settings, project_root
 
 __all__ = ["make_book"]

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from semquant import metrics
-from semquant_book.study import experiment2, store
 from semquant.distillation import distill_measured
-from semquant_book.study.presets import Settings
-from semquant_book.study.store import read_record, record, write_record
 from semquant.training import cpu_threads
+from semquant_book.study import experiment2, store
+from semquant_book.study.presets import SPLITS, Settings
+from semquant_book.study.store import read_record, record, write_record
 
 __all__ = ["linear_weights", "make_selection", "moments", "selection_record"]
 
@@ -73,11 +73,11 @@ def make_selection(settings: Settings, target: str, performer_seed: int = 0) -> 
     explanation's.
     """
     cpu_threads(settings.threads)
-    surveys = {split: experiment2.survey(settings, split, performer_seed)
-               for split in ("train", "val", "test")}
+    surveys = {split: experiment2.outputs(settings, split, performer_seed) for split in SPLITS}
     products = moments(surveys["train"].scores)
     own = experiment2.target_index(target)
-    labels = {split: experiment2.data(settings, split).attributes[:, own] for split in ("val", "test")}
+    run = experiment2.Run(settings, target, performer_seed)
+    labels = {split: run.labels(split) for split in ("val", "test")}
     points = []
     with record(settings, target=target, performer_seed=performer_seed) as content:
         for size in settings.selection_sizes:
@@ -95,9 +95,8 @@ def make_selection(settings: Settings, target: str, performer_seed: int = 0) -> 
                 if draw < settings.selection_fits:
                     found = {split: experiment2.change(s, target, among=among)
                              for split, s in surveys.items()}
-                    fitted = distill_measured(
-                        found["train"], seed=draw, **experiment2.explainer_settings(
-                            settings, "ours", settings.last_layers[0]))
+                    fitted = distill_measured(found["train"],
+                                              **experiment2.options(settings, seed=draw))
                     said = {k: fitted.explain_measured(found[k]).total for k in ("val", "test")}
                     points.append({**point, "weights": "learned",
                                    **_judge(surveys["test"].scores[:, own], said, labels)})

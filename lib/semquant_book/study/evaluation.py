@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 from semquant import metrics
+from semquant.checks import check_shapes
 from semquant.explanation import UNASSIGNED, Explanation
 
-__all__ = ["evaluate", "evaluate_attribute", "evaluate_reference", "part_errors"]
+__all__ = ["balanced_accuracy", "evaluate", "evaluate_attribute", "evaluate_reference", "part_errors"]
 
 
 def evaluate(
@@ -141,6 +142,23 @@ def _scores(test: Explanation, test_labels: Tensor, val: Explanation, val_labels
         "right_repeated": float((said == meant)[~wrong].float().mean()),
         "deviation_of_mistakes": float(deviation[wrong].mean()) if wrong.any() else None,
     }
+
+
+def balanced_accuracy(found: Tensor, labels: Tensor) -> float | None:
+    """Mean of the shares that are right among the positive and among the negative images.
+
+    Parameters
+    ----------
+    found, labels : tensor (B,), bool
+
+    Returns
+    -------
+    float or None
+        0.5 for an answer that is always the same; None where the images are all of one kind.
+    """
+    check_shapes(found=(found, "B"), labels=(labels, "B"))
+    shares = [found[labels].double().mean(), 1 - found[~labels].double().mean()]
+    return None if labels.all() or not labels.any() else float(sum(shares)) / 2
 
 
 def part_errors(merged: Tensor, yhat: Tensor, drops: Tensor, assignment: Tensor,

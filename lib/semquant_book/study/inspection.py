@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from semquant import metrics, parts
+from semquant import metrics
 from semquant.concepts import Measured
 from semquant.explanation import UNASSIGNED, Explanation, grad_cam
 from semquant.networks.performers import Performer
@@ -126,22 +126,16 @@ def case(settings: Settings, architecture: str, category: str, performer_seed: i
     seed : int
         Seed of the explainers.
     """
-    net = experiment1.performer(settings, architecture, category, performer_seed)
-    test = experiment1.data(settings, category, "test", architecture)
-    images = test.subset(test.positive)
-    measured = experiment1.measure(net, images, settings)
-    val = experiment1.data(settings, category, "val", architecture)
-    named = val.subset(val.positive)
-    assignment, scores = parts.name_filters(experiment1.measure(net, named, settings).x,
-                                            named.group_masks(net.map_size))
-    explained = {method: experiment1.explainer(settings, architecture, category, performer_seed, method,
-                                        scale, seed).explain_measured(measured)
+    run = experiment1.Run(settings, architecture, category, performer_seed)
+    test = run.images("test")
+    images, measured = test.subset(test.positive), run.measured("test")[test.positive]
+    assignment, scores = run.naming()
+    explained = {method: run.explainer(method, scale, seed).explain_measured(measured)
                  for method in store.METHODS}
     names = [f"{'none' if p < 0 else images.groups[p]} {i}" for i, p in enumerate(assignment)]
     for explanation in explained.values():
         explanation.names = names
-    drops = experiment1.drops_of(net, measured, assignment, len(images.groups), settings)
-    return Case(net, images, measured, assignment, scores, drops=drops, **explained)
+    return Case(run.performer(), images, measured, assignment, scores, drops=run.drops(measured), **explained)
 
 
 def strongest_images(shown: Case, per_part: int = 2, images: int = 4) -> dict:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -14,10 +13,12 @@ import yaml
 
 from semquant.checks import InputError, number, one_of
 from semquant_book.datasets.names import ATTRIBUTES
+from semquant_book.folders import build_root, data_root, project_root
 
 __all__ = ["Settings", "build_root", "data_root", "hardware", "load_settings", "preset_names", "project_root"]
 
 ARCHITECTURES = ("alexnet", "vgg_m", "vgg_s", "vgg16")
+TRUNK = "efficientnet_lite0"  # one more: pretrained and frozen, below an interpretable top
 CATEGORIES = ("bird", "cat", "cow", "dog", "horse", "sheep")
 SPLITS = ("train", "val", "test")
 METHODS = ("ours", "baseline")
@@ -28,7 +29,7 @@ SIDES = ("before", "after")
 LAST_LAYERS = ("near_zero", "default")
 WEIGHTS = ("fresh", "imagenet")
 RECIPES = ("one_cycle", "predecessor")
-CACHES = ("auto", "memory", "disk", "recompute")
+CACHES = ("auto", "memory", "recompute")
 
 
 @dataclass(frozen=True)
@@ -103,11 +104,11 @@ class Settings:
     channels_last: bool  # memory format of images and maps
     threads: int  # CPU threads a job; fixed, so that numbers repeat
     workers: int  # processes that fetch what is not in memory
-    cache: str  # where x goes: memory, disk, recompute; auto chooses by what is free
+    cache: str  # x of all images: in memory, or recompute (anew in every epoch); auto by what is free
 
     def __post_init__(self):
         _check_types(self)
-        for name, accepted in (("categories", CATEGORIES), ("architectures", ARCHITECTURES),
+        for name, accepted in (("categories", CATEGORIES), ("architectures", (*ARCHITECTURES, TRUNK)),
                                ("scales", SCALES),
                                ("control_without_filter_loss", ARCHITECTURES),
                                ("targets", ATTRIBUTES), ("last_layers", LAST_LAYERS)):
@@ -171,7 +172,12 @@ class Settings:
                                  f"accepted there: {wanted}")
 
     def pixels(self, architecture: str) -> int:
-        """Return the side of a network's input: AlexNet has 227 where the others have 224."""
+        """Return the side of a network's input: AlexNet has 227 where the others have 224.
+
+        The pretrained trunk has 224 whatever the others have.
+        """
+        if architecture == TRUNK:
+            return 224
         return 227 if architecture == "alexnet" and self.size == 224 else self.size
 
     def digest(self, *names: str, **extra: object) -> str:
@@ -209,44 +215,6 @@ def _as(name: str, value: object, wanted: type) -> object:
     if not isinstance(value, wanted) or (wanted is not bool and isinstance(value, bool)):
         raise InputError(f"{name}: {value!r} is not {_NAMES[wanted]}")
     return value
-
-
-def project_root(start: str | Path | None = None) -> Path:
-    """Return the folder of the project: `start` (this folder by default) or one above it.
-
-    Raises
-    ------
-    InputError
-        If neither it nor any folder above holds ``book/presets``.
-    """
-    start = Path(start or os.environ.get("SEMQUANT_ROOT") or Path.cwd()).resolve()
-    for folder in (start, *start.parents):
-        if (folder / "book" / "presets").is_dir():
-            return folder
-    raise InputError(f"folder: {start} is not inside the project (no book/presets above it); "
-                     "change to the project's folder or set SEMQUANT_ROOT")
-
-
-def build_root() -> Path:
-    """Return the folder of everything generated: ``SEMQUANT_BUILD``, or ``_build`` in the project."""
-    return Path(os.environ.get("SEMQUANT_BUILD") or project_root() / "_build").resolve()
-
-
-def data_root() -> Path:
-    """Return the folder of real photographs: ``SEMQUANT_DATA``, which ``make DATA=...`` sets.
-
-    Raises
-    ------
-    InputError
-        If none is given, or it is no folder.
-    """
-    given = os.environ.get("SEMQUANT_DATA")
-    if not given:
-        raise InputError("data: no folder of real photographs is given; accepted: DATA=folder with "
-                         "make, or the variable SEMQUANT_DATA")
-    if not Path(given).is_dir():
-        raise InputError(f"data: {given} is not a folder")
-    return Path(given).resolve()
 
 
 def preset_names() -> tuple[str, ...]:

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
 
 import pandas as pd
 import torch
 
-from semquant_book.study import inspection, tables
-from semquant_book.study import experiment1, experiment2, store
+from semquant import metrics
 from semquant.checks import InputError
 from semquant.explanation import Explanation
-from semquant_book.study.concept_choice import make_selection, selection_record
-from semquant_book.study.presets import SPLITS, Settings, project_root
-from semquant_book.study.store import read_record, record
 from semquant_book.datasets.names import ATTRIBUTES
+from semquant_book.study import (
+    experiment1, experiment2, face_performers, frozen_trunk, inspection, store, tables,
+)
+from semquant_book.study.concept_choice import make_selection, selection_record
+from semquant_book.study.pictures import animals_of, scanned
+from semquant_book.study.portraits import faces_of
+from semquant_book.study.presets import SPLITS, TRUNK, Settings, data_root, project_root
+from semquant_book.study.store import read_record, record
 
-__all__ = ["Evidence", "collect", "collect_networks", "recorded"]
+__all__ = ["Evidence", "collect", "collect_networks", "collect_photographs", "explainer_frame",
+           "photographs", "recorded"]
 
 EXAMPLES = 4  # faces a target whose contributions a record holds
 
@@ -65,13 +71,12 @@ def collect(settings: Settings, performer_seed: int = 0) -> dict:
     recognises, two of each.
     """
     with record(settings, experiment=2, performer_seed=performer_seed) as content:
-        content["data"] = {split: len(experiment2.data(settings, split))
-                           for split in SPLITS}
-        experiment2.performer(settings, performer_seed)
-        content["performer"] = experiment2.performer_record(settings, performer_seed)
+        content["data"] = {split: len(faces_of(settings, split)) for split in SPLITS}
+        face_performers.performer(settings, performer_seed)
+        content["performer"] = face_performers.record(settings, performer_seed)
         content["examples"], points = {}, []
         for target in settings.targets:
-            experiment2.make_explainers(settings, target, performer_seed)
+            experiment2.Run(settings, target, performer_seed).make_explainers()
             content["examples"][target] = _examples(settings, target, performer_seed)
             if not store.selection_path(settings, target, performer_seed).exists():
                 make_selection(settings, target, performer_seed)
@@ -92,10 +97,9 @@ def _rows(frame: pd.DataFrame) -> list[dict]:
 
 
 def _examples(settings: Settings, target: str, performer_seed: int) -> dict:
-    test = experiment2.data(settings, "test")
-    truth = test.attributes[:, experiment2.target_index(target)]
-    said = {method: experiment2.explain(settings, target, performer_seed, method)
-            for method in ("ours", "baseline")}
+    run, test = experiment2.Run(settings, target, performer_seed), faces_of(settings, "test")
+    truth = run.labels("test")
+    said = {method: run.explain(method) for method in ("ours", "baseline")}
     found = said["ours"].yhat > 0
     half = EXAMPLES // 2
     chosen = torch.cat([torch.nonzero(found & truth)[:half, 0],
@@ -143,19 +147,105 @@ def collect_networks(settings: Settings, category: str) -> dict:
         content["data"], content["examples"] = {}, {}
         examples = content["examples"]
         for split in SPLITS:
-            found = experiment1.data(settings, category, split)
+            found = animals_of(settings, category, split)
             positive = int(found.positive.sum())
             content["data"][split] = {"positive": positive, "negative": len(found) - positive}
         for architecture in settings.architectures:
             for seed in range(settings.performer_seeds):
                 for loss in (True, False):
                     if loss or architecture in settings.control_without_filter_loss:
-                        experiment1.performer(settings, architecture, category, seed,
-                                              filter_loss=loss)
-                experiment1.explainer(settings, architecture, category, seed)
+                        experiment1.Run(settings, architecture, category, seed, loss).performer()
+                experiment1.Run(settings, architecture, category, seed).explainer(
+                    scale=settings.scales[0])
             shown = inspection.case(settings, architecture, category, scale=settings.scales[0])
             examples[architecture] = shown.examples(settings.scales[0])
         content["performers"] = _rows(tables.performer_frame(settings))
         content["explainers"] = _rows(tables.explainer_frame(settings))
         content["references"] = _rows(tables.reference_frame(settings))
     return content
+
+
+def collect_photographs(run: experiment1.Run, scale: str = "literal",
+                        other_seeds: Iterable[int] = ()) -> dict:
+    """Run what is missing of a category on the pretrained trunk, and return its record.
+
+    Parameters
+    ----------
+    run : experiment1.Run
+        Of `frozen_trunk.photograph_settings`.
+    scale : {"literal", "scaled"}
+        Which explainers' examples the record holds; all are measured.
+    other_seeds : sequence of int
+        More splits on which a performer, and nothing else, is trained and judged.
+
+    Returns
+    -------
+    dict
+        ``data``, ``metrics``, ``history`` and ``parameters`` of the performer; ``explainers``, a record
+        each; ``references``, see `experiment1.Run.references`; ``other_splits``: the metrics by seed;
+        ``examples``, see `inspection.Case.examples`.
+    """
+    settings = run.settings
+    about = dict(architecture=run.architecture, category=run.category, seed=run.seed)
+    with record(settings, **about) as content:
+        content["settings"] |= asdict(frozen_trunk.TOP)
+        index = scanned(data_root(), run.category)
+        pictures = torch.cat([run.images(split).images for split in SPLITS])
+        content["data"] = {"found": str(index), **index.counts, "negatives_from": index.negatives_from,
+                           "sha256": store.tensor_digest(pictures)}
+        content["metrics"] = _judged(run)
+        content |= {key: run.record()[key] for key in ("history", "parameters")}
+        run.make_explainers()
+        content["explainers"] = [
+            {key: kept[key] for key in ("architecture", "category", "performer_seed", "method", "scale",
+                                        "seed", "metrics", "history")}
+            for kept in (run.explainer_record(*which) for which in store.explainer_runs(settings))]
+        content["references"] = run.references()["references"]
+        shown = inspection.case(settings, run.architecture, run.category, run.seed, scale=scale)
+        content["examples"] = shown.examples(scale)
+        content["other_splits"] = {
+            str(seed): _judged(replace(run, seed=seed, settings=replace(settings, data_seed=seed)))
+            for seed in other_seeds}
+    return content
+
+
+def _judged(run: experiment1.Run) -> dict:
+    """A performer's accuracies, its mistakes, and how specific its filters are to parts."""
+    images = {split: run.images(split) for split in SPLITS}
+    found = {split: run.measured(split).yhat for split in ("val", "test")}
+    test, scores = images["test"], found["test"]
+    right, positive = (scores > 0) == test.positive, test.positive
+    return {
+        "accuracy": metrics.accuracy(scores, positive),
+        "accuracy_val": metrics.accuracy(found["val"], images["val"].positive),
+        "recall": float(right[positive].float().mean()),
+        "specificity": float(right[~positive].float().mean()),
+        "majority": float((~positive).float().mean()),
+        "photos": {split: {"positive": int(some.positive.sum()), "negative": int((~some.positive).sum())}
+                   for split, some in images.items()},
+        "wrong": [{"id": test.ids[i], "score": round(float(scores[i]), 2)}
+                  for i in torch.nonzero(~right)[:, 0].tolist()],
+        "part_specificity": run.record()["metrics"]["part_specificity"],
+        "yhat_std": float(scores.std()),
+    }
+
+
+def photographs(category: str = "dog") -> dict:
+    """Return the recorded run of a category on the pretrained trunk.
+
+    Raises
+    ------
+    InputError
+        If there is none for this category.
+    """
+    known = {path.stem.removeprefix(f"{TRUNK}-"): path for path in sorted(
+        (project_root() / "book" / "records").glob(f"{TRUNK}-*.json"))}
+    if category not in known:
+        raise InputError(f"category: no run on {category!r} is recorded; accepted without a folder "
+                         f"of photographs: {', '.join(known) or 'none'}")
+    return read_record(known[category])
+
+
+def explainer_frame(content: dict) -> pd.DataFrame:
+    """Return the metrics of a record's explainers, one row each, as `tables.explainer_frame`."""
+    return tables.normalised(pd.DataFrame([tables.metrics_row(about) for about in content["explainers"]]))

@@ -20,19 +20,20 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models import ResNet152_Weights, VGG16_Weights
 
-from semquant import rows
-from semquant.networks import performers
-from semquant_book.study import experiment1, experiment2, store
 from semquant.checks import InputError, number
 from semquant.concepts import Measured
-from semquant_book.datasets import celeba, pascal_part, specimens
 from semquant.distillation import distill_measured
-from semquant.explainers import Explainer
-from semquant_book.study.jobs import recipe_of
+from semquant.explainers import Explainer, ExplainerOptions
+from semquant.measure import measure
+from semquant.networks import performers
+from semquant.training import FitOptions
+from semquant_book.datasets import Images, celeba, pascal_part, specimens
+from semquant_book.datasets.names import ATTRIBUTES
+from semquant_book.study import animal_performers, experiment1, experiment2, face_performers, store
+from semquant_book.study.performing import input_of, recipe_of, train_performer
+from semquant_book.study.portraits import celeba_folders
 from semquant_book.study.presets import Settings, build_root
 from semquant_book.study.store import record, write_record
-from semquant.training import train_performer
-from semquant_book.datasets.names import ATTRIBUTES
 
 __all__ = ["PUBLISHED", "Step", "again_hours", "rehearse", "report", "save"]
 
@@ -146,10 +147,10 @@ def _step(experiment: int, network: str, module: nn.Module, found: dict[str, flo
 def _explainer_step(settings: Settings, experiment: int, name: str, measured: Measured,
                     fit: dict, passes: float) -> Step:
     """Fit g to a few images for one step."""
-    fit = fit | {"epochs": 1, "batch_size": len(measured), "depth": _depth(settings)}
+    fit = fit | {"fit": replace(fit["fit"], epochs=1, batch_size=len(measured), seed=0)}
     batch = settings.explainer_batch if experiment == 1 else settings.attribute_batch
     with _watched() as found:
-        fitted = distill_measured(measured, seed=0, **fit)
+        fitted = distill_measured(measured, **fit)
     g = fitted.g
     own = {}
     if settings.explainer == "152":
@@ -161,12 +162,8 @@ def _explainer_step(settings: Settings, experiment: int, name: str, measured: Me
 
 def _whole_resnet() -> nn.Module:
     """Our g on pictures, with the layers that it leaves out: the published ResNet-152."""
-    g = Explainer(3, 1000, 224, 152)
+    g = Explainer(3, 1000, 224, ExplainerOptions(depth=152))
     return nn.ModuleList([g.body, nn.Linear(2048, 1000)])
-
-
-def _depth(settings: Settings) -> str | int:
-    return settings.explainer if settings.explainer == "small" else int(settings.explainer)
 
 
 def _published(architecture: str) -> dict[str, int | None]:
@@ -177,7 +174,7 @@ def _published(architecture: str) -> dict[str, int | None]:
     return dict(published=PUBLISHED.get(architecture), counted=_size(net))
 
 
-def _animals(settings: Settings, folder: Path, architecture: str) -> experiment1.Images:
+def _animals(settings: Settings, folder: Path, architecture: str) -> Images:
     """A few training pictures of the first category, half of them positive."""
     index = pascal_part.scan(folder, settings.categories[0])
     few = [crop for wanted in (True, False)
@@ -185,18 +182,22 @@ def _animals(settings: Settings, folder: Path, architecture: str) -> experiment1
     return pascal_part.load(replace(index, crops=few), size=settings.pixels(architecture))
 
 
+def _one_step(settings: Settings, images: int, rate: float) -> FitOptions:
+    return FitOptions(epochs=1, batch_size=images, learning_rate=rate, device="cpu",
+                      weight_decay=settings.weight_decay, channels_last=settings.channels_last)
+
+
 def _rehearse_animals(settings: Settings, folder: Path, say: Callable[[str], None]) -> list[Step]:
     steps = []
     for architecture in settings.architectures:
-        net = experiment1.start(settings, architecture)
+        net = animal_performers.start(settings, architecture)
         images = _animals(settings, folder, architecture)
         batch, rate = recipe_of(settings, architecture, settings.performer_batch,
                                 settings.performer_lr)
         with _watched() as found:
-            train_performer(net, images.images, images.positive, epochs=1, batch_size=len(images),
-                            learning_rate=rate, weight_decay=settings.weight_decay,
-                            recipe=settings.recipe, filter_weight=settings.filter_loss,
-                            device="cpu", channels_last=settings.channels_last)
+            train_performer(net, images.images, images.positive,
+                            _one_step(settings, len(images), rate), recipe=settings.recipe,
+                            filter_weight=settings.filter_loss)
         controls = 1 + (architecture in settings.control_without_filter_loss)
         share, fits = settings.photo_shares[0], len(store.explainer_runs(settings))
         # positives are repeated to three for each negative, see `experiment1`
@@ -208,26 +209,26 @@ def _rehearse_animals(settings: Settings, folder: Path, say: Callable[[str], Non
             input=[3, net.input_size, net.input_size], output=[1], maps=maps,
             passes=passes * controls * settings.performer_epochs, **_published(architecture)))
         say(f"{architecture}: a step of {len(images)} images in {steps[-1].seconds:.1f} s")
-        measured = experiment1.measure(net.eval(), images, settings, "jacobian")
+        measured = measure(experiment1.CONCEPTS, net.eval(), images.images, 0,
+                           prepare=input_of(net, settings.channels_last))
         distinct = sum(POSITIVES[c] + NEGATIVES for c in settings.categories) * share
         steps.append(_explainer_step(
             settings, 1, architecture, measured,
-            experiment1.explainer_settings(settings, "ours", settings.scales[0]),
+            experiment1.options(settings, scale=settings.scales[0]),
             distinct * settings.performer_seeds * fits * settings.explainer_epochs))
         say(f"{steps[-1].network}: a step of {len(images)} images in {steps[-1].seconds:.1f} s")
     return steps
 
 
 def _rehearse_faces(settings: Settings, folder: Path, say: Callable[[str], None]) -> list[Step]:
-    net = experiment2.start(settings)
-    found_in = experiment2.celeba_folders(folder)[0]
+    net = face_performers.start(settings)
+    found_in = celeba_folders(folder)[0]
     images = celeba.load(found_in, "train", size=settings.face_size, count=BATCH, decode=False)
     batch, rate = recipe_of(settings, "vgg16", settings.face_batch, settings.face_lr)
     with _watched() as found:
-        train_performer(net, images.images, images.attributes, epochs=1, batch_size=len(images),
-                        learning_rate=rate, weight_decay=settings.weight_decay,
-                        recipe=settings.recipe, device="cpu", channels_last=settings.channels_last,
-                        workers=min(1, settings.workers))
+        options = _one_step(settings, len(images), rate)
+        train_performer(net, images.images, images.attributes,
+                        replace(options, workers=min(1, settings.workers)), recipe=settings.recipe)
     train = min(FACES[0], settings.face_train_images)
     performer = _step(
         2, "vgg16", net, found, len(images), batch, STATE[settings.recipe],
@@ -238,7 +239,7 @@ def _rehearse_faces(settings: Settings, folder: Path, say: Callable[[str], None]
     outputs = experiment2.survey_of(net.eval(), images.images, settings)
     fits = (len(store.attribute_runs(settings))
             + len(settings.selection_sizes) * settings.selection_fits)
-    fit = experiment2.explainer_settings(settings, "ours", settings.last_layers[0])
+    fit = experiment2.options(settings)
     explainer = _explainer_step(
         settings, 2, "vgg16", outputs.about(experiment2.target_index(settings.targets[0])), fit,
         train * fits * len(settings.targets) * settings.performer_seeds * settings.attribute_epochs)
@@ -321,12 +322,10 @@ def report(content: dict, settings: Settings, tflops: float) -> str:
             f"{step.experiment} {step.network:<16}{'x'.join(map(str, step.input)):>12}"
             f"{'x'.join(map(str, step.output)):>9}{step.parameters:>14,}{own:>27}"
             f"{step.seconds:>8.1f}{step.flops / 1e9:>8.1f}{step.batch:>7}"
-            f"{rows.gigabytes(step.step_memory):>10}{step.hours(tflops):>8.1f}")
+            f"{store.gigabytes(step.step_memory):>10}{step.hours(tflops):>8.1f}")
     hours = sum(step.hours(tflops) for step in steps)
-    folder = build_root() / "store" / "surveys"
     for name, size in content["maps"].items():
-        where = rows.choose(settings.cache, size, folder)
-        lines.append(rows.describe(f"x of all images, {name}", size, where, folder))
+        lines.append(f"x of all images, {name}: {store.gigabytes(size)}")
     again = sum(again_hours(steps, experiment, tflops) for experiment in (1, 2))
     lines.append(f"all training: {hours:.1f} hours at {tflops:g} TFLOP/s sustained, which is assumed "
                  "and too good for g, whose maps are small")

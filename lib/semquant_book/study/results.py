@@ -6,7 +6,7 @@ from functools import cached_property
 
 import pandas as pd
 
-from semquant_book.study import photographs, records, spot_checks, tables
+from semquant_book.study import records, spot_checks, tables
 from semquant_book.study.presets import Settings, project_root
 from semquant_book.study.store import read_record
 
@@ -73,7 +73,7 @@ class Results:
     @cached_property
     def experiment_1(self) -> dict[str, pd.DataFrame]:
         """Explainers of animals by what they were run on: this run's, and the recorded ones."""
-        five = pd.concat([photographs.explainer_frame(photographs.recorded(c)) for c in CATEGORIES])
+        five = pd.concat([records.explainer_frame(records.photographs(c)) for c in CATEGORIES])
         here = "drawn animals" if self.settings.images == "drawn" else "photographs, this run"
         return {here: self.explainers, DOGS: self.dogs["explainers"], FIVE: five}
 

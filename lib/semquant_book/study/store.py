@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from semquant.checks import InputError, one_of
-from semquant.files import write_atomic
+from semquant_book.datasets.names import ATTRIBUTES
+from semquant_book.files import write_atomic
 from semquant_book.study.presets import (
     LAST_LAYERS, METHODS, SCALES, SPLITS, Settings, build_root, data_root,
 )
-from semquant_book.datasets.names import ATTRIBUTES
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,6 +44,8 @@ __all__ = [
     "faces_record",
     "flips_path",
     "folder_digest",
+    "gigabytes",
+    "in_memory",
     "pack",
     "performer_path",
     "read_record",
@@ -266,6 +268,28 @@ def record(settings: Settings, **about: object) -> Iterator[dict]:
     content["seconds"] = round(time.perf_counter() - started, 2)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # kilobytes; bytes on macOS
     content["peak_memory_mb"] = round(peak / (1024**2 if sys.platform == "darwin" else 1024))
+
+
+@lru_cache  # decided and told once: what is free changes as memory fills
+def in_memory(cache: str, size: int, what: str) -> bool:
+    """Whether something of so many bytes is kept in memory; otherwise it is made anew when needed.
+
+    With ``cache: auto`` it is if it takes at most half of what is free (putting it together takes it
+    twice for a moment). A line on standard error says what was decided.
+    """
+    import psutil  # here, so that asking for paths stays quick
+
+    free = psutil.virtual_memory().available
+    keep = cache == "memory" or (cache == "auto" and size <= free / 2)
+    where = "kept in memory" if keep else "made anew whenever it is needed"
+    print(f"semquant: {what}: {gigabytes(size)}, {where} (free: {gigabytes(free)})", file=sys.stderr,
+          flush=True)
+    return keep
+
+
+def gigabytes(size: float) -> str:
+    """A number of bytes in decimal gigabytes."""
+    return f"{size / 1e9:.1f} GB" if size >= 5e7 else f"{size / 1e6:.1f} MB"
 
 
 def write_record(path: str | Path, content: dict) -> Path:

@@ -14,16 +14,17 @@ import torch
 from torch import Tensor
 
 from semquant import metrics
-from semquant_book.study import experiment1, experiment2
 from semquant.checks import InputError
 from semquant.concepts import Measured
 from semquant.distillation import FittedExplainer, distill_measured
-from semquant_book.study.evaluation import evaluate_attribute
 from semquant.explanation import UNASSIGNED
-from semquant_book.study.presets import SCALES, SPLITS, Settings, build_root
-from semquant_book.study.store import pack, record, write_record
 from semquant.training import cpu_threads
 from semquant_book.datasets.names import ATTRIBUTES
+from semquant_book.study import experiment1, experiment2
+from semquant_book.study.evaluation import evaluate_attribute
+from semquant_book.study.portraits import faces_of
+from semquant_book.study.presets import SCALES, SPLITS, Settings, build_root
+from semquant_book.study.store import pack, record, write_record
 
 __all__ = ["BETAS", "NAMES", "attribute", "epochs_kept", "make", "network"]
 
@@ -63,28 +64,25 @@ def network(settings: Settings, scale: str, category: str = "dog",
         the first positive test images that the performer recognises.
     """
     cpu_threads(settings.threads)
-    which = (settings, "alexnet", category)
+    run = experiment1.Run(settings, "alexnet", category)
     with record(settings, experiment=1, architecture="alexnet", category=category, scale=scale,
                 performer_seed=0, loss="cross_entropy") as content:
-        net = experiment1.performer(*which)
-        images = {split: experiment1.data(settings, category, split, "alexnet") for split in SPLITS}
-        found = {split: experiment1.measure(net, images[split], settings,
-                                            "jacobian" if split == "train" else "none")
-                 for split in SPLITS}
+        images = {split: run.images(split) for split in SPLITS}
+        found = {split: run.measured(split) for split in SPLITS}
         positive = images["test"].positive
         recognised = (found["test"].yhat > 0) & positive
         chosen = _first(recognised, IMAGES[1])
-        shown = experiment1.measure(net, images["test"].subset(chosen), settings, "jacobian")
-        assignment = experiment1.assign_filters(net, images["val"], settings)
+        shown = run.measure(images["test"].subset(chosen), prior=True)
+        assignment = run.naming()[0]
         groups = [*images["test"].groups, UNASSIGNED]
         content["parts"] = [groups[p] for p in assignment.tolist()]
         content["names"] = [f"{part} {i}" for i, part in enumerate(content["parts"])]
         content["images"] = _images([images["test"].ids[i] for i in chosen.tolist()], shown)
 
         def fit(beta: float, seed: int, watch: Callable) -> FittedExplainer:
-            method = "ours" if beta else "baseline"
-            how = experiment1.explainer_settings(replace(settings, beta=beta), method, scale)
-            return distill_measured(found["train"], seed=seed, watch=watch, **how)
+            how = experiment1.options(replace(settings, beta=beta), "measured" if beta else "none",
+                                      scale, seed)
+            return distill_measured(found["train"], on_epoch=watch, **how)
 
         def judge(explainer: FittedExplainer) -> dict:
             test, val = (explainer.explain_measured(found[split]) for split in ("test", "val"))
@@ -116,24 +114,22 @@ def attribute(settings: Settings, target: str = "Attractive",
         are the first test faces with and without the target that the performer recognises.
     """
     cpu_threads(settings.threads)
-    own = experiment2.target_index(target)
+    run = experiment2.Run(settings, target)
     with record(settings, experiment=2, architecture="vgg16", target=target, performer_seed=0,
                 loss="l2") as content:
-        found = {split: experiment2.measured(settings, target, split) for split in SPLITS}
-        data = {split: experiment2.data(settings, split) for split in ("val", "test")}
-        has = {split: data[split].attributes[:, own] for split in data}
+        found = {split: run.measured(split) for split in SPLITS}
+        has = {split: run.labels(split) for split in ("val", "test")}
         right = (found["test"].yhat > 0) == has["test"]
         half = IMAGES[2] // 2
         chosen = torch.cat([_first(right & (has["test"] == there), half) for there in (True, False)])
         shown = found["test"][chosen]
         content["names"] = [ATTRIBUTES[i] for i in experiment2.concepts_of(target)]
-        content["images"] = _images([data["test"].ids[i] for i in chosen.tolist()], shown)
+        content["images"] = _images([faces_of(settings, "test").ids[i] for i in chosen.tolist()], shown)
 
         def fit(beta: float, seed: int, watch: Callable) -> FittedExplainer:
-            how = experiment2.explainer_settings(replace(settings, attribute_beta=beta),
-                                                 "ours" if beta else "baseline",
-                                                 settings.last_layers[0])
-            return distill_measured(found["train"], seed=seed, watch=watch, **how)
+            how = experiment2.options(replace(settings, attribute_beta=beta),
+                                      "ours" if beta else "baseline", seed=seed)
+            return distill_measured(found["train"], on_epoch=watch, **how)
 
         def judge(explainer: FittedExplainer) -> dict:
             said = (explainer.explain_measured(found[split]) for split in ("test", "val"))
@@ -155,7 +151,7 @@ def _sweep(content: dict, betas: Sequence[float], epochs: int, fit: Callable, ju
     for i, beta in enumerate(betas):
         for j, seed in enumerate(SEEDS):
 
-            def watch(epoch: int, explainer: FittedExplainer, i=i, j=j) -> None:
+            def watch(epoch: int, explainer: FittedExplainer, means: dict, i=i, j=j) -> None:
                 if epoch not in kept:
                     return
                 at = i, j, kept.index(epoch)

@@ -65,10 +65,9 @@ def explainer_frame(settings: Settings, categories: Sequence[str] | None = None,
     for category in categories or settings.categories:
         for architecture in settings.architectures:
             for performer_seed in performer_seeds or range(settings.performer_seeds):
-                for run in store.explainer_runs(settings):
-                    about = experiment1.explainer_record(settings, architecture, category,
-                                                  performer_seed, *run)
-                    rows.append(metrics_row(about))
+                run = experiment1.Run(settings, architecture, category, performer_seed)
+                rows += [metrics_row(run.explainer_record(*which))
+                         for which in store.explainer_runs(settings)]
     return normalised(pd.DataFrame(rows))
 
 
@@ -101,8 +100,7 @@ def performer_frame(settings: Settings) -> pd.DataFrame:
                 for loss in (True, False):
                     if not loss and architecture not in settings.control_without_filter_loss:
                         continue
-                    about = experiment1.performer_record(settings, architecture, category, seed,
-                                                  filter_loss=loss)
+                    about = experiment1.Run(settings, architecture, category, seed, loss).record()
                     rows.append({key: about[key] for key in ("architecture", "category", "seed",
                                                              "filter_loss", "parameters",
                                                              "seconds")}
@@ -111,12 +109,12 @@ def performer_frame(settings: Settings) -> pd.DataFrame:
 
 
 def reference_frame(settings: Settings) -> pd.DataFrame:
-    """Return the metrics of what stands beside the explainers: see `experiment1.make_references`."""
+    """Return the metrics of what stands beside the explainers: see `experiment1.Run.references`."""
     rows = []
     for category in settings.categories:
         for architecture in settings.architectures:
             for seed in range(settings.performer_seeds):
-                about = experiment1.reference_record(settings, architecture, category, seed)
+                about = experiment1.Run(settings, architecture, category, seed).references()
                 for name, measured in about["references"].items():
                     rows.append(metrics_row({**about, "method": name, "metrics": measured}))
     return normalised(pd.DataFrame(rows))
@@ -137,8 +135,8 @@ def history_frame(settings: Settings, method: str = "ours") -> pd.DataFrame:
             for performer_seed in range(settings.performer_seeds):
                 for by, scale, seed in store.explainer_runs(settings):
                     if by == method:
-                        about = experiment1.explainer_record(settings, architecture, category,
-                                                             performer_seed, by, scale, seed)
+                        run = experiment1.Run(settings, architecture, category, performer_seed)
+                        about = run.explainer_record(by, scale, seed)
                         which = {key: about[key] for key in ("architecture", "category",
                                                              "performer_seed", "scale", "seed")}
                         rows += [which | {"epoch": t} | epoch
@@ -167,7 +165,7 @@ def attribute_frame(settings: Settings, targets: Sequence[str] | None = None,
     for target in targets or settings.targets:
         for performer_seed in performer_seeds or range(settings.performer_seeds):
             for run in store.attribute_runs(settings):
-                about = experiment2.explainer_record(settings, target, performer_seed, *run)
+                about = experiment2.Run(settings, target, performer_seed).explainer_record(*run)
                 names = ("performer_seed", "method", "last_layer", "seed", "seconds")
                 rows.append({"target": target.lower()} | {name: about[name] for name in names}
                             | {"agreement": None} | about["metrics"])
@@ -191,10 +189,10 @@ def yardstick_frame(settings: Settings, performer_seeds: Sequence[int] | None = 
     """
     rows = []
     for seed in performer_seeds or range(settings.performer_seeds):
-        products = moments(experiment2.survey(settings, "train", seed).scores)
+        products = moments(experiment2.outputs(settings, "train", seed).scores)
         for target in settings.targets:
-            found = experiment2.measured(settings, target, "test", performer_seed=seed)
-            ours = experiment2.explain(settings, target, seed, last_layer=last_layer)
+            run = experiment2.Run(settings, target, seed)
+            found, ours = run.measured("test"), run.explain("ours", last_layer)
             v = linear_weights(products, experiment2.target_index(target),
                                experiment2.concepts_of(target))
             contributions = {
@@ -203,8 +201,7 @@ def yardstick_frame(settings: Settings, performer_seeds: Sequence[int] | None = 
                 "mean_alpha": ours.alpha.mean(dim=0) * ours.y,
                 "another_face": ours.contributions.roll(1, dims=0),
             }
-            drops = (experiment2.change_of_score(settings, target, seed)
-                     if settings.faces == "drawn" else None)
+            drops = run.change_of_score() if settings.faces == "drawn" else None
             for method, values in contributions.items():
                 agreement = None if drops is None else float(
                     metrics.rank_agreement(values[: len(drops)], drops).nanmean())

@@ -21,12 +21,11 @@ from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from semquant.checks import InputError, number, one_of
 from semquant.networks import interpretable
 from semquant_book.figures.style import (
-    FAINT, INK, METHOD_COLOURS, PART_COLOURS, SIGN_COLOURS, WIDTH, array, bare, part_colour,
-    rgb,
+    FAINT, INK, METHOD_COLOURS, PART_COLOURS, SIGN_COLOURS, WIDTH, array, bare, part_colour, rgb,
 )
-from semquant.checks import InputError, number, one_of
 from semquant_book.views.widgets import View, colours, pack, picture
 
 __all__ = [

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from semquant_book.figures.style import array, rgb
 from semquant.checks import InputError
 from semquant.explanation import UNASSIGNED, Explanation
+from semquant_book.figures.style import array, rgb
 from semquant_book.views.widgets import View, colours, pack, picture
 
 __all__ = ["ExplanationExplorer", "case", "explore", "together"]

@@ -17,15 +17,14 @@ import traitlets
 from torch import Tensor
 
 from semquant import metrics
-from semquant_book.views import widgets
-from semquant.checks import InputError, number, one_of
+from semquant.checks import InputError, check_finite, check_shapes, number, one_of
 from semquant.concepts import Measured
 from semquant.distillation import SCALES, FittedExplainer, distill_measured
 from semquant.explanation import Explanation
-from semquant_book.views.kernel import KernelView, beside, one_line, problem_of
 from semquant.priors import CONTROLS
 from semquant.rows import Rows
-from semquant.tensors import check_finite, check_shapes
+from semquant_book.views import widgets
+from semquant_book.views.kernel import KernelView, beside, one_line, problem_of
 from semquant_book.views.widgets import View
 
 __all__ = ["Redistill"]

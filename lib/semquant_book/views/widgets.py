@@ -24,8 +24,8 @@ from numpy.typing import ArrayLike
 from PIL import Image
 from torch import Tensor
 
-from semquant_book.figures.style import METHOD_COLOURS, SIGN_COLOURS, part_colour, resize, rgb
 from semquant.checks import InputError, number
+from semquant_book.figures.style import METHOD_COLOURS, SIGN_COLOURS, part_colour, resize, rgb
 from semquant_book.study.store import pack
 
 __all__ = ["View", "pack", "picture", "show"]

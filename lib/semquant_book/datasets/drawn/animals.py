@@ -17,14 +17,14 @@ from safetensors.torch import load_file, save_file
 
 from semquant.checks import InputError, number, one_of
 from semquant_book.datasets import Images
-from semquant_book.datasets.drawn.anatomy import FURS, GROUP_OF, GROUPS, PARTS, PARTS_OF
+from semquant_book.datasets.drawn.anatomy import FURS, GROUPS, GROUP_OF, PARTS, PARTS_OF
 from semquant_book.datasets.drawn.bodies import animal
 from semquant_book.datasets.drawn.drawing import (
     OVERSAMPLING, REACH, Canvas, Dice, Figure, covered, ellipse, mix, vary,
 )
-from semquant_book.datasets.parallel import available_cores, in_chunks
 from semquant_book.datasets.drawn.scenes import contrasting, decoy, foreground, scene
-from semquant.files import check_writable, load_or_make
+from semquant_book.datasets.parallel import available_cores, in_chunks
+from semquant_book.files import check_writable, load_or_make
 
 __all__ = ["CATEGORIES", "CLUTTER_SHARE", "GROUPS", "GROUP_OF", "KINDS", "PARTS", "PARTS_OF",
            "SPLITS", "load", "parse_id", "render"]

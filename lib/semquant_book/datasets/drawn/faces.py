@@ -18,14 +18,14 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from semquant.checks import InputError, number, one_of
+from semquant_book.datasets.decoded import Decoded, subset
 from semquant_book.datasets.drawn.attributes import ATTRIBUTES, sample
 from semquant_book.datasets.drawn.drawing import OVERSAMPLING, REACH, Canvas, Dice
 from semquant_book.datasets.drawn.looks import Person
-from semquant_book.datasets.parallel import available_cores, in_chunks
 from semquant_book.datasets.drawn.portraits import portrait
 from semquant_book.datasets.drawn.shading import apply, blurred
-from semquant.files import check_writable, load_or_make
-from semquant.rows import Decoded, subset
+from semquant_book.datasets.parallel import available_cores, in_chunks
+from semquant_book.files import check_writable, load_or_make
 
 __all__ = ["ATTRIBUTES", "SPLITS", "VERSION", "Faces", "attributes_of", "load", "make_id",
            "parse_id", "render"]

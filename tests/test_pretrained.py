@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -14,23 +15,16 @@ from safetensors.torch import save_file
 from scipy.io import savemat
 from torch import nn
 
-from semquant.networks import weights
 from semquant.checks import InputError
 from semquant.distillation import FittedExplainer
 from semquant.explainers import Explainer
-from semquant.files import write_checked
-from semquant_book.study.jobs import kept_performer
 from semquant.networks.performers import ARCHITECTURES, PAPER_SIZE, build
+from semquant_book.files import Checkpoint, write_checked
+from semquant_book.study import torchvision_networks
+from semquant_book.study.performing import kept_performer
 from semquant_book.study.presets import load_settings
-from semquant.training import TensorBatches, fit
-from semquant.networks.trunks import efficientnet_lite0
-from semquant.networks.weights import (
-    into,
-    matconvnet,
-    preparation,
-    torchvision_alexnet,
-    torchvision_weights,
-)
+from semquant_book.study.pretrained import Normalisation, efficientnet_lite0, into, matconvnet
+from semquant_book.study.torchvision_networks import torchvision_alexnet, torchvision_weights
 
 NARROW = 1 / 16  # of the published channels, rounded to multiples of 8
 FC = 16  # of 4096
@@ -233,7 +227,7 @@ def test_the_map_and_fc7_are_those_of_the_definitions(architecture, old, tmp_pat
     path = write(tmp_path / "net.mat", architecture, old=old, compress=old)
     public = matconvnet(path, architecture, width=NARROW)
     images = pixels(PAPER_SIZE[architecture])
-    inputs = preparation(public)(images)
+    inputs = Normalisation(public)(images)
     last = NETS[architecture][-2][0]
     top = evaluate(layers, images[0].numpy().transpose(1, 2, 0), mean_image(architecture), last)
     assert top.shape[0] == TOP[architecture] and np.abs(top).max() > 1
@@ -354,7 +348,7 @@ def test_a_smaller_input_keeps_the_published_stem(tmp_path):
     performer = narrow("vgg_m", size=160)
     assert len(into(performer, public).set) == 10
     with torch.no_grad():
-        z, _ = performer.maps(preparation(public)(pixels(160, 2)))
+        z, _ = performer.maps(Normalisation(public)(pixels(160, 2)))
     assert z.shape[:2] == (2, 32) and bool(z.isfinite().all())
 
 
@@ -399,7 +393,7 @@ def test_preparation_subtracts_the_mean_image(tmp_path):
     public = matconvnet(write(tmp_path / "net.mat", "alexnet"), "alexnet", width=NARROW)
     images = pixels(227, 2)
     before = images.clone()
-    found = preparation(public)(images)
+    found = Normalisation(public)(images)
     mean = mean_image("alexnet")
     assert found.dtype == torch.float32 and found.shape == (2, 3, 227, 227)
     for b, c, row, column in [(0, 0, 0, 0), (1, 0, 200, 3), (0, 1, 5, 210), (1, 2, 100, 100)]:
@@ -411,7 +405,7 @@ def test_preparation_subtracts_the_mean_image(tmp_path):
 def test_a_mean_image_of_another_size_is_resized(tmp_path):
     public = matconvnet(write(tmp_path / "net.mat", "alexnet"), "alexnet", width=NARROW)
     images = pixels(160)
-    mean = images.float() - preparation(public)(images)
+    mean = images.float() - Normalisation(public)(images)
     assert mean.shape == (1, 3, 160, 160)
     # a ramp stays a ramp: the centre of row r lies at (r + 0.5) / 160 of the height
     rows = (torch.arange(2, 158) + 0.5) / 160 * 227 - 0.5
@@ -425,13 +419,13 @@ def test_a_mean_image_of_another_size_is_resized(tmp_path):
 def test_preparation_says_what_it_takes(images, tmp_path):
     public = matconvnet(write(tmp_path / "net.mat", "vgg16"), "vgg16", width=NARROW)
     with pytest.raises(InputError, match=r"images: .* is not uint8 of shape \(B, 3, H, W\)"):
-        preparation(public)(images)
+        Normalisation(public)(images)
 
 
 def test_preparation_goes_to_the_processes_of_a_loader(tmp_path):
     public = matconvnet(write(tmp_path / "net.mat", "vgg16"), "vgg16", width=NARROW)
-    again = pickle.loads(pickle.dumps(preparation(public)))
-    assert torch.equal(again(pixels(16)), preparation(public)(pixels(16)))
+    again = pickle.loads(pickle.dumps(Normalisation(public)))
+    assert torch.equal(again(pixels(16)), Normalisation(public)(pixels(16)))
 
 
 # files that are refused
@@ -463,6 +457,12 @@ def test_a_missing_file_and_a_folder(read, tmp_path):
     # scipy would try another name
     write(tmp_path / "net.mat", "vgg16")
     assert "can't be read" in refused(tmp_path / "net", "vgg16", read)
+
+
+def test_a_file_for_matlab_without_scipy(tmp_path, monkeypatch):
+    path = write(tmp_path / "net.mat", "vgg_m")
+    monkeypatch.setitem(sys.modules, "scipy.io", None)  # as if it were not installed
+    assert refused(path) == "weights: FILE needs the package scipy, which is not installed"
 
 
 @pytest.mark.parametrize("content", [b"", b"not a network", b"P" * 4096], ids=len)
@@ -578,8 +578,8 @@ def test_the_first_layer_that_differs_is_named(architecture, layers, text, tmp_p
         (np.full(4, 100.0), "mean image of shape (1, 4)"),
         (np.full((1, 1, 3), -1.0), "values from 0 to 255"),
         (np.full((1, 1, 3), np.nan), "values from 0 to 255"),
-        (np.zeros((0, 0)), "mean image of shape (0, 0)"),
-        (np.zeros((0, 0, 3)), "mean image of shape (0, 0, 3)"),
+        (np.zeros((0, 0)), "lacks the mean image"),
+        (np.zeros((0, 0, 3)), "lacks the mean image"),
         ("a grey one", "lacks the mean image"),
     ],
 )
@@ -653,7 +653,7 @@ def test_torchvisions_networks(architecture, suffix, tmp_path):
     images = pixels(224, 2)
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
     expected = (images / 255 - mean.reshape(3, 1, 1)) / std.reshape(3, 1, 1)
-    inputs = preparation(public)(images)
+    inputs = Normalisation(public)(images)
     torch.testing.assert_close(inputs, expected, atol=1e-5, rtol=1e-5)
 
     performer = performer_of(architecture, interpretable=False)
@@ -684,7 +684,7 @@ def test_torchvisions_alexnet_is_torchvisions():
 
 def test_torchvisions_colours_are_torchvisions():
     preset = torchvision.models.VGG16_Weights.IMAGENET1K_V1.transforms()
-    assert [list(c) for c in weights._IMAGENET_COLOUR] == [preset.mean, preset.std]
+    assert [list(c) for c in torchvision_networks._IMAGENET_COLOUR] == [preset.mean, preset.std]
 
 
 def test_torchvisions_alexnet_does_not_go_into_the_papers(tmp_path):
@@ -692,7 +692,7 @@ def test_torchvisions_alexnet_does_not_go_into_the_papers(tmp_path):
     torch.save(torchvisions("torchvision_alexnet").state_dict(), path)
     message = refused(path, "alexnet", torchvision_weights)
     assert "torchvision's AlexNet is not the paper's" in message
-    assert "weights.torchvision_alexnet" in message
+    assert "torchvision_networks.torchvision_alexnet" in message
     public = torchvision_weights(path, "torchvision_alexnet", width=NARROW)
     with pytest.raises(InputError, match=r"of another network \(features\.0 is Conv2d"):
         into(narrow("alexnet"), public)
@@ -778,7 +778,8 @@ def kept(tmp_path, monkeypatch):
             return []
 
         net = build(architecture, size=64, width=NARROW)
-        kept_performer(net, tmp_path / "kept.safetensors", settings, train, dict, ("performers",))
+        kept_performer(net, tmp_path / "kept.safetensors", settings, train, dict,
+                       ("semquant/networks/performers",))
         return net, trained
 
     return run
@@ -805,12 +806,10 @@ def test_kept_weights_of_another_network_are_one_line(kept):
 
 
 def test_code_in_a_checkpoint_is_not_run(tmp_path):
-    path, made, net = tmp_path / "c.pt", tmp_path / "made", nn.Linear(1, 1)
+    path, made = tmp_path / "c.pt", tmp_path / "made"
     write_checked(path, lambda beside: torch.save({"key": "", "module": Malicious(made)}, beside))
     with pytest.raises((InputError, pickle.UnpicklingError)):
-        fit(net, lambda batch, epoch: {"loss": net(batch[0]).sum()},
-            TensorBatches(torch.ones(4, 1), batch_size=2), epochs=1,
-            optimizer=torch.optim.SGD(net.parameters(), 0.1), checkpoint=path)
+        Checkpoint(path).load()
     assert not made.exists()
 
 

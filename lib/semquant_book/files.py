@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 
 from semquant.checks import InputError
 
-__all__ = ["check_writable", "load_or_make", "read_checked", "sha256", "write_atomic", "write_checked"]
+__all__ = ["Checkpoint", "check_writable", "load_or_make", "read_checked", "sha256", "write_atomic", "write_checked"]
 
 T = TypeVar("T")
 
@@ -122,6 +122,38 @@ def load_or_make(
         value = make()
         write_checked(path, lambda beside: save(value, beside))
     return value
+
+
+class Checkpoint:
+    """The state of a training run in a file with a checksum, see `semquant.training.Checkpoint`.
+
+    Parameters
+    ----------
+    path : path
+    key : str
+        Names the settings and code that the state belongs to; one with another key is not gone on
+        with, nor is a damaged one, which is set aside.
+    """
+
+    def __init__(self, path: str | Path, key: str = "") -> None:
+        self.path, self.key = Path(path), key
+
+    def load(self) -> dict | None:
+        import torch  # here, so that asking for paths stays quick
+
+        content = read_checked(self.path, lambda path: torch.load(
+            path, map_location="cpu", weights_only=True))
+        return content if content is not None and content.pop("key") == self.key else None
+
+    def save(self, state: dict) -> None:
+        import torch
+
+        write_checked(self.path, lambda beside: torch.save({**state, "key": self.key}, beside))
+
+    def remove(self) -> None:
+        """Forget the state: the run has come to its end."""
+        self.path.unlink(missing_ok=True)
+        _sidecar(self.path).unlink(missing_ok=True)
 
 
 def check_writable(folder: str | Path) -> Path:

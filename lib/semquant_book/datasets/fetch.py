@@ -1,8 +1,13 @@
-"""Where real data and public weights come from: `semquant data` lists, fetches and checks them."""
+"""Where real data and public weights come from: `semquant data` lists, fetches and checks them.
+
+Downloads are pooch's: written beside, checked and renamed, so that a file is whole or absent. One
+that broke off is fetched anew.
+"""
 
 from __future__ import annotations
 
 import argparse
+import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,18 +15,31 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from textwrap import fill
+from typing import NamedTuple
 
 import yaml
 
 from semquant.checks import InputError, one_of
-from semquant_book.datasets.downloads import (
-    Download, Unpacked, beside, counts, download, expected, flaw, human, unpack,
-)
-from semquant.files import check_writable
-from semquant_book.study.presets import project_root
+from semquant_book.datasets.archives import Unpacked, check_space, human, set_aside, unpack
+from semquant_book.files import check_writable
+from semquant_book.folders import project_root
 
-__all__ = ["Found", "Source", "add_parser", "check", "describe", "fetch",
-           "load_sources", "run", "verify"]
+__all__ = ["Found", "Source", "add_parser", "check", "describe", "fetch", "load_sources", "run",
+           "verify"]
+
+
+@dataclass(frozen=True)
+class Download:
+    """A file that its owner publishes; the fields are explained in ``book/sources.yml``."""
+
+    file: str
+    urls: list[str]
+    size: int | None
+    checksum: str | None
+    roughly: int | None = None
+    stated: str = ""
+    unpack: Unpacked | None = None
+
 
 @dataclass(frozen=True)
 class Source:
@@ -40,26 +58,13 @@ class Source:
     package: tuple[str, str] | None = None
 
 
-@dataclass(frozen=True)
-class Found:
-    """What a folder holds of one source.
+class Found(NamedTuple):
+    """What a folder holds of one source."""
 
-    Attributes
-    ----------
-    place : Path
-        Where most of it lies: the folder itself, or one in it.
-    have : int
-        How many of its files are there.
-    problems : list of str
-        What is missing or not as published; empty if it is complete.
-    notes : list of str
-        What else is worth knowing.
-    """
-
-    place: Path
-    have: int
-    problems: list[str]
-    notes: list[str]
+    place: Path  # where most of it lies: the folder itself, or one in it
+    have: int  # how many of its files are there
+    problems: list[str]  # what is missing or not as published; empty if it is complete
+    notes: list[str]  # what else is worth knowing
 
     @property
     def state(self) -> str:
@@ -72,15 +77,10 @@ def load_sources() -> dict[str, Source]:
     with _one_line("sources", path):
         text = path.read_text()
     for name, fields in yaml.safe_load(text).items():
-        downloads = []
-        for item in fields["downloads"]:
-            unpack = Unpacked(**item["unpack"]) if "unpack" in item else None
-            downloads.append(Download(**item | {"unpack": unpack}))
+        downloads = [Download(**item | {"unpack": Unpacked(**item["unpack"])} if "unpack" in item
+                              else item) for item in fields["downloads"]]
         sources[name] = Source(name, **fields | {"downloads": downloads})
     return sources
-
-
-# --- what a folder holds --------------------------------------------------------------------------
 
 
 def check(source: Source, folder: str | Path) -> Found:
@@ -95,48 +95,53 @@ def check(source: Source, folder: str | Path) -> Found:
         places.append(Path(spec.submodule_search_locations[0]) / source.package[1])
     found = []
     for place in places:
-        looks = [_look(item, place) for item in source.downloads]
-        found.append(Found(place, sum(look[0] for look in looks),
-                           [look[1] for look in looks if look[1]],
-                           [note for look in looks for note in look[2]]))
+        have, problems, notes = zip(*(_look(item, place) for item in source.downloads))
+        found.append(Found(place, sum(have), [p for p in problems if p], sum(notes, [])))
     return max(found, key=lambda f: (f.have, len(f.notes)))
 
 
 def _look(item: Download, place: Path) -> tuple[int, str, list[str]]:
     """Return how many files of a download are in place, what is wrong with them, and notes."""
-    notes, path = [], place / item.file
-    part = beside(path, ".part")
-    if part.is_file():
-        notes.append(f"{part.name}: {human(part.stat().st_size)} of {item.file}; --fetch goes on")
-    if not item.unpack:
-        problem = flaw(path, item) if path.is_file() else "is missing"
-        return (0 if problem else 1), problem and f"{item.file} {problem}", notes
-    want = item.unpack
-    pattern = PurePosixPath(want.files)
-    where = place / pattern.parent
+    path, want, notes = place / item.file, item.unpack, []
+    if not want:
+        problem = _flaw(path, item) if path.is_file() else "is missing"
+        return (0, f"{item.file} {problem}", []) if problem else (1, "", [])
     names = set()
-    if where.is_dir():
-        with os.scandir(where) as entries:
-            names = {Path(e.name).stem for e in entries if counts(e.name, pattern)
-                     and e.is_file() and e.stat().st_size}
-    if want.partner and names:
-        alone = [n for n in sorted(names) if not (place / want.partner.format(n)).is_file()]
+    if (place / want.folder).is_dir():
+        with os.scandir(place / want.folder) as entries:
+            names = {Path(e.name).stem for e in entries if want.counts(e.name) and e.is_file()
+                     and e.stat().st_size}
+    if want.partner:
+        alone = [PurePosixPath(want.partner.format(n)).name for n in sorted(names)
+                 if not (place / want.partner.format(n)).is_file()]
         if alone:
-            what = [PurePosixPath(want.partner.format(n)).name for n in alone]
-            notes.append(f"{len(alone):,} {want.unit} lack their {_some(what)}")
+            notes.append(f"{len(alone):,} {want.unit} lack their {_some(alone)}")
     missing = []
     if want.numbered:
-        expected = [want.numbered.format(i + 1) for i in range(want.count)]
-        missing = [name for name in expected if name not in names]
-        names = set(expected) & names
+        numbered = [want.numbered.format(i + 1) for i in range(want.count)]
+        missing = [name for name in numbered if name not in names]
+        names = names.intersection(numbered)
     if len(names) >= want.count:
         return len(names), "", notes
     if path.is_file():
         notes.append(f"{item.file} is there, not unpacked; --fetch unpacks it")
-    problem = f"{len(names):,} of {want.count:,} {want.unit} in {pattern.parent}"
-    if names and missing:
-        problem += f" (without {_some(missing)})"
+    without = f" (without {_some(missing)})" if names and missing else ""
+    problem = f"{len(names):,} of {want.count:,} {want.unit} in {want.folder}{without}"
     return len(names), problem, notes
+
+
+def _flaw(path: Path, item: Download) -> str:
+    """Say in which way a file is not the one published, or return ''."""
+    from pooch import file_hash
+
+    size = path.stat().st_size
+    if item.size not in (None, size):
+        return f"has {size:,} bytes instead of {item.size:,}"
+    if not item.checksum:
+        return ""
+    algorithm, digits = item.checksum.split(":")
+    known = file_hash(path, algorithm)[: len(digits)]
+    return "" if known == digits else f"has the {algorithm} {known} instead of {digits}"
 
 
 def verify(folder: str | Path, name: str | None = None) -> str:
@@ -163,26 +168,18 @@ def verify(folder: str | Path, name: str | None = None) -> str:
                 print(f"    {line}")
     if states["missing"] and not name:
         print(f"missing:\n{_row('', ', '.join(states['missing']))}")
-    counts = ", ".join(f"{len(names)} {state}" for state, names in states.items() if names)
     if name and not states["complete"]:
         raise InputError(f"verify: {name} is not complete in {folder}: {'; '.join(found.problems)}")
+    counts = ", ".join(f"{len(names)} {state}" for state, names in states.items() if names)
     return f"{name} is complete" if name else f"{counts} in {folder}"
 
 
-# --- fetching -------------------------------------------------------------------------------------
-
-
 def fetch(name: str, folder: str | Path) -> str:
-    """Fetch a source into a folder, go on with what was begun, and unpack it.
+    """Fetch what a folder lacks of a source, unpack it, and return a line on what was done.
 
     Files that are there already are checked and used, so a source that has to be downloaded by hand
-    is unpacked by this as well. Files are written beside and renamed; one whose checksum is wrong
-    is set aside as ``<name>.damaged``.
-
-    Returns
-    -------
-    str
-        A line on what was done.
+    is unpacked by this as well. One that was fetched with a wrong checksum is set aside as
+    ``<name>.damaged``.
 
     Raises
     ------
@@ -190,8 +187,7 @@ def fetch(name: str, folder: str | Path) -> str:
         If it can't be had, is not what its owner published, or doesn't fit on the disk.
     """
     sources = load_sources()
-    source = sources[one_of("fetch", name, sources)]
-    by_hand = []
+    source, by_hand = sources[one_of("fetch", name, sources)], []
     with _one_line("fetch", folder):
         found = check(source, folder)
         if found.state == "complete":
@@ -203,12 +199,12 @@ def fetch(name: str, folder: str | Path) -> str:
             path = found.place / item.file
             if not _look(item, found.place)[1]:
                 continue
-            if not path.is_file() and source.fetch == "auto":
-                download(item, path)
-            elif not path.is_file():
+            if not path.is_file() and source.fetch != "auto":
                 by_hand.append(item)
                 continue
-            elif wrong := flaw(path, item):
+            if not path.is_file():
+                _download(item, path)
+            elif wrong := _flaw(path, item):
                 raise InputError(f"fetch: {path} {wrong}; move it away and try again")
             if item.unpack:
                 unpack(path, item.unpack, found.place)
@@ -223,7 +219,47 @@ def fetch(name: str, folder: str | Path) -> str:
     return f"{name} is complete in {found.place}"
 
 
-# --- words ----------------------------------------------------------------------------------------
+def _download(item: Download, path: Path) -> None:
+    """Download a file from the first of its addresses that answers."""
+    from pooch import HTTPDownloader
+    from requests.exceptions import ChunkedEncodingError, RequestException
+    from tqdm import tqdm
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    size, reasons, part = item.size or item.roughly or 0, [], path.with_name(path.name + ".part")
+    headers = {"User-Agent": "semquant", "Accept-Encoding": "identity"}  # archives stay packed
+    check_space(path.parent, 2 * size if item.unpack else size)
+    with open(part, "ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(f"fetch: another run is fetching {path}") from error
+        try:
+            for url in item.urls:
+                file.truncate(0)
+                try:
+                    with tqdm(total=size or 1, unit="B", unit_scale=True, desc=item.file,
+                              disable=None) as bar:
+                        HTTPDownloader(bar, 2**18, headers=headers, timeout=60)(url, file, None)
+                except RequestException as error:
+                    if isinstance(error, ChunkedEncodingError) or part.stat().st_size:
+                        raise InputError(f"fetch: the connection broke in the midst of {item.file}; "
+                                         "run this again to start anew") from error
+                    status = getattr(error.response, "status_code", None)
+                    reasons.append(f"{url} ({f'HTTP {status}' if status else error})")
+                    continue
+                print(f"{item.file}: {human(part.stat().st_size)} from {url}")
+                break
+            else:
+                raise InputError(f"fetch: {item.file} can't be had from {', nor from '.join(reasons)}")
+            os.fsync(file.fileno())
+            if wrong := _flaw(part, item):
+                raise InputError(f"fetch: {item.file} {wrong}: set aside as {set_aside(part, path.name)}")
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
+    if not item.checksum:
+        print(f"{item.file}: no checksum is known, so only its length was checked")
 
 
 def _some(names: list[str]) -> str:
@@ -245,27 +281,23 @@ def _row(word: str, text: str) -> str:
                 break_on_hyphens=False, break_long_words=False)
 
 
-def _lines(item: Download) -> list[str]:
-    """Describe a download: its name, size, checksum, addresses and what it leaves."""
-    checksum = "no checksum is known"
-    if item.checksum:
-        algorithm, digits = item.checksum.split(":")
-        begins = "" if len(digits) in (32, 64) else " begins with"
-        checksum = f"{algorithm}{begins} {digits} ({item.stated})"
-    lines = [_row("file", f"{item.file}, {expected(item)}"), _row("", checksum)]
-    lines += [_row("from", url) for url in item.urls]
-    if want := item.unpack:
-        lines.append(_row("leaves", f"{want.files}: {want.count:,} {want.unit} "
-                          f"(counted by {want.counted})"))
-    return lines
-
-
 def describe(source: Source) -> str:
     """Return all that is known of a source, for a person to read."""
     lines = [f"{source.name}: {source.title}", _row("for", source.use),
              _row("page", source.homepage), _row("licence", source.licence)]
     for item in source.downloads:
-        lines += _lines(item)
+        size, checksum = human(item.size), "no checksum is known"
+        if item.roughly:
+            size = f"about {human(item.roughly)}"
+        if item.checksum:
+            algorithm, digits = item.checksum.split(":")
+            begins = "" if len(digits) in (32, 64) else " begins with"
+            checksum = f"{algorithm}{begins} {digits} ({item.stated})"
+        lines += [_row("file", f"{item.file}, {size}"), _row("", checksum)]
+        lines += [_row("from", url) for url in item.urls]
+        if want := item.unpack:
+            lines.append(_row("leaves", f"{want.files}: {want.count:,} {want.unit} "
+                              f"(counted by {want.counted})"))
     if source.fetch == "auto":
         lines.append(_row("fetch", f"semquant data --fetch {source.name} --to FOLDER"))
     else:
@@ -280,8 +312,8 @@ def _summary(source: Source) -> str:
     sums = sum(item.checksum is not None for item in source.downloads)
     checks = {0: "no checksum known", len(sizes): "checksum known"}.get(sums, "some checksums")
     how = "--fetch fetches it" if source.fetch == "auto" else "fetched by hand"
-    return (f"{source.name}: {source.title}\n" + _row("", f"{size}; {checks}; {how}") + "\n"
-            + _row("", f"licence: {source.licence}"))
+    return "\n".join([f"{source.name}: {source.title}", _row("", f"{size}; {checks}; {how}"),
+                      _row("", f"licence: {source.licence}")])
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:

@@ -1,0 +1,40 @@
+"""Photos in files: decoded as a whole, and what can't be used said in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image, UnidentifiedImageError
+
+from semquant.checks import InputError
+
+__all__ = ["first", "opened", "report"]
+
+
+def opened(path: Path, decode: bool = True) -> Image.Image:
+    """Return a photo in RGB; without `decode` only its header is read, for its size.
+
+    Raises
+    ------
+    InputError
+        If it can't be read, or decoded as a whole. The file is not named.
+    """
+    try:
+        with Image.open(path) as photo:
+            return photo.convert("RGB") if decode else photo
+    except Exception as error:  # whatever Pillow meets in a file that is something else
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        reason = "not an image" if isinstance(error, UnidentifiedImageError) else reason
+        raise InputError(f"not readable: {reason}") from error
+
+
+def first(names: Sequence[str]) -> str:
+    """Return the first three names, and whether there are more."""
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+
+
+def report(problems: Sequence[str], what: str) -> None:
+    """Raise InputError with the number of problems and the first of them, if there are any."""
+    if problems:
+        raise InputError(f"data: {len(problems)} {what}: {first(problems)}")

@@ -1,0 +1,100 @@
+"""The performer of Experiment 2: VGG-16 with 40 outputs, trained and judged."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from semquant.networks import performers
+from semquant.networks.performers import Performer
+from semquant.rows import Rows
+from semquant.training import choose_device, cpu_threads, seed_everything
+from semquant_book.datasets.names import ATTRIBUTES
+from semquant_book.study import evaluation, store
+from semquant_book.study.performing import (
+    at_once, begin, input_of, kept_performer, options_of, recipe_of, train_performer,
+)
+from semquant_book.study.portraits import faces_of
+from semquant_book.study.presets import Settings
+
+__all__ = ["make_performer", "performer", "record", "scores", "start"]
+
+CODE = ("semquant_book/datasets/drawn/attributes", "semquant_book/datasets/celeba",
+        "semquant_book/datasets/drawn/drawing", "semquant_book/datasets/drawn/faces",
+        "semquant_book/datasets/drawn/garments", "semquant_book/datasets/drawn/hairstyles",
+        "semquant_book/datasets/drawn/looks", "semquant_book/datasets/drawn/portraits",
+        "semquant_book/datasets/drawn/shading", "semquant_book/study/face_performers",
+        "semquant/networks/performers", "semquant/rows", "semquant/training",
+        "semquant_book/study/pretrained")
+
+
+def start(settings: Settings) -> Performer:
+    """Return the untrained performer: fresh, or with ImageNet weights but for its last layer."""
+    return begin(performers.build(
+        "vgg16", size=settings.face_size, width=settings.face_width, outputs=len(ATTRIBUTES),
+        batch_norm=settings.batch_norm, dropout=settings.dropout, interpretable=False,
+        fc=settings.face_fc,
+    ), "vgg16", settings, fc=True)
+
+
+def performer(settings: Settings, seed: int = 0) -> Performer:
+    """Return VGG-16 with 40 outputs, trained, on the settings' device and in evaluation mode.
+
+    Parameters
+    ----------
+    settings : Settings
+    seed : int
+        Seed of its weights and of the order of its batches.
+    """
+    cpu_threads(settings.threads)
+    seed_everything("performer", "faces", seed)
+    net = start(settings)
+    batch, rate = recipe_of(settings, "vgg16", settings.face_batch, settings.face_lr)
+
+    def train(**kept) -> list[dict[str, float]]:
+        shown = faces_of(settings, "train")
+        options = options_of(settings, epochs=settings.face_epochs, batch_size=batch,
+                             learning_rate=rate, weight_decay=settings.weight_decay, seed=seed, **kept)
+        return train_performer(net, shown.images, shown.attributes, options, recipe=settings.recipe)
+
+    return kept_performer(net, store.face_performer_path(settings, seed), settings, train,
+                          lambda: _judge(net, settings), CODE, architecture="vgg16", seed=seed)
+
+
+@torch.inference_mode()
+def scores(net: Performer, images: Tensor | Rows, settings: Settings) -> Tensor:
+    """Return the 40 logits of images (B, 3, S, S) uint8: (B, 40), on the CPU."""
+    device, prepare = choose_device(settings.device), input_of(net, settings.channels_last)
+    return torch.cat([net(prepare(batch.to(device))).cpu()
+                      for batch in images.split(at_once(net.input_size, 256))])
+
+
+def _judge(net: Performer, settings: Settings) -> dict:
+    """Accuracy and balanced accuracy of each attribute on the test faces."""
+    test = faces_of(settings, "test")
+    found = scores(net.eval(), test.images, settings) > 0
+    right = found == test.attributes
+    there = test.attributes
+    balanced = [evaluation.balanced_accuracy(found[:, k], there[:, k]) for k in range(len(ATTRIBUTES))]
+    return {
+        "accuracy": dict(zip(ATTRIBUTES, right.float().mean(dim=0).tolist())),
+        "balanced_accuracy": dict(zip(ATTRIBUTES, balanced)),
+        "rate": dict(zip(ATTRIBUTES, there.float().mean(dim=0).tolist())),
+        "test_images": len(test),
+    }
+
+
+def record(settings: Settings, seed: int = 0) -> dict:
+    """Return the record of the trained performer."""
+    return store.read_record(store.record_of(store.face_performer_path(settings, seed)))
+
+
+def make_performer(settings: Settings, seed: int = 0) -> str:
+    """Train the performer, and say what came out."""
+    performer(settings, seed)
+    about = record(settings, seed)
+    accuracy = about["metrics"]["accuracy"]
+    balanced = [b for b in about["metrics"]["balanced_accuracy"].values() if b is not None]
+    mean = sum(accuracy.values()) / len(accuracy)
+    return (f"40 attributes, seed {seed}: mean accuracy {mean:.1%}, balanced accuracy of at least "
+            f"0.6 for {sum(b >= 0.6 for b in balanced)}, in {about['seconds']:.0f} s")

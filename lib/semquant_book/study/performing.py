@@ -1,0 +1,219 @@
+"""Training and keeping performers: what both experiments share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from semquant.checks import InputError, one_of
+from semquant.networks import performers
+from semquant.networks.performers import Performer, performer_loss
+from semquant.rows import Rows
+from semquant.training import Descent, FitOptions, TensorBatches, choose_device
+from semquant_book.files import Checkpoint, load_or_make
+from semquant_book.study import pretrained
+from semquant_book.study.presets import Settings, build_root, data_root
+from semquant_book.study.store import record, record_of, source_digest, write_record
+
+__all__ = ["PREDECESSOR", "at_once", "begin", "depth_of", "imagenet", "input_of", "kept_performer",
+           "options_of", "predecessor_rate", "recipe_of", "train_performer"]
+
+#: Batch size, and factor on the learning rates, of each network in Zhang et al. (2018), their code.
+PREDECESSOR = {"alexnet": (512, 30.0), "vgg_m": (196, 30.0), "vgg_s": (128, 10.0),
+               "vgg16": (32, 1.0)}
+RECIPES = ("one_cycle", "predecessor")
+#: MatConvNet's names of the networks that the original experiments began with.
+IMAGENET = {"alexnet": "imagenet-caffe-alex", "vgg_m": "imagenet-vgg-m", "vgg_s": "imagenet-vgg-s",
+            "vgg16": "imagenet-vgg-verydeep-16"}
+
+
+def recipe_of(settings: Settings, architecture: str, batch: int,
+              rate: float) -> tuple[int, float]:
+    """Return the batch size and largest learning rate that the settings' recipe means for a network."""
+    if settings.recipe == "one_cycle":
+        return batch, rate
+    own, factor = PREDECESSOR[architecture]
+    return min(own, batch), factor * rate
+
+
+def options_of(settings: Settings, **more: object) -> FitOptions:
+    """Return the options of a fit that any of the settings' fits has, and others by their names."""
+    return FitOptions(device=settings.device, amp=settings.amp, channels_last=settings.channels_last,
+                      workers=settings.workers, **more)
+
+
+def depth_of(settings: Settings) -> str | int:
+    """Return the settings' size of g as `ExplainerOptions` takes it."""
+    return settings.explainer if settings.explainer == "small" else int(settings.explainer)
+
+
+def at_once(side: int, small: int) -> int:
+    """Return how many images go through a network at once: fewer of the paper's size."""
+    return small if side < 160 else 32
+
+
+@torch.no_grad()
+def begin(net: Performer, architecture: str, settings: Settings, *, fc: bool = False) -> Performer:
+    """Put ImageNet weights into a performer, if the settings say so; returns it.
+
+    Layers that are not in the file begin with small weights, standard deviation 0.01: behind
+    activations of pixels from 0 to 255, He's would be far too large for the predecessor's rates.
+    """
+    if settings.weights == "imagenet":
+        put = pretrained.into(net, imagenet(architecture), fc=fc)
+        own = net.state_dict()
+        for key in put.fresh:
+            if key.endswith(".weight"):
+                torch.nn.init.normal_(own[key], std=0.01)
+    return net
+
+
+def imagenet(architecture: str) -> pretrained.Public:
+    """Read the ImageNet weights of a network from the folder of real data.
+
+    Raises
+    ------
+    InputError
+        If they are not there, or are of another network.
+    """
+    name = f"{IMAGENET[architecture]}.mat"
+    root = data_root()
+    found = [path for path in (root / "imagenet" / name, root / name) if path.is_file()]
+    if not found:
+        raise InputError(f"weights: {name} is neither in {root / 'imagenet'} nor in {root}; "
+                         f"semquant data --fetch {IMAGENET[architecture]} --to {root} fetches it")
+    status = found[0].stat()
+    return _imagenet(found[0], architecture, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=1)
+def _imagenet(path: Path, architecture: str, changed: int) -> pretrained.Public:
+    return pretrained.matconvnet(path, architecture)
+
+
+def kept_performer(
+    net: Performer,
+    path: Path,
+    settings: Settings,
+    train: Callable[..., list[dict[str, float]]],
+    judge: Callable[[], dict],
+    code: tuple[str, ...],
+    **about: object,
+) -> Performer:
+    """Give a performer its weights: those kept at a path, or, where there are none, trained ones.
+
+    Parameters
+    ----------
+    net : Performer
+        With fresh weights.
+    path : Path
+        Where its weights belong; its record is written beside.
+    settings : Settings
+    train : callable
+        Trains `net` and returns its history; takes ``checkpoint`` and ``progress``, of its `FitOptions`.
+    judge : callable
+        Measures the trained `net` and returns the metrics of its record.
+    code : tuple of str
+        The modules that decide what training does: a checkpoint of other code is not gone on with.
+    **about
+        What the record says of this performer.
+
+    Returns
+    -------
+    Performer
+        `net`, on the settings' device and in evaluation mode.
+
+    Raises
+    ------
+    InputError
+        If the kept weights are of another architecture.
+    """
+
+    def make() -> dict[str, Tensor]:
+        checkpoint = Checkpoint(build_root() / "checkpoints" / f"{path.stem}.pt",
+                                f"{path.stem}-{source_digest(*code)}")
+        with record(settings, **about) as content:
+            content["history"] = train(checkpoint=checkpoint, progress=path.stem)
+            content["parameters"] = sum(p.numel() for p in net.parameters())
+            content["metrics"] = judge()
+        write_record(record_of(path), content)
+        checkpoint.remove()
+        return {name: tensor.cpu().contiguous() for name, tensor in net.state_dict().items()}
+
+    performers.load_weights(net, load_or_make(path, load_file, make, save_file), path.name)
+    if settings.channels_last:
+        net.to(memory_format=torch.channels_last)
+    return net.to(choose_device(settings.device)).eval()
+
+
+def input_of(net: Performer, channels_last: bool) -> Callable[[Tensor], Tensor]:
+    """Return what turns uint8 images on a device into a performer's input, in that layout."""
+
+    def prepare(images: Tensor) -> Tensor:
+        images = net.prepare(images)
+        return images.contiguous(memory_format=torch.channels_last) if channels_last else images
+
+    return prepare
+
+
+def train_performer(net: Performer, images: Tensor | Rows, labels: Tensor, options: FitOptions, *,
+                    recipe: str = "one_cycle", filter_weight: float = 0.0, flip: bool = True,
+                    prepare: Callable[[Tensor], Tensor] | None = None) -> list[dict[str, float]]:
+    """Train a performer on mirrored images; returns what each epoch measured.
+
+    Parameters
+    ----------
+    net : Performer
+        Moved to the device, and trained in place.
+    images : Tensor or Rows, (N, ...)
+        What `prepare` takes: by default (N, 3, S, S) uint8.
+    labels : Tensor (N,) or (N, K), bool
+    options : FitOptions
+    recipe : {"one_cycle", "predecessor"}
+        ``"one_cycle"``: AdamW, the learning rate rising and falling once. ``"predecessor"``: SGD
+        with momentum 0.9, the learning rate falling tenfold, in equal ratios from epoch to epoch,
+        over the first fifth of the epochs, and staying there (Zhang et al., 2018, their code).
+    filter_weight : float
+        Weight of the filter loss in the first epoch, see `performers.performer_loss`.
+    flip : bool
+        Mirror each image with probability 1/2.
+    prepare : callable, optional
+        Applied to a batch of images on the device.
+    """
+    device = choose_device(options.device)
+    prepare = input_of(net, options.channels_last) if prepare is None else prepare
+    net.to(device)
+    if options.channels_last:
+        net.to(memory_format=torch.channels_last)
+    batches = TensorBatches(images, labels, batch_size=options.batch_size, device=device, flip=flip,
+                            workers=options.workers)
+    steps, rate, decay = len(batches), options.learning_rate, options.weight_decay
+    if one_of("recipe", recipe, RECIPES) == "one_cycle":
+        optimizer = torch.optim.AdamW(net.parameters(), lr=rate, weight_decay=decay)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate,
+                                                       total_steps=options.epochs * steps)
+    else:
+        optimizer = torch.optim.SGD(net.parameters(), lr=rate, momentum=0.9, weight_decay=decay)
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda t: predecessor_rate(1 + t // steps, options.epochs))
+    descent = Descent(net, optimizer, schedule, options)
+    for epoch in descent.epochs():
+        for shown, positive in batches:
+            with descent.precision():
+                found = performer_loss(net, prepare(shown), positive, epoch, filter_weight)
+            descent.step(**found)
+    return descent.history
+
+
+def predecessor_rate(epoch: int, epochs: int) -> float:
+    """Return the share of the largest learning rate in an epoch, from 1, of the predecessor's recipe.
+
+    For 50 epochs that of Zhang et al. (2018): ``logspace(-4, -5, 10)``, then 1e-5.
+    """
+    falling = max(2, round(epochs / 5))
+    return 10.0 ** -min(1.0, (epoch - 1) / (falling - 1))
