@@ -68,7 +68,7 @@ def alpha_between_images(settings: Settings) -> dict[str, float]:
     """Return, for each target, the share of alpha's variance between faces rather than concepts."""
     shares = {}
     for target in settings.targets:
-        alpha = experiment2.explain(settings, target).alpha  # (B, n)
+        alpha = experiment2.Run(settings, target).explain().alpha  # (B, n)
         between = float(alpha.var(dim=0).mean())
         shares[target] = between / (between + float(alpha.mean(dim=0).var()))
     return shares
@@ -90,7 +90,7 @@ def variance_explained(settings: Settings, draws: int = 20) -> pd.DataFrame:
         the share of variance that the ``others`` (the 36 local scores for a global attribute, the four
         global ones for a local one) and ``four_local`` scores at random explain.
     """
-    fit, test = (experiment2.survey(settings, split).scores for split in ("train", "test"))
+    fit, test = (experiment2.outputs(settings, split).scores for split in ("train", "test"))
     products = moments(fit)
     whole = [ATTRIBUTES.index(name) for name in TARGETS]
     local = [k for k in range(len(ATTRIBUTES)) if k not in whole]
