@@ -29,14 +29,16 @@ VISITS = [pytest.param((page, scheme), id=f"{page}-{scheme}",
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
 
 # in a view, a picture on a button that has a name (axe-core sees to that) needs no text of its own
-_IMAGES = """() => [...document.querySelectorAll("article img")].map((one) => ({
+_IMAGES = """() => [...document.querySelectorAll("article img")]
+  .filter((one) => one.loading !== "lazy" || one.checkVisibility()).map((one) => ({
   source: one.currentSrc.slice(0, 80), loaded: one.naturalWidth > 0,
   described: one.alt.trim() !== "" || one.matches(".sq-view :is(label, button) img[alt]")}))"""
-# pictures for dark pages are asked for when they are needed; here all are
-_ALL_LOADED = """() => Promise.all([...document.querySelectorAll("article img[loading=lazy]")].map((one) => {
-  one.loading = "eager";
-  return one.decode().catch(() => null);
-}))"""
+# pictures are asked for when they are scrolled to; here all that can be
+_ALL_LOADED = """() => Promise.all([...document.querySelectorAll("article img[loading=lazy]")]
+  .filter((one) => one.checkVisibility()).map((one) => {
+    one.loading = "eager";
+    return one.decode().catch(() => null);
+  }))"""
 # what MathJax has left as it was, and what it could not read
 _RAW_MATHS = r"""() => {
   const found = [...document.querySelectorAll(".math")]
@@ -117,6 +119,8 @@ def look(opener: Opener, name: str, scheme: str, axe: str, place: Path) -> Visit
     seen.unnumbered = page.evaluate(_UNNUMBERED)
     seen.raw_maths = page.evaluate(_RAW_MATHS)
     seen.figures = page.evaluate(_STILLS.replace(".sq-still", ".sq-still:not(.sq-kept)"))
+    seen.files = {Path(unquote(urlsplit(url).path)) for url in opener.log.requests
+                  if url.startswith("file:")}
     page.emulate_media(media="print")
     page.set_viewport_size({"width": PAPER, "height": 900})
     seen.on_paper = page.evaluate("document.documentElement.dataset.theme")
@@ -124,8 +128,6 @@ def look(opener: Opener, name: str, scheme: str, axe: str, place: Path) -> Visit
     views = page.locator(".sq-view").all()
     seen.printed = (sum(view.is_visible() for view in views), page.evaluate(_STILLS),
                     count_of_views(opener.html / f"{name}.html"))
-    seen.files = {Path(unquote(urlsplit(url).path)) for url in opener.log.requests
-                  if url.startswith("file:")}
     seen.trouble = opener.log.trouble()  # also what came after it was opened
     return seen
 

@@ -95,5 +95,5 @@ def picture(figure: Figure, dpi: float | None = None) -> Image.Image:
 def webp(figure: Figure) -> str:
     """Return a notebook's picture of a figure for dark pages: a WebP in base 64."""
     with io.BytesIO() as file:
-        picture(figure).save(file, "webp", quality=85, method=4)
+        picture(figure).save(file, "webp", quality=80, method=4)
         return base64.b64encode(file.getvalue()).decode()

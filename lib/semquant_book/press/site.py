@@ -194,7 +194,7 @@ def _lighten(notebook: nbformat.NotebookNode) -> None:
             ground = Image.new("RGB", image.size, "white")
             ground.paste(image, mask=image.getchannel("A") if image.mode == "RGBA" else None)
         with io.BytesIO() as file:
-            ground.save(file, "jpeg", quality=90, subsampling=0)
+            ground.save(file, "jpeg", quality=85, subsampling=0)
             data["image/jpeg"] = base64.b64encode(file.getvalue()).decode()
         if "image/png" in about:
             about["image/jpeg"] = about.pop("image/png")
@@ -310,16 +310,20 @@ def _mend(html: Path) -> None:
                             '<summary aria-label="Pages below this one"><span class="toctree-toggle"')
         text = text.replace('<div role="list" class="citation-list">', '<div class="citation-list">')
         text = text.replace(' role="doc-biblioentry"', "")
-        text = PICTURE.sub(lambda found: found[0] + _for_dark(found, html), cards.mend(text))
+        text = PICTURE.sub(lambda found: _with_dark(found, html), cards.mend(text))
         write_atomic(page, text)
     for file in (html / "_static" / "scripts").glob("fontawesome.js*"):
         file.unlink()
 
 
-def _for_dark(found: re.Match, html: Path) -> str:
-    """The picture for dark pages that belongs beside another, if there is one; see book.css."""
+def _with_dark(found: re.Match, html: Path) -> str:
+    """A picture, and the one for dark pages beside it, if there is one; see book.css.
+
+    That one is loaded when it is to be seen; the usual one always, since a page that is printed from
+    dark needs it at once.
+    """
     before, root, name, after = found.groups()
     if not (html / "_static" / DARK / f"{name}.webp").exists():
-        return ""
-    return (f'<img hidden loading="lazy" class="for-dark" {before}'
+        return found[0]
+    return (f'{found[0]}<img hidden loading="lazy" class="for-dark" {before}'
             f'src="{root}_static/{DARK}/{name}.webp"{after}/>')
