@@ -1,6 +1,6 @@
 """Live views: distil again with other settings, run a notebook with other parameters.
 
-They are plain ipyipw. What takes long runs beside the notebook, in a thread or a process. A
+They are plain ipywidgets. What takes long runs beside the notebook, in a thread or a process. A
 built page has no kernel: it shows the text that each view also is, which says so and what came out.
 
 >>> from semquant_book.pages import live
