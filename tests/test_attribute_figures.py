@@ -85,7 +85,29 @@ def test_the_other_figures_are_drawn():
     assert len(figures.share_bars(shares).axes[0].patches) == 4
     pictures = torch.randint(0, 256, (3, 3, 16, 16), dtype=torch.uint8)
     assert len(figures.flipped_pairs(pictures, pictures, ATTRIBUTES[:3], columns=2).axes) == 4
-    alpha, w = torch.randn(2, 5, 4), torch.randn(5, 4)
-    titles = [ax.get_title() for ax in figures.history_of_alpha(
-        torch.stack([w, alpha[1]]), w, ["ours", "baseline"]).axes]
-    assert "cosine 1.00" in titles[0]
+
+
+def test_bars_keep_one_attribute_however_small_it_is(explained):
+    figure = figures.signed_bars(None, explained, "Attractive", most=2, keep=2)
+    names = [t.get_text() for t in figure.axes[1].get_yticklabels()]
+    assert names == ["No goatee", "Smiling", "1 others, net", "b"]
+    widths = [p.get_width() for p in figure.axes[1].patches]
+    assert widths == pytest.approx([4.0, 0.1, -3.0, 0.5])
+
+
+def test_what_the_prior_does_has_directions_and_losses():
+    torch.manual_seed(0)
+    w, other = torch.randn(5, 4), torch.randn(5, 4)
+    histories = {"ours": [{"distillation": 2.0, "prior": 0.5}, {"distillation": 1.0, "prior": 0.4}],
+                 "baseline": [{"distillation": 3.0}, {"distillation": 2.0}]}
+    left, right, distillation, prior = figures.what_the_prior_does(
+        {"ours": 3 * w, "baseline": other}, w, histories, 2, "Bangs").axes
+    assert "ours: cosine 1.00" in left.get_title()
+    cosine = float(torch.nn.functional.cosine_similarity(other, w).mean())
+    assert right.get_title() == f"baseline: cosine {cosine:.2f}".replace("-", "−")
+    lit = left.lines[1]
+    assert lit.get_xdata() == pytest.approx((w / w.norm(dim=1, keepdim=True))[:, 2].numpy())
+    assert lit.get_label() == "Bangs"
+    assert distillation.get_yscale() == "log" and prior.get_yscale() == "linear"
+    assert [line.get_ydata().tolist() for line in distillation.lines] == [[2, 1], [3, 2]]
+    assert [line.get_ydata().tolist() for line in prior.lines] == [[0.5, 0.4]]

@@ -19,6 +19,8 @@ from semquant_book.files import sha256
 from semquant_book.press.notebooks import execute
 from semquant_book.press.site import toc_pages
 from smoke import ROOT, book, gone
+from semquant_book.press.needs import Results
+from semquant_book.study.presets import load_settings
 
 NOTEBOOKS = [page for page in toc_pages(ROOT) if (ROOT / f"{page}.ipynb").exists()]
 
@@ -121,7 +123,7 @@ def test_a_second_run_has_nothing_to_do(built):
     assert "train the performer" not in said
 
 
-def test_a_run_killed_in_the_middle_goes_on_to_the_same_numbers(built, tmp_path):
+def test_a_run_killed_in_the_middle_goes_on_to_the_same_numbers(built, tmp_path, monkeypatch):
     """Killed while it made all results; the first of both experiments are then made whole."""
     process = book(tmp_path, "--target", "results")
     store = tmp_path / "store"
@@ -134,7 +136,9 @@ def test_a_run_killed_in_the_middle_goes_on_to_the_same_numbers(built, tmp_path)
     process.wait()
     assert gone(started)
     unfinished = set(results(tmp_path))
-    for target in ("explainers_alexnet_dog_0", "surveys_0"):
+    monkeypatch.setenv("SEMQUANT_BUILD", str(tmp_path))
+    made = Results(load_settings("smoke"))
+    for target in (made.explainers("alexnet", "dog", 0)[0], made.surveys(0)[0]):
         process = book(tmp_path, "--target", target)
         said, _ = process.communicate()
         assert process.returncode == 0, said
@@ -170,13 +174,14 @@ def test_a_failing_notebook_stops_the_build_and_is_named(tmp_path):
     notebook = nbformat.read(path, as_version=4)
     notebook.cells.append(nbformat.v4.new_code_cell("1 / 0"))
     nbformat.write(notebook, path)
-    process = book(tmp_path / "build", "--target", "notebook_book_reproduce_errata", root=root)
+    folder = tmp_path / "build" / "smoke" / "notebooks" / "book" / "reproduce"
+    process = book(tmp_path / "build", "--target",
+                   str(folder / "errata.ipynb"), root=root)
     said, _ = process.communicate()
     assert process.returncode == 1
     cell = len(notebook.cells) + 1  # the injected parameters come on top
     assert f"errata.ipynb failed in cell {cell} (ZeroDivisionError: division by zero)" in said
     assert "Traceback" not in said
-    folder = tmp_path / "build" / "smoke" / "notebooks" / "book" / "reproduce"
     assert [p.name for p in folder.iterdir()] == ["errata.failed.ipynb"]
 
 

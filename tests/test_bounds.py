@@ -48,7 +48,6 @@ def code(cell: nbformat.NotebookNode) -> list[str]:
     return [line for line in cell.source.splitlines() if line.strip()]
 
 
-@being_built
 def test_the_method_is_small(record_property):
     files = [path for path in (LIBRARY / "semquant").rglob("*.py")
              if path.relative_to(LIBRARY / "semquant").with_suffix("").parts[0] not in BESIDES]
@@ -60,7 +59,6 @@ def test_the_library_is_small(record_property):
     within(record_property, "lines of Python in lib", sum(map(lines, LIBRARY.rglob("*.py"))), 15_300)
 
 
-@being_built
 def test_the_workflow_is_short(record_property):
     within(record_property, "lines of the Snakefile", lines(PROJECT / "Snakefile"), 180)
 
@@ -99,13 +97,11 @@ def test_no_public_function_of_the_method_takes_many_parameters(record_property)
     none_above(record_property, "parameters of a function", 8, found)
 
 
-@being_built
 def test_the_notebooks_have_little_code(record_property):
     within(record_property, "lines of code in notebooks",
            sum(len(code(cell)) for _, cell, _ in code_cells()), 1200)
 
 
-@being_built
 def test_half_of_the_notebooks_code_is_seen(record_property):
     """Parameters are not counted: they are seen, and say nothing of the method."""
     cells = [(len(code(cell)), tags) for _, cell, tags in code_cells() if "parameters" not in tags]
@@ -125,7 +121,6 @@ def test_no_cell_stands_in_two_notebooks(record_property):
     assert not twice, "\n\n".join(f"{sorted(paths)}\n{source}" for source, paths in twice.items())
 
 
-@being_built
 def test_a_folded_cell_has_something_to_see_under_it(built, record_property):
     executed = built / "smoke" / "notebooks"
     empty = []

@@ -8,8 +8,9 @@ from torch import nn
 
 from semquant import priors
 from semquant.checks import InputError
-from semquant.concepts import FilterConcepts, Measured, OutputConcepts, evaluation_mode
+from semquant.concepts import FilterConcepts, Measured, OutputConcepts
 from semquant.measure import image_batches, measure, survey
+from semquant.training import evaluation_mode
 
 
 class Toy(nn.Module):

@@ -8,7 +8,9 @@ import pytest
 import torch
 
 from semquant.explanation import Explanation
-from semquant_book.study.evaluation import evaluate, evaluate_attribute, part_errors
+from semquant_book.study.evaluation import (
+    evaluate, evaluate_attribute, evaluate_reference, part_errors,
+)
 
 GROUPS = ("eye", "ear", "leg")
 
@@ -54,6 +56,49 @@ def test_part_errors_by_loops(case):
         assert found["error_of_shares"][name] == pytest.approx(shares[p] / scores)
     assert found["kept"] == pytest.approx(kept / len(e))
     assert found["filters"] == {"eye": 2, "ear": 0, "leg": 2, "unassigned": 2}
+
+
+def test_the_truth_is_described_like_an_explanation(case):
+    explanation, positive, drops, assignment = case
+    drops[::3, 0] = -0.05  # the eye speaks against the score in a third of the images
+    e = explanation[positive]
+    found = part_errors(e.merge(assignment, GROUPS).contributions, e.yhat, drops, assignment, GROUPS)
+    true, above = [], []
+    for score, fall in zip(e.yhat.tolist(), drops.tolist()):
+        if score > 0 and sum(fall) > 0.1 * score:
+            true.append([score * f / sum(fall) for f in fall])
+            above.append(fall[0] > 0 and fall[2] > 0)  # of the ear there is no filter
+    assert 0 < np.mean(above) < 1
+    assert found["true_positive_parts"] == pytest.approx(np.mean(above))
+    pairs = [np.corrcoef(a, b)[0, 1] for a, b in combinations(true, 2)]
+    assert found["true_similarity"] == pytest.approx(np.mean(pairs))
+
+
+def test_no_kept_image_has_no_truth(case):
+    explanation, positive, drops, assignment = case
+    e = explanation[positive]
+    found = part_errors(e.merge(assignment, GROUPS).contributions, e.yhat, -drops, assignment, GROUPS)
+    assert found["kept"] == 0
+    assert found["true_positive_parts"] is None and found["true_similarity"] is None
+
+
+def test_a_reference_is_scaled_by_one_factor(case):
+    explanation, positive, drops, assignment = case
+    e = explanation[positive]
+    values = e.y * torch.tensor([3.0, 1, 2, 1, 1, 1]).double()
+    found = evaluate_reference(values, e.yhat, drops, assignment, GROUPS)
+    total = values.sum(1).numpy()
+    factor = float(np.linalg.lstsq(total[:, None], e.yhat.numpy(), rcond=None)[0][0])
+    assert found["factor"] == pytest.approx(factor)
+    merged = torch.zeros(len(values), 4).double()
+    for i, part in enumerate(assignment.tolist()):
+        merged[:, part] += factor * values[:, i]  # -1 is the last
+    own = part_errors(merged, e.yhat, drops, assignment, GROUPS)
+    assert found["error"] == pytest.approx(own["error"])
+    again = evaluate_reference(values / 7, e.yhat, drops, assignment, GROUPS)  # its unit doesn't matter
+    for name in ("error", "error_of_shares"):
+        assert again[name] == pytest.approx(found[name])
+    assert again["entropy"] == pytest.approx(found["entropy"])
 
 
 def test_what_is_said_of_the_concepts_by_loops(case):

@@ -13,7 +13,9 @@ from PIL import Image
 from semquant import metrics
 from semquant.checks import InputError
 from semquant_book.datasets.names import ATTRIBUTES
-from semquant_book.study import experiment1, experiment2, records, tables
+from semquant_book.study import experiment2, records, tables
+from semquant_book.study.pictures import animals_of, balanced
+from semquant_book.study.portraits import faces_of, photographs
 from semquant_book.study.presets import load_settings
 
 
@@ -87,25 +89,25 @@ def settings(build):
 
 
 def test_all_folders_of_celeba_are_taken_together(settings):
-    train, test = (experiment2.data(settings, split) for split in ("train", "test"))
+    train, test = (faces_of(settings, split) for split in ("train", "test"))
     assert (len(train), len(test)) == (38, 16)
     assert train.images.shape[2:] == (32, 32) and len(set(train.ids)) == 38
     fewer = load_settings("smoke", faces="celeba", **(FEW | {"face_train_images": 10}))
-    some = experiment2.data(fewer, "train")
+    some = faces_of(fewer, "train")
     assert len(some) == 10 and set(some.ids) < set(train.ids)
 
 
 def test_photographs_are_shown_by_name(settings):
-    shown = experiment2.photographs(["000001.jpg", "000103.jpg"], 48)
+    shown = photographs(["000001.jpg", "000103.jpg"], 48)
     assert shown.shape == (2, 48, 48, 3) and shown.dtype == np.uint8
     with pytest.raises(InputError, match="^data: 1 of 2 photographs are not in .*: 999999.jpg$"):
-        experiment2.photographs(["000001.jpg", "999999.jpg"])
+        photographs(["000001.jpg", "999999.jpg"])
 
 
 def test_a_folder_without_celeba_is_one_line(settings, tmp_path, monkeypatch):
     monkeypatch.setenv("SEMQUANT_DATA", str(tmp_path))
     with pytest.raises(InputError, match="^data: .*"):
-        experiment2.data(settings, "test")
+        faces_of(settings, "test")
 
 
 def test_a_run_on_faces_is_a_record_without_pictures(settings):
@@ -120,8 +122,8 @@ def test_a_run_on_faces_is_a_record_without_pictures(settings):
     assert set(found.selection.target) == {"male", "young"}
     ids, shown = found.example("Male")
     assert shown.names == [name for name in ATTRIBUTES if name != "Male"]
-    ours = experiment2.explain(settings, "Male")
-    rows = [experiment2.data(settings, "test").ids.index(name) for name in ids]
+    ours = experiment2.Run(settings, "Male").explain()
+    rows = [faces_of(settings, "test").ids.index(name) for name in ids]
     assert torch.allclose(shown.contributions, ours.contributions[rows], atol=1e-2)
     if ids:
         assert torch.isfinite(metrics.contribution_entropy(shown.contributions)).all()
@@ -140,13 +142,13 @@ def test_a_run_on_animals_is_a_record_without_pictures(build):
 
 
 def test_the_rarer_class_is_repeated_in_training(build):
-    images = experiment1.data(load_settings("smoke", images="pascal_part"), "dog", "train")
+    images = animals_of(load_settings("smoke", images="pascal_part"), "dog", "train")
     few = images.subset(torch.cat([torch.nonzero(images.positive)[:3, 0],
                                    torch.nonzero(~images.positive)[:12, 0]]))
     for recipe, positives in (("one_cycle", 12), ("predecessor", 36)):  # there, three to one
-        balanced = experiment1._balanced(few, recipe)
-        assert int(balanced.positive.sum()) == positives and len(balanced) == positives + 12
-        assert len({i for i, yes in zip(balanced.ids, balanced.positive.tolist()) if yes}) == 3
+        repeated = balanced(few, recipe)
+        assert int(repeated.positive.sum()) == positives and len(repeated) == positives + 12
+        assert len({i for i, yes in zip(repeated.ids, repeated.positive.tolist()) if yes}) == 3
 
 
 def test_an_unknown_record_is_one_line():
@@ -157,7 +159,7 @@ def test_an_unknown_record_is_one_line():
 def test_another_folder_is_another_run(data, build, tmp_path, monkeypatch):
     smaller = shutil.copytree(data, tmp_path / "data")
     settings = load_settings("smoke", faces="celeba", **FEW)
-    before = experiment2.data(settings, "train")
+    before = faces_of(settings, "train")
     (smaller / "celeba_half" / "img_align_celeba" / "000100.jpg").unlink()
     monkeypatch.setenv("SEMQUANT_DATA", str(smaller))
-    assert len(experiment2.data(settings, "train")) == len(before) - 1
+    assert len(faces_of(settings, "train")) == len(before) - 1

@@ -8,8 +8,9 @@ from test_widgets import unpacked
 from semquant_book.pages import cases
 
 from semquant_book.study import inspection
-from semquant_book.study import experiment1, experiment2
+from semquant_book.study import experiment2
 from semquant.explanation import Explanation
+from semquant_book.study.pictures import animals_of
 from semquant_book.study.presets import load_settings
 
 
@@ -34,9 +35,22 @@ def test_a_networks_case_holds_the_chosen_images(settings, shown):
     assert np.allclose(maps / 255, wanted, atol=float(wanted.max()) / 500)
 
 
+def test_a_networks_case_holds_both_readings_of_the_same_images(settings, shown):
+    packed = cases.of_case(shown, settings, "alexnet", "dog", [3, 1])
+    assert packed["reading"] == "literal" and [o["name"] for o in packed["others"]] == ["scaled"]
+    scaled = inspection.case(settings, "alexnet", "dog", scale="scaled")
+    assert scaled.others.keys() == {"literal"}
+    for kept, method in zip(packed["others"][0]["methods"], ("ours", "baseline")):
+        assert kept["name"] == method
+        y = packed["y"] if kept["y"] is None else kept["y"]
+        assert np.allclose(unpacked(kept["alpha"]) * unpacked(y),
+                           getattr(scaled, method).contributions[[3, 1]], atol=1e-5)
+    assert cases.of_case(shown, settings, "alexnet", "dog", [3], "scaled")["reading"] == "scaled"
+
+
 def test_a_result_by_some_filters_is_shown_with_their_maps(settings, shown):
     filters = [5, 2, 0]
-    test = experiment1.data(settings, "dog", "test", "alexnet")
+    test = animals_of(settings, "dog", "test", "alexnet")
     values = torch.arange(3.0 * len(test)).reshape(len(test), 3)
     result = Explanation(values[:, 0], values, torch.ones_like(values), 0.5,
                          [f"mouth & nose filter {i}" for i in filters])
@@ -50,7 +64,7 @@ def test_a_result_by_some_filters_is_shown_with_their_maps(settings, shown):
 def test_faces_come_with_and_without_the_attribute(settings):
     packed = cases.of_attribute(settings, "Male")
     yhat = unpacked(packed["yhat"])
-    found = experiment2.survey(settings, "test").scores[:, experiment2.target_index("Male")]
+    found = experiment2.outputs(settings, "test").scores[:, experiment2.target_index("Male")]
     assert (yhat > 0).sum() == min(4, int((found > 0).sum()))
     assert (yhat <= 0).sum() == min(4, int((found <= 0).sum()))
     assert len(packed["phrases"]) == len(packed["names"]) == 39

@@ -45,6 +45,20 @@ def test_explanations_with_values_of_their_own_keep_them():
     assert np.array_equal(unpacked(baseline["y"]), merged["baseline"].y.numpy())
 
 
+def test_other_readings_of_the_same_images_come_along():
+    literal, scaled = made(), made(1)
+    for name, e in scaled.items():
+        e.yhat, e.y = literal[name].yhat, literal[name].y
+    packed = case("net", images(), literal, reading="literal", others={"scaled": scaled})
+    assert packed["reading"] == "literal"
+    (other,) = packed["others"]
+    assert other["name"] == "scaled" and [m["name"] for m in other["methods"]] == list(scaled)
+    for kept, explanation in zip(other["methods"], scaled.values()):
+        assert kept["y"] is None  # shared with the first
+        assert np.array_equal(unpacked(kept["alpha"]) * unpacked(packed["y"]),
+                              explanation.contributions.numpy())
+
+
 def test_groups_without_concepts_are_left_out_and_unassigned_comes_last():
     packed = case("net", images(), made(), assignment=ASSIGNMENT, groups=GROUPS)
     assert packed["groups"] == ["ear", "leg", "unassigned"]
@@ -101,6 +115,12 @@ def test_wrong_counts_of_images_and_methods_are_named():
         case("net", images(), {})
     with pytest.raises(InputError, match="baseline.*does not fit"):
         case("net", images(), {"ours": made()["ours"], "baseline": made(count=1)["baseline"]})
+    with pytest.raises(InputError, match=r"others\['scaled'\]\['ours'\].*does not fit"):
+        case("net", images(), made(), reading="literal", others={"scaled": made(count=1)})
+    with pytest.raises(InputError, match=r"others\['scaled'\]: \['ours'\] does not fit"):
+        case("net", images(), made(), reading="literal", others={"scaled": {"ours": made()["ours"]}})
+    with pytest.raises(InputError, match="reading: '' is empty"):
+        case("net", images(), made(), others={"scaled": made()})
     with pytest.raises(InputError, match="cases: none is given"):
         explore()
 

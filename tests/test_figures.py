@@ -190,7 +190,13 @@ class TestComparisonTable:
 
     def test_mean_spread_and_difference(self):
         row = self.cells().loc["AlexNet", "ours"]
-        assert row.tolist() == ["3.25 ± 0.25", "5.14", "\N{MINUS SIGN}1.89"]
+        assert row.tolist() == ["3.25", "5.14", "\N{MINUS SIGN}1.89"]  # two performers, no interval
+
+    def test_four_performers_have_an_interval(self):
+        # mean 3, deviation sqrt(14 / 3); t of 3 degrees at 97.5% is 3.182446, over sqrt(4)
+        measured = self.measured.assign(ours=[[1.0, 2.0, 3.0, 6.0], [1.0]])
+        cell = figures.comparison_table(measured, self.paper, digits=2).data.loc["AlexNet", "ours"]
+        assert cell["this run"] == "3.00 ± 3.44"
 
     def test_what_is_missing_is_a_dash(self):
         cells = self.cells()

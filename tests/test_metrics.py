@@ -7,7 +7,7 @@ import torch
 
 from semquant import metrics
 from semquant.checks import InputError
-from semquant_book.study import evaluation
+from semquant_book.study.face_performers import balanced_accuracy
 
 D = torch.float64
 
@@ -183,9 +183,9 @@ def test_bad_input(call, message):
 def test_balanced_accuracy_by_hand():
     found = torch.tensor([1, 1, 0, 0, 0, 0]).bool()
     labels = torch.tensor([1, 0, 1, 0, 0, 0]).bool()
-    assert evaluation.balanced_accuracy(found, labels) == pytest.approx((1 / 2 + 3 / 4) / 2)
-    assert evaluation.balanced_accuracy(torch.ones(6).bool(), labels) == 0.5  # always the same answer
-    assert evaluation.balanced_accuracy(found, torch.zeros(6).bool()) is None
+    assert balanced_accuracy(found, labels) == pytest.approx((1 / 2 + 3 / 4) / 2)
+    assert balanced_accuracy(torch.ones(6).bool(), labels) == 0.5  # always the same answer
+    assert balanced_accuracy(found, torch.zeros(6).bool()) is None
 
 
 def test_rank_agreement_is_scipys_spearman():

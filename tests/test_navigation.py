@@ -12,7 +12,8 @@ import pytest
 import yaml
 from PIL import Image
 
-from semquant_book.pages import status
+from semquant_book.pages import claims, status
+from semquant_book.pages.findings import VERDICTS
 from semquant_book.press import preview
 from semquant_book.press.site import toc_pages
 from smoke import ROOT
@@ -147,5 +148,15 @@ def test_the_landing_page_has_the_state_of_every_table_and_figure(html):
 
 def test_the_landing_page_says_what_entropy_does_here(html):
     text = plain((html / "book" / "intro.html").read_text())
-    assert re.search(r"(The entropy of contributions (rises, as in|does not rise here; in)|"
-                     r"Whether the entropy of contributions rises depends)", text)
+    assert re.search(r"(What does not appear here is|The paper.s collapsed baseline appears here)", text)
+
+
+def test_three_verdicts_stand_on_the_landing_page_and_all_on_their_own(html):
+    words = "|".join(map(re.escape, VERDICTS))
+    for page, count in (("intro", len(claims.ANSWER)), ("claims", len(claims.TESTS))):
+        text = (html / "book" / f"{page}.html").read_text()
+        items = re.findall(r'<li class="claim".*?</li>', text, re.S)
+        assert len(items) == count, page
+        for item in items:
+            said = re.search(rf"claim-verdict.*?</svg> ({words})<", unescape(item), re.S)
+            assert said, item[:200]

@@ -7,9 +7,10 @@ import torch
 from torch import nn
 
 from semquant.checks import InputError
+from semquant_book.datasets.names import ARCHITECTURES
 from semquant_book.press.cli import main
 from semquant_book.study import rehearsal
-from semquant_book.study.presets import ARCHITECTURES, load_settings
+from semquant_book.study.presets import load_settings
 
 SMALL = dict(size=64, face_size=32, width=0.0625, face_width=0.0625, face_fc=16, batch_norm=True,
              weights="fresh", explainer="small", workers=0, threads=1)

@@ -1,6 +1,6 @@
 """Presets: checked on load, and what belongs to them has a path of its own."""
 
-from dataclasses import fields
+from dataclasses import FrozenInstanceError, fields, replace
 
 import pytest
 import yaml
@@ -119,12 +119,29 @@ def test_what_changes_a_result_changes_its_path(tmp_path, monkeypatch):
     ({"weights": "imagenet"}, "^size: 64 does not go with weights: imagenet; accepted there: 224"),
     ({"weights": "imagnet"}, "^weights: 'imagnet' is not one of fresh, imagenet"),
     ({"recipe": "sgd"}, "^recipe: 'sgd' is not one of one_cycle, predecessor"),
-    ({"cache": "tape"}, "^cache: 'tape' is not one of auto, memory, disk, recompute"),
+    ({"cache": "tape"}, "^cache: 'tape' is not one of auto, memory, recompute"),
     ({"workers": -1}, "^workers: -1 is not a whole number of at least 0"),
+    ({"size": 20}, "^size: 20 is not a whole number from 32 to 512$"),
+    ({"width": 2}, "^width: 2.0 is not a number from 0.0625 to 1$"),
+    ({"face_size": 36}, "^face_size: 36 is not accepted; below 160 a multiple of 8 is$"),
+    ({"selection_sizes": ["all"]}, "^selection_sizes: 'all' is not a whole number$"),
+    ({"scales": [1]}, "^scales: 1 is not text$"),
+    ({"beta": True}, "^beta: True is not a number$"),
 ])
 def test_values_that_cannot_be_used_are_named(changes, message):
     with pytest.raises(InputError, match=message):
         s.load_settings("quick", **changes)
+
+
+def test_what_settings_are_changed_to_is_checked_as_well():
+    settings = s.load_settings("smoke")
+    assert replace(settings, categories=["cat"]).categories == ("cat",)
+    with pytest.raises(InputError, match="^beta: -1.0 is not a number of at least 0$"):
+        replace(settings, beta=-1)
+    with pytest.raises(TypeError, match="^betta: "):
+        replace(settings, betta=1)
+    with pytest.raises(FrozenInstanceError):
+        settings.beta = 1.0
 
 
 def test_the_paper_preset_has_the_papers_settings():

@@ -23,6 +23,7 @@ from IPython.core.inputtransformer2 import TransformerManager
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from semquant.checks import InputError
+from semquant_book.figures import dark
 from semquant_book.press import reference, site
 
 PROJECT = Path(__file__).parents[1]
@@ -49,7 +50,7 @@ def notebook(executed):
     view = {"model_id": "m1", "version_major": 2, "version_minor": 0}
     widget = [new_output("display_data", {"application/vnd.jupyter.widget-view+json": view})]
     cells = [new_markdown_cell("# Start\n\n## A heading"),
-             new_code_cell("preset = 'quick'", metadata={"tags": ["parameters"]}),
+             new_code_cell("category = 'dog'", metadata={"tags": ["parameters"]}),
              new_code_cell("show()", outputs=outputs),
              new_code_cell("slider", outputs=widget if executed else [])]
     content = new_notebook(cells=cells)
@@ -330,16 +331,49 @@ def test_a_build_with_warnings_fails_and_leaves_the_book_that_was_there(project,
     assert (html / "index.html").read_text() == "the book that was there"
 
 
-@pytest.mark.parametrize("tags, hidden", [(["parameters", "remove-cell"], True),
-                                          (["parameters"], False)])
-def test_a_page_that_hides_its_parameters_hides_the_values_it_was_run_with(project, tags, hidden):
+@pytest.mark.parametrize("source, tags, hidden", [
+    ("category = 'dog'", ["parameters", "remove-cell"], True),
+    ("category = 'dog'\npreset = 'quick'", ["parameters"], False),
+    ("preset = 'quick'  # a file\ndevice = 'auto'  # auto, cpu", ["parameters"], True),
+])
+def test_parameters_that_say_nothing_of_a_page_are_hidden_and_so_are_the_values_it_was_run_with(
+        project, source, tags, hidden):
     page = project.parent / "executed" / "book" / "intro.ipynb"
     content = notebook(executed=True)
-    content.cells[1] = new_code_cell("a = 1", metadata={"tags": tags})
+    content.cells[1] = new_code_cell(source, metadata={"tags": tags})
     content.cells.insert(2, new_code_cell("a = 2", metadata={"tags": ["injected-parameters"]}))
     nbformat.write(content, page)
     staged = nbformat.read(stage(project) / "book" / "intro.ipynb", as_version=4)
-    assert ("remove-cell" in staged.cells[2].metadata["tags"]) is hidden
+    for cell in staged.cells[1:3]:
+        assert cell.metadata["tags"].count("remove-cell") == hidden
+
+
+def test_figures_get_a_number_and_a_caption_and_tables_of_sentences_become_cards(project):
+    picture = new_output("display_data", {"image/png": PICTURE})
+    words = new_output("display_data", {"text/markdown": "No figure."})
+    still = new_output("display_data", {"text/html": (
+        '<figure class="sq-still"><img src="x.png" alt="A"><figcaption>Of a view.</figcaption></figure>')})
+    table = new_output("display_data", {"text/html": (
+        '<table class="prose-table"><thead><tr><th>Why</th></tr></thead>'
+        "<tbody><tr><td>x</td></tr></tbody></table>")})
+    alt = {"mystnb": {"image": {"alt": "Dots, e.g. two: left. The table has more."}}}
+    content = notebook(executed=True)
+    content.cells += [new_code_cell("a", outputs=[words, picture, picture], metadata=alt),
+                      new_code_cell("b", outputs=[still, table]),
+                      new_code_cell("c", outputs=[picture, picture],
+                                    metadata=alt | {"caption": ["A $1 < 2$.", "The *second*."]})]
+    nbformat.write(content, project.parent / "executed" / "book" / "intro.ipynb")
+    site.build(stage(project), project.parent / "html")
+    text = (project.parent / "html" / "book" / "intro.html").read_text()
+    found = [(place, re.sub("<[^>]+>", "", caption).strip().removesuffix("#")) for place, caption in
+             re.findall(r'<figure [^>]*id="([^"]+)".*?<figcaption>(.*?)</figcaption>', text, re.DOTALL)]
+    assert found == [("figure-1", "Figure 1.1. Dots, e.g. two: left."),
+                     ("figure-2", "Figure 1.2. Dots, e.g. two: left."),
+                     ("figure-3", "Figure 1.3. Of a view."),
+                     ("figure-4", "Figure 1.4. A $1 &lt; 2$."),
+                     ("figure-5", "Figure 1.5. The *second*.")]
+    assert 'alt="Dots, e.g. two: left. The table has more."' in text
+    assert '<td data-label="Why">' in text
 
 
 def test_the_api_reference_names_every_module():
@@ -418,3 +452,42 @@ def test_a_figure_full_of_pictures_is_given_as_jpeg(project):
     with Image.open(io.BytesIO(base64.b64decode(heavy.data["image/jpeg"]))) as image:
         assert image.size == (400, 400)
     assert light.data["image/png"].strip() == pictures[1]
+
+
+def test_a_widget_that_is_a_text_too_is_left_out_and_the_others_keep_what_they_need(project):
+    content = notebook(executed=True)
+    view = {"version_major": 2, "version_minor": 0}
+    name = "application/vnd.jupyter.widget-view+json"
+    content.cells[2].outputs = [
+        new_output("execute_result", {name: {**view, "model_id": "live"}, "text/html": "<b>needs</b>"}),
+        new_output("display_data", {name: {**view, "model_id": "box"}, "text/plain": "VBox"})]
+    kept = content.metadata["widgets"]["application/vnd.jupyter.widget-state+json"]["state"]
+    for model, children in {"live": ["a"], "a": [], "box": ["b"], "b": ["c"], "c": ["b"]}.items():
+        kept[model] = {"model_name": "VBoxModel", "state": {"children": [f"IPY_MODEL_{c}" for c in children]}}
+    path = project.parent / "executed" / "book" / "intro.ipynb"
+    nbformat.write(content, path)
+    staged = nbformat.read(stage(project) / "book" / "intro.ipynb", as_version=4)
+    first, second = staged.cells[2].outputs
+    assert dict(first.data) == {"text/html": "<b>needs</b>"}
+    assert second.data[name]["model_id"] == "box"
+    state = staged.metadata["widgets"]["application/vnd.jupyter.widget-state+json"]["state"]
+    assert set(state) == {"m1", "box", "b", "c"} and state["b"] == kept["b"]
+
+
+def test_a_dark_page_shows_the_picture_that_was_drawn_for_it(project):
+    with io.BytesIO() as file:
+        Image.new("RGBA", (2, 2)).save(file, "webp")
+        night = base64.b64encode(file.getvalue()).decode()
+    both = new_output("display_data", {"image/png": PICTURE, dark.MIME: night})
+    content = notebook(executed=True)
+    content.cells += [new_code_cell("a", outputs=[both], metadata={"mystnb": {"image": {"alt": "A."}}})]
+    nbformat.write(content, project.parent / "executed" / "book" / "intro.ipynb")
+    staged = stage(project)
+    assert dark.MIME not in (staged / "book" / "intro.ipynb").read_text()
+    site.build(staged, project.parent / "html")
+    page = project.parent / "html" / "book" / "intro.html"
+    usual, other = re.findall(r"<img [^>]*alt=\"A.\"[^>]*>", page.read_text())
+    assert "hidden" not in usual and "lazy" not in usual  # printing needs it at once
+    assert 'hidden loading="lazy" class="for-dark"' in other
+    shown = page.parent / re.search(r'src="([^"]+)"', other)[1]
+    assert shown.read_bytes() == base64.b64decode(night)

@@ -14,6 +14,7 @@ from semquant.explanation import Explanation
 from semquant_book.pages.recorded import read, recorded
 from semquant_book.press.cli import main
 from semquant_book.study import experiment1, experiment2, sweeps
+from semquant_book.study.portraits import faces_of
 from semquant_book.study.presets import load_settings, project_root
 from semquant_book.study.sweeps import epochs_kept
 
@@ -47,11 +48,10 @@ def small(tmp_path_factory):
 def explainers(settings, name, k):
     """The library's own explainer that the sweep's k-th strength repeats; its record's metrics."""
     method = ("baseline", "ours")[k]
-    if name == "literal":
-        which = (settings, "alexnet", "dog", 0, method, "literal", 1)
-        return experiment1.explainer(*which), experiment1.explainer_record(*which)["metrics"]
-    which = (settings, "Attractive", 0, method, "near_zero", 1)
-    return experiment2.explainer(*which), experiment2.explainer_record(*which)["metrics"]
+    run, start = ((experiment1.Run(settings, "alexnet", "dog"), "literal") if name == "literal"
+                  else (experiment2.Run(settings, "Attractive"), "near_zero"))
+    which = (method, start, 1)
+    return run.explainer(*which), run.explainer_record(*which)["metrics"]
 
 
 @pytest.mark.parametrize("name", ["literal", "attractive"])
@@ -73,17 +73,16 @@ def test_images_of_a_network(small):
     """y, yhat, w and alpha belong to the images that are named; these are what comes first."""
     settings, records = small
     found = read(records["literal"])
-    net = experiment1.performer(settings, "alexnet", "dog")
-    test = experiment1.data(settings, "dog", "test", "alexnet")
+    run = experiment1.Run(settings, "alexnet", "dog")
+    test = run.images("test")
     ids = records["literal"]["images"]["ids"]
-    measured = experiment1.measure(net, test.subset([test.ids.index(i) for i in ids]), settings,
-                                   "jacobian")
+    measured = run.measure(test.subset([test.ids.index(i) for i in ids]), prior=True)
     for name in ("y", "w", "yhat"):
         np.testing.assert_allclose(getattr(found, name), getattr(measured, name), rtol=1e-4, atol=1e-5)
     fitted, _ = explainers(settings, "literal", 1)
     np.testing.assert_allclose(found.alpha[1, 0, -1], fitted.explain_measured(measured).alpha,
                                rtol=1e-4, atol=1e-6)
-    every = experiment1.measure(net, test, settings).yhat
+    every = run.measure(test).yhat
     best = (test.positive & (every > 0)).tolist()
     order = sorted(range(len(test)), key=lambda i: not best[i])[:3]
     assert ids == [test.ids[i] for i in order]
@@ -93,9 +92,9 @@ def test_images_of_a_network(small):
 def test_images_of_an_attribute(small):
     settings, records = small
     found = read(records["attractive"])
-    test = experiment2.data(settings, "test")
+    test = faces_of(settings, "test")
     at = [test.ids.index(i) for i in records["attractive"]["images"]["ids"]]
-    measured = experiment2.measured(settings, "Attractive", "test")[torch.tensor(at)]
+    measured = experiment2.Run(settings, "Attractive").measured("test")[torch.tensor(at)]
     for name in ("y", "w", "yhat"):
         np.testing.assert_allclose(getattr(found, name), getattr(measured, name), rtol=1e-5, atol=1e-6)
     assert len(found.names) == len(found.phrases) == 39 and found.parts is None

@@ -113,7 +113,7 @@ from torch import nn
 from semquant import FilterConcepts, FittedExplainer, distill, grad_cam
 from semquant.measure import measure
 from semquant.networks import performers
-from semquant.training import FitOptions, train_performer
+from semquant.training import Descent, FitOptions, TensorBatches, cosine
 
 torch.manual_seed(0)
 images, labels = torch.randn(12, 3, 64, 64), torch.arange(12) % 2 == 1
@@ -133,8 +133,12 @@ with tempfile.TemporaryDirectory() as folder:
 assert grad_cam(cnn, "0", images, 1).shape[0] == 12
 
 net = performers.build("alexnet", size=64, width=0.1)
-history = train_performer(net, pixels, labels, FitOptions(epochs=1))
-assert len(history) == 1
+optimizer = torch.optim.AdamW(net.parameters())
+descent = Descent(net, optimizer, cosine(optimizer, 2), FitOptions(epochs=1))
+for epoch in descent.epochs():
+    for shown, positive in TensorBatches(pixels, labels, batch_size=6):
+        descent.step(**performers.performer_loss(net, net.prepare(shown), positive, epoch))
+assert len(descent.history) == 1
 print("done")
 """
 

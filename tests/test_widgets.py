@@ -12,8 +12,7 @@ from PIL import Image
 
 from semquant.checks import InputError
 from semquant_book.figures.style import METHOD_COLOURS, SIGN_COLOURS, part_colour
-from semquant_book.pages import form
-from semquant_book.views import chapters, explorer, redistill, widgets
+from semquant_book.views import chapters, explorer, widgets
 from semquant_book.views.widgets import pack, picture, show
 
 
@@ -56,8 +55,7 @@ def test_a_picture_keeps_its_colours_and_gets_its_size():
 
 
 KINDS = (explorer.ExplanationExplorer, chapters.BiasExplorer, chapters.PriorExplorer,
-         chapters.SelectionExplorer, chapters.TemplateExplorer, form.NotebookForm,
-         redistill.Redistill)
+         chapters.SelectionExplorer, chapters.TemplateExplorer)
 
 
 @pytest.mark.parametrize("kind", KINDS)

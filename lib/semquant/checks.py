@@ -25,21 +25,9 @@ class InputError(ValueError):
 
 
 def one_of(field: str, value: object, accepted: Collection) -> object:
-    """Return `value` if it is among `accepted`.
+    """Return `value` if it is among `accepted`; otherwise raise an InputError that lists what is.
 
-    Parameters
-    ----------
-    field : str
-        The name the person knows the value by, e.g. ``"architecture"``.
-    value : object
-        What was given.
-    accepted : collection
-        What may be given.
-
-    Raises
-    ------
-    InputError
-        If `value` is not accepted; the message lists what is, and the closest name.
+    `field` is the name that the person knows the value by, e.g. ``"architecture"``.
     """
     if value in accepted:
         return value
@@ -51,38 +39,20 @@ def one_of(field: str, value: object, accepted: Collection) -> object:
 
 def number(field: str, value: object, low: float | None = None, high: float | None = None, *,
            integer: bool = False) -> float:
-    """Return `value` if it is a number within [`low`, `high`].
+    """Return `value` if it is a number within [`low`, `high`]; otherwise raise an InputError.
 
-    Parameters
-    ----------
-    field : str
-        The name the person knows the value by.
-    value : object
-        What was given. ``True`` and ``False`` are not numbers here.
-    low, high : float, optional
-        Inclusive bounds.
-    integer : bool
-        Whether only whole numbers are accepted.
-
-    Raises
-    ------
-    InputError
-        If `value` is not such a number.
+    With `integer` only whole numbers are accepted. ``True`` and ``False`` are not numbers here.
     """
     kind = "a whole number" if integer else "a number"
-    bounds = {
-        (True, True): f" from {low} to {high}",
-        (True, False): f" of at least {low}",
-        (False, True): f" of at most {high}",
-        (False, False): "",
-    }[low is not None, high is not None]
+    bounds = {(True, True): f" from {low} to {high}",
+              (True, False): f" of at least {low}",
+              (False, True): f" of at most {high}",
+              (False, False): ""}[low is not None, high is not None]
     right_type = isinstance(value, int if integer else (int, float)) and not isinstance(value, bool)
-    if (
-        not right_type
+    if (not right_type
         or value != value
         or (low is not None and value < low)
-        or (high is not None and value > high)
-    ):
+        or (high is not None and value > high)):
         raise InputError(f"{field}: {value!r} is not {kind}{bounds}")
     return value
 
@@ -125,13 +95,7 @@ def check_shapes(**tensors: tuple[Tensor, str]) -> dict[str, int]:
 
 
 def check_finite(**tensors: Tensor | None) -> None:
-    """Check that tensors hold neither NaN nor infinity; None is let through.
-
-    Raises
-    ------
-    InputError
-        If one does.
-    """
+    """Check that tensors hold neither NaN nor infinity (InputError); None is let through."""
     for field, tensor in tensors.items():
         if tensor is not None and not bool(tensor.isfinite().all()):
             bad = int((~tensor.isfinite()).sum())
@@ -139,13 +103,7 @@ def check_finite(**tensors: Tensor | None) -> None:
 
 
 def check_not_negative(**tensors: Tensor) -> None:
-    """Check that every value is at least 0, and not NaN.
-
-    Raises
-    ------
-    InputError
-        If one is not.
-    """
+    """Check that every value is at least 0, and not NaN (InputError)."""
     for field, tensor in tensors.items():
         if not bool((tensor >= 0).all()):  # false for NaN as well
             low = float(tensor.min())

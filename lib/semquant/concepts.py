@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 
 import torch
@@ -13,8 +12,9 @@ from semquant import priors
 from semquant.checks import InputError, check_finite, check_shapes, number, one_of
 from semquant.losses import Objective
 from semquant.rows import Rows
+from semquant.training import evaluation_mode
 
-__all__ = ["FilterConcepts", "Measured", "OutputConcepts", "Outputs", "evaluation_mode", "layer_of"]
+__all__ = ["FilterConcepts", "Measured", "OutputConcepts", "Outputs", "layer_of"]
 
 
 @dataclass
@@ -60,22 +60,6 @@ class Measured:
         return cls(*(None if column[0] is None else torch.cat(column) for column in columns))
 
 
-@contextmanager
-def evaluation_mode(model: object) -> Iterator[None]:
-    """Evaluation mode for a while; afterwards each submodule is in the mode it was in.
-
-    Anything that is no module is let through.
-    """
-    modes = [(m, m.training) for m in model.modules()] if isinstance(model, nn.Module) else []
-    try:
-        for module, _ in modes:
-            module.training = False
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
-
-
 def layer_of(model: nn.Module, name: str, field: str = "layer") -> nn.Module:
     """The layer of a name in ``model.named_modules()``; `field` is what an error calls it."""
     if not isinstance(model, nn.Module):
@@ -88,24 +72,18 @@ def _forward(model: nn.Module, images: Tensor, leaf: str,
     """Run a model once with one layer's output replaced by a detached leaf.
 
     The parameters are replaced by detached ones for the pass, so that no graph is built below the
-    leaf, and no gradient of theirs is computed above it.
-
-    Returns
-    -------
-    outputs (B, K), the leaf, and what the layer `read` gave (the leaf where it is None)
+    leaf, and no gradient of theirs is computed above it. Returns the outputs (B, K), the leaf, and
+    what the layer `read` gave (the leaf where it is None).
     """
     seen: dict[str, Tensor] = {}
 
     def keep(field: str, name: str, replace: bool):
         def hook(module, inputs, output):
             if field in seen:
-                raise InputError(
-                    f"{field}: {name!r} runs more than once in a pass, choose one that runs once"
-                )
+                raise InputError(f"{field}: {name!r} runs more than once in a pass, choose one "
+                                 "that runs once")
             if not isinstance(output, Tensor):
-                raise InputError(
-                    f"{field}: {name!r} gives a {type(output).__name__}, not a tensor"
-                )
+                raise InputError(f"{field}: {name!r} gives a {type(output).__name__}, not a tensor")
             # copies: the next layer may work in place
             seen[field] = output.detach().clone().requires_grad_(replace)
             return seen[field] * 1 if replace else None
@@ -132,11 +110,6 @@ def _forward(model: nn.Module, images: Tensor, leaf: str,
     check_shapes(images=(images, "B C H W"), **{"the model's output": (outputs, "B K")})
     check_finite(**{"the model's output": outputs})
     return outputs, seen["layer"], seen.get("map", seen["layer"])
-
-
-def _check_target(target: int, outputs: Tensor) -> int:
-    number("target", target, 0, outputs.shape[1] - 1, integer=True)
-    return target
 
 
 class FilterConcepts:
@@ -203,7 +176,7 @@ class FilterConcepts:
         """
         outputs, x, _ = _forward(model, images, self.layer)
         check_shapes(images=(images, "B c h w"), **{f"output of {self.layer}": (x, "B n H W")})
-        yhat = outputs[:, _check_target(target, outputs)]
+        yhat = outputs[:, number("target", target, 0, outputs.shape[1] - 1, integer=True)]
         w = None
         if prior:
             if not yhat.requires_grad:
@@ -221,14 +194,9 @@ class FilterConcepts:
 class Outputs:
     """What one pass over B images gives to explain any of a model's K outputs by the others.
 
-    Attributes
-    ----------
-    x : tensor or Rows (B, C, H, W)
-        The map that the explainer reads.
-    scores : tensor (B, K)
-        All outputs (logits).
-    products : tensor (B, K, K) or None
-        Inner products of the outputs' derivatives, see `semquant.priors.gram`.
+    x (B, C, H, W) is the map that the explainer reads, a tensor or Rows; scores (B, K) are all
+    outputs (logits); products (B, K, K) or None the inner products of their derivatives, see
+    `semquant.priors.gram`.
     """
 
     x: Tensor | Rows
@@ -236,14 +204,7 @@ class Outputs:
     products: Tensor | None = None
 
     def about(self, target: int, among: Sequence[int] | None = None) -> Measured:
-        """Return the measurements for one target.
-
-        Parameters
-        ----------
-        target : int
-            Which output is yhat.
-        among : sequence of int, optional
-            Which outputs are the concepts, in their order; all others by default.
+        """Return the measurements for one target, explained by some outputs or by all others.
 
         Raises
         ------

@@ -18,9 +18,9 @@ from semquant.concepts import FilterConcepts, Measured, OutputConcepts
 from semquant.explainers import Explainer, ExplainerOptions, starting_scale
 from semquant.explanation import Explanation
 from semquant.losses import Objective, distillation_loss, prior_loss, prior_weight
-from semquant.measure import measure, placed
+from semquant.measure import measure
 from semquant.networks.performers import load_weights
-from semquant.training import Descent, FitOptions, TensorBatches, choose_device, cosine
+from semquant.training import Descent, FitOptions, TensorBatches, choose_device, cosine, placed
 
 __all__ = ["FittedExplainer", "distill", "distill_measured", "fit_explainer"]
 
@@ -35,7 +35,7 @@ def fit_explainer(g: Explainer, measured: Measured, objective: Objective, option
               \lambda(t) = \beta / \sqrt t
 
     Returns for each epoch t the means over its batches. Without w only L is there, the paper's
-    baseline. AdamW, with a cosine decay to 0 over all steps.
+    baseline. The paper gives no optimiser: here AdamW, with a cosine decay to 0 over all steps.
     """
     x, y, yhat, w = measured.x, measured.y, measured.yhat, measured.w
     generator = torch.Generator()  # of its own: torch's stays as it is, for whatever runs beside
@@ -106,11 +106,9 @@ class FittedExplainer:
         device = self.g.bias.device
         self.g.eval()
         with torch.no_grad():
-            alpha = torch.cat(
-                [self.g(x.to(device)).to(measured.y.device) for x in measured.x.split(batch_size)]
-            )
-        bias = float(self.g.bias.detach())
-        return Explanation(measured.yhat, measured.y, alpha, bias, self.names)
+            alpha = torch.cat([self.g(x.to(device)).to(measured.y.device)
+                               for x in measured.x.split(batch_size)])
+        return Explanation(measured.yhat, measured.y, alpha, float(self.g.bias.detach()), self.names)
 
     def save(self, path: str | Path) -> None:
         """Write g as a safetensors file, with its settings and the concepts' names."""
@@ -121,13 +119,7 @@ class FittedExplainer:
 
     @classmethod
     def load(cls, path: str | Path) -> FittedExplainer:
-        """Read what `save` wrote: an explainer of measured images, on the CPU.
-
-        Raises
-        ------
-        InputError
-            If the file holds no explainer.
-        """
+        """Read what `save` wrote, an explainer of measured images; an InputError for another file."""
         try:
             with safe_open(path, framework="pt") as file:
                 about = json.loads((file.metadata() or {})["explainer"])
@@ -178,10 +170,6 @@ def distill_measured(
     ------
     InputError
         If the tensors don't fit each other, hold NaN, or a setting is not accepted.
-
-    Notes
-    -----
-    Optimiser, epochs, batch size and initialisation are not given in the paper.
     """
     x, y, yhat = measured.x, measured.y, measured.yhat
     check_shapes(x=(x, "B C H W"), y=(y, "B n"), yhat=(yhat, "B"))
@@ -219,8 +207,9 @@ def distill_measured(
         g.train()
         return answer
 
-    watch(0, {})
-    history = fit_explainer(g, Measured(x, y, yhat, w), objective, fit, watch)
+    history = []
+    if not watch(0, {}):
+        history = fit_explainer(g, Measured(x, y, yhat, w), objective, fit, watch)
     return FittedExplainer(g, history, without_prior, names)
 
 

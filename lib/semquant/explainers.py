@@ -16,7 +16,6 @@ __all__ = ["DEPTHS", "REDUCTIONS", "Explainer", "ExplainerOptions", "starting_sc
 
 #: Sizes of g; the paper's is 152.
 DEPTHS = ("small", 18, 34, 50, 101, 152)
-
 #: What is done where g's body doesn't end in a single position.
 REDUCTIONS = ("mean", "conv")
 
@@ -51,18 +50,15 @@ class ExplainerOptions:
             number("bias", self.bias)
         one_of("reduction", self.reduction, REDUCTIONS)
         one_of("stem_stride", self.stem_stride, (1, 2))
-        if self.last_std is not None:
-            number("last_std", self.last_std, 0)
+        number("last_std", self.last_std or 0, 0)
         number("last_bias", self.last_bias)
 
 
-_BLOCKS = {
-    18: (BasicBlock, [2, 2, 2, 2]),
-    34: (BasicBlock, [3, 4, 6, 3]),
-    50: (Bottleneck, [3, 4, 6, 3]),
-    101: (Bottleneck, [3, 4, 23, 3]),
-    152: (Bottleneck, [3, 8, 36, 3]),
-}
+_BLOCKS = {18: (BasicBlock, [2, 2, 2, 2]),
+           34: (BasicBlock, [3, 4, 6, 3]),
+           50: (Bottleneck, [3, 4, 6, 3]),
+           101: (Bottleneck, [3, 4, 23, 3]),
+           152: (Bottleneck, [3, 8, 36, 3])}
 
 
 def _resnet(channels: int, depth: int, stem_stride: int) -> tuple[nn.Sequential, int]:
@@ -134,8 +130,8 @@ class Explainer(nn.Module):
         left = (1, 1)
         if options.reduction == "conv":
             with torch.no_grad():  # the size that the body leaves of such a map
-                left = copy.deepcopy(self.body).eval()(torch.zeros(1, channels, height, width))
-                left = tuple(left.shape[2:])
+                one = torch.zeros(1, channels, height, width)
+                left = tuple(copy.deepcopy(self.body).eval()(one).shape[2:])
         self.last = nn.Conv2d(features, n, kernel_size=left)
         if options.last_std is not None:
             nn.init.normal_(self.last.weight, std=options.last_std)
@@ -179,22 +175,9 @@ def starting_scale(explainer: Explainer, x: Tensor, y: Tensor, yhat: Tensor) -> 
 
     with :math:`\alpha^0` what the freshly initialised g gives at scale 1, on these images.
 
-    Parameters
-    ----------
-    explainer : Explainer
-        Not trained yet. Left unchanged, its running statistics included.
-    x : tensor (B, channels, H, W)
-    y : tensor (B, n)
-    yhat : tensor (B,)
-
-    Returns
-    -------
-    float
-
-    Raises
-    ------
-    InputError
-        If there are fewer than two images, all scores are equal, or the sums are all 0.
+    x is (B, channels, H, W), y (B, n), yhat (B,). The explainer is left unchanged, its running
+    statistics included. An InputError if there are fewer than two images, all scores are equal, or
+    the sums are all 0.
     """
     check_shapes(x=(x, "B C H W"), y=(y, "B n"), yhat=(yhat, "B"))
     check_finite(x=x, y=y, yhat=yhat)

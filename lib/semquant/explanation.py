@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from semquant.checks import InputError, check_shapes, number, one_of
-from semquant.concepts import evaluation_mode
+from semquant.training import evaluation_mode
 
 __all__ = ["UNASSIGNED", "Explanation", "Reason", "grad_cam"]
 
@@ -61,9 +61,7 @@ class Explanation:
 
     def __getitem__(self, index) -> Explanation:
         """The images of an index: a slice, or a tensor of numbers or of booleans."""
-        return Explanation(
-            self.yhat[index], self.y[index], self.alpha[index], self.bias, self.names
-        )
+        return Explanation(self.yhat[index], self.y[index], self.alpha[index], self.bias, self.names)
 
     @property
     def contributions(self) -> Tensor:
@@ -89,18 +87,9 @@ class Explanation:
     def top(self, k: int | None = None, share: float | None = None) -> list[list[Reason]]:
         """The most important reasons of each image, largest contribution in size first.
 
-        Parameters
-        ----------
-        k : int, optional
-            At most so many.
-        share : float, optional
-            Only as many as are needed to reach this part (0 to 1) of the sum of all contributions
-            in size. The paper doesn't say which bars it calls the most important reasons.
-
-        Returns
-        -------
-        list of list of Reason
-            For each image; contributions of exactly 0 are no reasons.
+        At most `k`, and only as many as are needed to reach a `share` (0 to 1) of the sum of all
+        contributions in size: the paper doesn't say which bars it calls the most important reasons.
+        Contributions of exactly 0 are no reasons.
         """
         n = len(self.names)
         k = n if k is None else number("k", k, 1, integer=True)
@@ -113,11 +102,9 @@ class Explanation:
         for b in range(len(self)):
             # all that come before the share is reached, and the one that reaches it
             needed = n if share == 1.0 else int((reached[b] < share - 1e-9).sum()) + 1
-            found.append([
-                Reason(i, self.names[i], float(values[b, i]), float(shares[b, i]))
-                for i in order[b, : min(k, needed)].tolist()
-                if values[b, i] != 0
-            ])
+            found.append([Reason(i, self.names[i], float(values[b, i]), float(shares[b, i]))
+                          for i in order[b, : min(k, needed)].tolist()
+                          if values[b, i] != 0])
         return found
 
     def merge(self, assignment: Tensor | Sequence[int], groups: Sequence[str]) -> Explanation:
@@ -184,11 +171,8 @@ def grad_cam(model: nn.Module, layer: str, images: Tensor | Iterable, target: in
     layer : str
         Name of the layer in ``model.named_modules()`` whose maps are weighted.
     images : tensor (B, C, H, W)
-        Left unchanged.
     target : int
         Which output.
-    batch_size : int
-        How many images go through at once.
 
     Returns
     -------

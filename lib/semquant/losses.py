@@ -41,19 +41,8 @@ class Objective:
 def distillation_loss(yhat: Tensor, alpha: Tensor, y: Tensor, b: Tensor | float) -> Tensor:
     r"""Mean over images of :math:`(\hat y - \sum_i \alpha_i y_i - b)^2` (equation (2)).
 
-    Parameters
-    ----------
-    yhat : tensor (B,)
-        The performer's scores.
-    alpha, y : tensor (B, n)
-        The concepts' weights and values.
-    b : scalar tensor or float
-        The bias term.
-
-    Returns
-    -------
-    scalar tensor
-        In squared score units.
+    A scalar, in squared score units, of the performer's scores yhat (B,), the concepts' weights and
+    values alpha and y (B, n), and the bias term b.
     """
     check_shapes(yhat=(yhat, "B"), alpha=(alpha, "B n"), y=(y, "B n"))
     return (yhat - (alpha * y).sum(dim=1) - b).square().mean()
@@ -144,16 +133,7 @@ def prior_loss(alpha: Tensor, w: Tensor, objective: Objective) -> Tensor:
 def prior_weight(epoch: int, beta: float) -> float:
     r"""Weight of the prior loss, :math:`\lambda(t) = \beta / \sqrt t` (section 3).
 
-    Parameters
-    ----------
-    epoch : int
-        t, from 1.
-    beta : float
-        10 in Experiment 1, 0.2 in Experiment 2; at least 0.
-
-    Notes
-    -----
-    It fades slowly: with beta = 10 it is still 2 at epoch 25.
+    The epoch t counts from 1. It fades slowly: with beta = 10 it is still 2 at epoch 25.
     """
     number("epoch", epoch, 1, integer=True)
     number("beta", beta, 0)

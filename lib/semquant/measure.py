@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -11,8 +10,9 @@ from torch import Tensor, nn
 from semquant.checks import InputError, check_finite, number
 from semquant.concepts import FilterConcepts, Measured, OutputConcepts, Outputs, layer_of
 from semquant.rows import Computed, Rows
+from semquant.training import home_of
 
-__all__ = ["image_batches", "measure", "placed", "survey"]
+__all__ = ["image_batches", "measure", "survey"]
 
 
 def measure(concepts: FilterConcepts | OutputConcepts, model: nn.Module,
@@ -24,7 +24,7 @@ def measure(concepts: FilterConcepts | OutputConcepts, model: nn.Module,
     Parameters
     ----------
     concepts, model, target, prior
-        As in `FilterConcepts.measure`. The model runs where it is, see `placed`.
+        As in `FilterConcepts.measure`. The model runs where it is, see `semquant.training.placed`.
     images : tensor or Rows (N, C, H, W), or loader
         See `image_batches`.
     prepare : callable, optional
@@ -65,8 +65,7 @@ def survey(concepts: OutputConcepts, model: nn.Module, images: Tensor | Rows | I
 def image_batches(images: Tensor | Rows | Iterable, batch_size: int = 64) -> Iterator[Tensor]:
     """Batches of images from a tensor or rows (N, C, H, W), or from a loader.
 
-    A loader gives batches of images, or tuples whose first item they are. Its order has to be the
-    same each time, if results are to be matched with images.
+    A loader gives batches, or tuples whose first item they are, in the same order each time.
     """
     number("batch_size", batch_size, 1, integer=True)
     if isinstance(images, Tensor | Rows):
@@ -78,24 +77,6 @@ def image_batches(images: Tensor | Rows | Iterable, batch_size: int = 64) -> Ite
         yield batch[0] if isinstance(batch, (tuple, list)) else batch
 
 
-@contextmanager
-def placed(model: nn.Module, device: torch.device | str) -> Iterator[None]:
-    """The model on a device for a while, and then where it was."""
-    home = _home(model)
-    try:
-        if torch.device(device) != home:
-            model.to(device)
-        yield
-    finally:
-        if torch.device(device) != home:
-            model.to(home)
-
-
-def _home(model: object) -> torch.device:
-    parameters = model.parameters() if isinstance(model, nn.Module) else ()
-    return next((tensor.device for tensor in parameters), torch.device("cpu"))
-
-
 def _each_batch(measured: Callable[[Tensor], Measured | Outputs], layer: str, model: nn.Module,
                 images: Tensor | Rows | Iterable, prepare: Callable[[Tensor], Tensor] | None,
                 batch_size: int, keep_x: bool) -> list:
@@ -105,7 +86,7 @@ def _each_batch(measured: Callable[[Tensor], Measured | Outputs], layer: str, mo
         raise InputError("keep_x: False needs images whose number is known, a tensor or rows")
     parts = []
     for batch in image_batches(images, batch_size):
-        batch = batch.to(_home(model))
+        batch = batch.to(home_of(model))
         part = measured(prepare(batch) if prepare is not None else batch).to("cpu")
         if not keep_x:
             check_finite(x=part.x)  # nobody looks at all of it later
@@ -121,4 +102,4 @@ def _again(images: Tensor | Rows, model: nn.Module, prepare: Callable[[Tensor], 
     """x of all images, computed from them whenever some of it is asked for."""
     shape = (len(images), *parts[0].x.shape[1:])
     return Computed(images, lambda batch: x_of(prepare(batch) if prepare is not None else batch), shape,
-                    _home(model))
+                    home_of(model))

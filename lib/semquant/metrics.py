@@ -17,15 +17,8 @@ def contribution_entropy(contributions: Tensor) -> Tensor:
 
     :math:`c_i = |\alpha_i y_i| / \sum_j |\alpha_j y_j|`; low where few concepts carry the score.
 
-    Parameters
-    ----------
-    contributions : tensor (B, n)
-        alpha_i y_i.
-
-    Returns
-    -------
-    tensor (B,)
-        In nats, 0 to ln n; NaN for an image in which every contribution is 0.
+    Of contributions alpha_i y_i, (B, n); returns (B,), in nats, 0 to ln n; NaN for an image in which
+    every contribution is 0.
 
     Notes
     -----
@@ -56,7 +49,7 @@ def relative_deviation(yhat: Tensor, explained: Tensor, yhat_range: float | None
     Raises
     ------
     InputError
-        If the range is zero, or given and not above 0.
+        If the range is not above 0.
     """
     check_shapes(yhat=(yhat, "B"), explained=(explained, "B"))
     check_finite(yhat=yhat, explained=explained)
@@ -82,11 +75,9 @@ def accuracy(scores: Tensor, labels: Tensor, threshold: float = 0.0) -> float:
     Parameters
     ----------
     scores : tensor (B,)
-        Of the performer, or explained ones.
+        Of the performer, or explained ones; the threshold is in their unit.
     labels : tensor (B,)
         bool, or 0 and 1, or -1 and 1.
-    threshold : float
-        In score units.
     """
     check_shapes(scores=(scores, "B"), labels=(labels, "B"))
     check_finite(scores=scores)
@@ -98,15 +89,8 @@ def accuracy(scores: Tensor, labels: Tensor, threshold: float = 0.0) -> float:
 def rank_agreement(contributions: Tensor, truth: Tensor) -> Tensor:
     """Spearman's rank correlation between contributions and a truth, within each image.
 
-    Parameters
-    ----------
-    contributions, truth : tensor (B, n)
-        Of any sign and unit; equal values share the mean of their ranks.
-
-    Returns
-    -------
-    tensor (B,)
-        From -1 to 1; NaN for an image in which either is the same for all concepts.
+    Contributions and truth are (B, n), of any sign and unit; equal values share the mean of their
+    ranks. Returns (B,), from -1 to 1; NaN for an image in which either is the same for all concepts.
     """
     check_shapes(contributions=(contributions, "B n"), truth=(truth, "B n"))
     check_finite(contributions=contributions, truth=truth)
@@ -125,18 +109,10 @@ def _ranks(values: Tensor) -> Tensor:
 def best_threshold(scores: Tensor, labels: Tensor) -> tuple[float, float]:
     """The threshold with the highest accuracy, and that accuracy.
 
-    Candidates lie halfway between neighbouring scores, and beyond either end; of equally good ones
-    the lowest is taken.
-
-    Parameters
-    ----------
-    scores, labels : tensor (B,)
-        As in `accuracy`.
-
-    Notes
-    -----
-    Chosen on the very images it is evaluated on, as the paper seems to do, it flatters; choose it
-    on validation images and pass it to `accuracy` for a fair number.
+    Of scores and labels (B,), as in `accuracy`. Candidates lie halfway between neighbouring scores,
+    and beyond either end; of equally good ones the lowest is taken. Chosen on the very images it is
+    evaluated on, as the paper seems to do, it flatters; choose it on validation images and pass it
+    to `accuracy` for a fair number.
     """
     check_shapes(scores=(scores, "B"), labels=(labels, "B"))
     check_finite(scores=scores)
@@ -153,10 +129,8 @@ def best_threshold(scores: Tensor, labels: Tensor) -> tuple[float, float]:
     possible[1:-1] = s[1:] > s[:-1]  # equal scores can't be told apart
     correct[~possible] = -1
     k = int(correct.argmax())
-    if k == 0:
-        threshold = float(s[0]) - 1.0
-    elif k == len(s):
-        threshold = float(s[-1]) + 1.0
+    if k in (0, len(s)):
+        threshold = float(s[0]) - 1.0 if k == 0 else float(s[-1]) + 1.0
     else:
         threshold = float((s[k - 1] + s[k]) / 2)
         if not s[k - 1] <= threshold < s[k]:  # neighbours in float64
@@ -219,8 +193,7 @@ def contribution_error(contributions: Tensor, truth: Tensor, yhat: Tensor) -> Te
 
     Notes
     -----
-    A part that no filter is assigned to has contribution and truth 0, and so error 0: leave it out
-    of averages.
+    A part without filters has contribution, truth and error 0: leave it out of averages.
     """
     check_shapes(contributions=(contributions, "B P"), truth=(truth, "B P"), yhat=(yhat, "B"))
     check_finite(contributions=contributions, truth=truth, yhat=yhat)
@@ -239,20 +212,8 @@ def rescale(contributions: Tensor, yhat: Tensor) -> Tensor:
     `contribution_error` though the parts' shares may be right; with these as input it compares
     shares.
 
-    Parameters
-    ----------
-    contributions : tensor (B, P)
-        Of all parts, the group of unnamed filters included.
-    yhat : tensor (B,)
-
-    Returns
-    -------
-    tensor (B, P)
-
-    Raises
-    ------
-    InputError
-        If an image's contributions add up to 0.
+    Contributions (B, P) are of all parts, the group of unnamed filters included; yhat is (B,). An
+    InputError if an image's contributions add up to 0.
     """
     check_shapes(contributions=(contributions, "B P"), yhat=(yhat, "B"))
     check_finite(contributions=contributions, yhat=yhat)

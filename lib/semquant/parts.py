@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from semquant.checks import InputError, check_finite, check_shapes, number
-from semquant.concepts import evaluation_mode
+from semquant.training import evaluation_mode
 
 __all__ = ["drops", "hit_rates", "name_filters", "part_specificity"]
 
@@ -76,12 +76,7 @@ def name_filters(activation: Tensor, group_masks: Tensor, threshold: float = 0.2
     chance: small parts are not swallowed by the large ones around them, and rare lucky hits on a
     tiny part don't win. The best group names the filter, if enough of its peaks vote for it.
 
-    Parameters
-    ----------
-    activation, group_masks, cover, strongest
-        See `hit_rates`.
-    threshold : float
-        The least hit rate for a name, 0 to 1.
+    Parameters as in `hit_rates`; `threshold` is the least hit rate for a name, 0 to 1.
 
     Returns
     -------
@@ -109,12 +104,7 @@ def part_specificity(activation: Tensor, group_masks: Tensor, share: float = 0.5
     These are the filters whose peak falls on their best part in at least `share` of all images in
     which they fire. A filter that never fires is not one of them.
 
-    Parameters
-    ----------
-    activation, group_masks, cover
-        See `hit_rates`; the best part is the one of `name_filters`.
-    share : float
-        0 to 1.
+    Parameters as in `hit_rates`; the best part is the one of `name_filters`.
     """
     number("share", share, 0, 1)
     assignment, _ = name_filters(activation, group_masks, share, cover, strongest=1.0)
@@ -129,9 +119,8 @@ def drops(head: Callable[[Tensor], Tensor], x: Tensor, assignment: Tensor, parts
     head : callable
         x (B, n, H, W) -> yhat (B,). A module is run in evaluation mode.
     x : tensor (B, n, H, W)
-        Left unchanged.
     assignment : tensor (n,), whole numbers
-        The part of each filter, -1 for none.
+        The part of each filter, from 0 to P - 1; -1 for none.
     parts : int
         P.
 

@@ -15,7 +15,6 @@ __all__ = ["CONTROLS", "POSITIONS", "control", "gram", "jacobian_autograd", "jac
 
 #: Where the sum of a Jacobian prior runs.
 POSITIONS = ("all", "active")
-
 #: What can be put in the place of a measured prior.
 CONTROLS = ("measured", "uniform", "permuted", "none")
 
@@ -90,10 +89,7 @@ def jacobian_prior(head: Callable[[Tensor], Tensor], x: Tensor, clip: bool = Tru
 
 
 def gram(jacobian: Tensor) -> Tensor:
-    """Inner products of all outputs' derivatives, (B, K, d) -> (B, K, K).
-
-    All that the Taylor prior of any target needs.
-    """
+    """Inner products of all outputs' derivatives, (B, K, d) -> (B, K, K): what `taylor_from_gram` needs."""
     check_shapes(jacobian=(jacobian, "B K d"))
     return jacobian @ jacobian.transpose(1, 2)
 
@@ -105,17 +101,8 @@ def taylor_from_gram(products: Tensor, target: int) -> Tensor:
               = \frac{\langle \partial\hat y/\partial x, \partial y_i/\partial x\rangle}
                      {\|\partial y_i/\partial x\|_F^2}
 
-    Parameters
-    ----------
-    products : tensor (B, K, K)
-        What `gram` gives.
-    target : int
-        Which output is yhat; the others are the concepts, in their order.
-
-    Returns
-    -------
-    tensor (B, K - 1)
-        w, signed. A concept whose own derivative is 0 gets weight 0.
+    Of the products (B, K, K) that `gram` gives; output `target` is yhat, the others are the
+    concepts, in their order. Returns w (B, K - 1), signed; 0 for a concept whose own derivative is 0.
     """
     outputs = check_shapes(products=(products, "B K K"))["K"]
     if isinstance(target, bool) or not isinstance(target, int) or not 0 <= target < outputs:
@@ -141,22 +128,8 @@ def jacobian_closed_form(head: nn.Sequential, x: Tensor) -> Tensor:
     r"""Derivatives of all outputs of a head of linear layers, as a product of matrices.
 
     :math:`W_m D_{m-1} W_{m-1} \cdots D_1 W_1`, where the diagonal matrix D_l holds 1 for each unit
-    whose ReLU lets its input through.
-
-    Parameters
-    ----------
-    head : Sequential
-        Linear layers, ReLUs and dropout; read as in evaluation mode.
-    x : tensor (B, d)
-
-    Returns
-    -------
-    tensor (B, K, d)
-
-    Raises
-    ------
-    InputError
-        If the head has other layers.
+    whose ReLU lets its input through: (B, K, d) for x (B, d). The head, a Sequential of linear
+    layers, ReLUs and dropout, is read as in evaluation mode; an InputError if it has other layers.
     """
     check_shapes(x=(x, "B d"))
     layers = linear_layers(head)
@@ -176,33 +149,18 @@ def jacobian_closed_form(head: nn.Sequential, x: Tensor) -> Tensor:
 
 
 def jacobian_autograd(head: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """Derivatives of all outputs of any head, by torch.func: x (B, d) -> (B, K, d).
-
-    The images of a batch must not influence each other.
-    """
+    """Derivatives by torch.func of any head's outputs, (B, K, d), whose images don't influence each other."""
     check_shapes(x=(x, "B d"))
     one_image = torch.func.jacrev(lambda row: head(row[None] * 1)[0])  # (d,) -> (K, d)
     return torch.func.vmap(one_image)(x.detach()).detach()
 
 
 def taylor_prior(head: Callable[[Tensor], Tensor], x: Tensor, target: int) -> Tensor:
-    """Prior weights of Case 2 (section 3.1), see `taylor_from_gram`.
+    """Prior weights of Case 2 (section 3.1), w (B, K - 1), signed, detached; see `taylor_from_gram`.
 
-    In closed form where the head is made of linear layers, else by torch.func.
-
-    Parameters
-    ----------
-    head : callable
-        x (B, d) -> scores before any sigmoid (B, K).
-    x : tensor (B, d)
-        The feature that target and concepts share.
-    target : int
-        Which output is yhat.
-
-    Returns
-    -------
-    tensor (B, K - 1)
-        w, signed, detached.
+    `head` turns x (B, d), the feature that target and concepts share, into scores before any sigmoid
+    (B, K), of which `target` is yhat. In closed form where it is made of linear layers, else by
+    torch.func.
     """
     check_shapes(x=(x, "B d"))
     check_finite(x=x)
@@ -229,20 +187,10 @@ def permuted(w: Tensor, seed: int = 0) -> Tensor:
 
 
 def control(name: str, w: Tensor | None, seed: int = 0) -> Tensor | None:
-    """What a fit uses in the place of the measured prior.
+    """What a fit uses in the place of the measured prior w (B, n): one of `CONTROLS`.
 
-    Parameters
-    ----------
-    name : {"measured", "uniform", "permuted", "none"}
-        ``"none"`` is the paper's baseline: the distillation loss alone.
-    w : tensor (B, n) or None
-        The measured prior.
-    seed : int
-        For ``"permuted"``.
-
-    Returns
-    -------
-    tensor (B, n) or None
+    ``"none"``, None, is the paper's baseline: the distillation loss alone. `seed` is for
+    ``"permuted"``.
     """
     one_of("prior", name, CONTROLS)
     if name == "none":

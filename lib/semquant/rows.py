@@ -45,15 +45,7 @@ class Rows:
 class Computed(Rows):
     """What a frozen network makes of images, computed each time it is asked for.
 
-    Parameters
-    ----------
-    images : Tensor or Rows, (N, ...)
-    compute : callable
-        Images (B, ...) on `device` -> rows (B, ...).
-    shape : tuple of int
-        Of all rows together.
-    device : device
-        Where `compute` runs.
+    `compute` turns images (B, ...) on `device` into rows (B, ...); `shape` is that of all rows.
     """
 
     def __init__(self, images: Tensor | Rows, compute: Callable[[Tensor], Tensor],

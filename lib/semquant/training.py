@@ -6,7 +6,7 @@ import hashlib
 import math
 import os
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -20,7 +20,7 @@ from semquant.checks import InputError, number, one_of
 from semquant.rows import Computed, Rows
 
 __all__ = ["Checkpoint", "Descent", "FitOptions", "TensorBatches", "choose_device", "cosine",
-           "cpu_threads", "seed_everything", "seed_of"]
+           "cpu_threads", "evaluation_mode", "home_of", "placed", "seed_everything", "seed_of"]
 
 class Checkpoint(Protocol):
     """Where the state of a fit is kept."""
@@ -58,17 +58,9 @@ class FitOptions:
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """Return the device a run uses.
+    """Return the device of a name: auto (CUDA where there is one, else the CPU), cpu, cuda, cuda:<index>.
 
-    Parameters
-    ----------
-    name : {"auto", "cpu", "cuda", "cuda:<index>"}
-        ``"auto"`` is CUDA where there is one, else the CPU.
-
-    Raises
-    ------
-    InputError
-        If the name is none of these, or CUDA is asked for where there is none.
+    An InputError if it is none of these, or CUDA is asked for where there is none.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -78,18 +70,48 @@ def choose_device(name: str = "auto") -> torch.device:
     except RuntimeError as error:
         raise InputError(f"device: {name!r} is not one of auto, cpu, cuda, cuda:<index>") from error
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise InputError(
-            f"device: {name!r} asked for, but torch sees {torch.cuda.device_count()} CUDA devices; "
-            "accepted here: auto, cpu"
-        )
+        raise InputError(f"device: {name!r} asked for, but torch sees {torch.cuda.device_count()} "
+                         "CUDA devices; accepted here: auto, cpu")
     return device
 
 
-def seed_of(*numbers: int | str) -> int:
-    """Return a seed that stands for a tuple.
+@contextmanager
+def placed(model: nn.Module, device: torch.device | str) -> Iterator[None]:
+    """The model on a device for a while, and then where it was."""
+    home = home_of(model)
+    try:
+        if torch.device(device) != home:
+            model.to(device)
+        yield
+    finally:
+        if torch.device(device) != home:
+            model.to(home)
 
-    The tuple is hashed, so that (seed 0, epoch 1) and (seed 1, epoch 0) share nothing.
+
+def home_of(model: object) -> torch.device:
+    """The device that a model's parameters are on; the CPU for one without any."""
+    parameters = model.parameters() if isinstance(model, nn.Module) else ()
+    return next((tensor.device for tensor in parameters), torch.device("cpu"))
+
+
+@contextmanager
+def evaluation_mode(model: object) -> Iterator[None]:
+    """Evaluation mode for a while; afterwards each submodule is in the mode it was in.
+
+    Anything that is no module is let through.
     """
+    modes = [(m, m.training) for m in model.modules()] if isinstance(model, nn.Module) else []
+    try:
+        for module, _ in modes:
+            module.training = False
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def seed_of(*numbers: int | str) -> int:
+    """Return a seed that stands for a tuple: (seed 0, epoch 1) and (seed 1, epoch 0) share nothing."""
     digest = hashlib.sha256(repr(numbers).encode()).digest()
     return int.from_bytes(digest[:4], "little")
 
@@ -118,14 +140,12 @@ class TensorBatches:
         for which batch norm is undefined.
     device : torch.device
         Where batches go; on CUDA through pinned memory, so that the copy doesn't hold up the step.
-    flip : bool
-        Mirror each first tensor left to right with probability 1/2.
+    flip, channels_last : bool
+        Mirror each first tensor left to right with probability 1/2; its memory layout.
     workers : int
         Processes that fetch batches ahead, where not everything is in memory; 0 fetches them here.
     generator : torch.Generator, optional
         On the CPU; torch's own by default.
-    channels_last : bool
-        Memory layout of the first tensor of a batch.
     """
 
     def __init__(self, *tensors: Tensor | Rows, batch_size: int, device: torch.device | str = "cpu",
@@ -158,8 +178,8 @@ class TensorBatches:
         for fetched in self._fetched():
             batch = [t.to(self.device, non_blocking=True) for t in fetched]
             if self.flip:
-                turned = torch.rand(len(batch[0]), generator=self.generator) < 0.5
-                turned = turned.to(self.device).view(-1, *[1] * (batch[0].dim() - 1))
+                turned = torch.rand(len(batch[0]), generator=self.generator).to(self.device) < 0.5
+                turned = turned.view(-1, *[1] * (batch[0].dim() - 1))
                 batch[0] = torch.where(turned, batch[0].flip(-1), batch[0])
             batch = [compute(t) if compute else t for compute, t in zip(self.compute, batch)]
             if self.channels_last:
@@ -186,10 +206,7 @@ class TensorBatches:
 
 
 class _Order(Sampler):
-    """The batches of the epoch at hand, each as the numbers of its images.
-
-    It holds their list, not the `TensorBatches`: in a cycle the workers would outlive the fit.
-    """
+    """The batches of the epoch at hand; a list of their own, since in a cycle workers outlive a fit."""
 
     def __init__(self, order: list[Tensor]):
         self.order = order
@@ -266,12 +283,8 @@ class Descent:
         """The epochs that are still to go, counted from 1.
 
         Each begins by seeding from (seed, epoch). A run that was stopped and goes on from its
-        checkpoint therefore draws the same numbers as an undisturbed one.
-
-        Raises
-        ------
-        InputError
-            If the loss is not finite: the run names the epoch and stops before the weights are lost.
+        checkpoint therefore draws the same numbers as an undisturbed one. A loss that is not finite
+        is an InputError that names the epoch; what was kept before stays.
         """
         options = self.options
         self.module.train()
@@ -288,10 +301,8 @@ class Descent:
             yield epoch
             means = {name: float(total) / self._count for name, total in self._sums.items()}
             if not np.isfinite(means["loss"]):
-                raise InputError(
-                    f"loss: became {means['loss']} in epoch {epoch}; accepted: finite numbers "
-                    "(a lower learning rate, or amp off, may help)"
-                )
+                raise InputError(f"loss: became {means['loss']} in epoch {epoch}; accepted: finite "
+                                 "numbers (a lower learning rate, or amp off, may help)")
             self.history.append(means)
             self._save()
             bar.set_postfix({name: f"{value:.3g}" for name, value in means.items()})

@@ -5,7 +5,7 @@ import torch
 from browser.reading import number, numbers, slide, views
 
 from semquant_book.datasets.names import PHRASES
-from semquant_book.study import experiment2, inspection, photographs
+from semquant_book.study import experiment2, inspection, records
 from semquant_book.study.presets import load_settings
 
 NETWORK, ATTRIBUTE = "book/experiment1/alexnet", "book/experiment2/attractive"
@@ -18,6 +18,15 @@ def case(built):
         patch.setenv("SEMQUANT_BUILD", str(built))
         settings = load_settings("smoke", architectures=["alexnet"], categories=["dog"])
         return inspection.case(settings, "alexnet", "dog", 0, scale="literal")
+
+
+@pytest.fixture(scope="module")
+def scaled(built):
+    """The same in the other reading of y's scale."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SEMQUANT_BUILD", str(built))
+        settings = load_settings("smoke", architectures=["alexnet"], categories=["dog"])
+        return inspection.case(settings, "alexnet", "dog", 0, scale="scaled")
 
 
 @pytest.fixture
@@ -62,6 +71,71 @@ def test_the_numbers_are_the_librarys(explorer, case, k):
         words = explorer.locator(f'[data-name="{method}-words"]').inner_text()
         for reason in merged.top(3)[k]:
             assert f"{reason.name} " in words
+
+
+def test_the_reading_of_y_can_be_switched(explorer, case, scaled):
+    merged = case.by_part("ours")
+    name = next(n for n in merged.names if n in case.names)
+    explorer.get_by_role("checkbox", name=f"count {name}", exact=True).press("Space")
+    explorer.get_by_role("radio", name="scaled").check()
+    explorer.get_by_role("checkbox", name=f"count {name}", exact=True).press("Space")
+    check_equation(explorer, {"ours": scaled.ours, "baseline": scaled.baseline}, 0)
+    assert "literal reading takes y as it is" in explorer.inner_text()
+    choose_image(explorer, 2)
+    check_equation(explorer, {"ours": scaled.ours, "baseline": scaled.baseline}, 2)  # it stays
+    explorer.get_by_role("radio", name="literal").check()
+    check_equation(explorer, {"ours": case.ours, "baseline": case.baseline}, 2)
+
+
+def test_on_a_phone_the_picture_stays_in_sight_of_what_lights_it(open_page):
+    page = open_page(NETWORK, width=390, height=844, touch=True)
+    (view,) = views(page, "explanation")
+    chip = view.locator(".sq-chips [data-filter]").last
+    chip.scroll_into_view_if_needed()
+    chip.tap()
+    canvas, header = view.locator("canvas").bounding_box(), page.locator(".bd-header-article").bounding_box()
+    assert canvas["y"] >= header["y"] + header["height"] - 1
+    assert canvas["y"] + canvas["height"] <= chip.bounding_box()["y"]
+    assert "where filter" in view.locator(".sq-sight .sq-note").inner_text()
+
+
+def test_no_chip_of_a_filter_is_cut(open_page):
+    (view,) = views(open_page(NETWORK), "explanation")
+    rows = view.locator(".sq-link").all()
+    for row in rows:
+        row.press("Enter")
+        more = view.locator("[data-name=filters]")
+        if more.count():
+            count = int(more.inner_text().removeprefix("Show all "))
+            more.press("Enter")
+            assert view.locator(".sq-chips [data-filter]").count() == count
+        assert view.locator(".sq-chips").evaluate("(all) => all.scrollHeight <= all.clientHeight")
+        if more.count():
+            assert more.evaluate("(one) => one === document.activeElement")
+            more.press("Enter")
+
+
+def test_what_is_lit_on_a_night_picture_is_no_dark_spot(open_page):
+    """Where a filter fires a dark picture is lighter than it was, and the rest is pale."""
+    (view,) = views(open_page(NETWORK), "explanation")
+    grey = """(canvas) => {
+      const all = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+      return Array.from({length: all.length / 4}, (_, p) => (all[4 * p] + all[4 * p + 1] + all[4 * p + 2]) / 3);
+    }"""
+    canvas, pictures = view.locator("canvas"), []
+    for k in range(view.locator(".sq-thumbs input").count()):
+        choose_image(view, k)
+        view.page.wait_for_timeout(100)
+        pictures.append(torch.tensor(canvas.evaluate(grey)))
+    darkest = min(range(len(pictures)), key=lambda k: pictures[k].mean())
+    assert pictures[darkest].mean() < 110  # there is a night picture
+    choose_image(view, darkest)
+    view.locator(".sq-chips [data-filter]").first.focus()
+    view.page.wait_for_timeout(100)
+    lit = torch.tensor(canvas.evaluate(grey))
+    spot = lit.argsort()[: len(lit) // 100]
+    assert (lit[spot] > pictures[darkest][spot] + 5).all()
+    assert lit.quantile(0.5) > 178
 
 
 def test_a_part_that_is_switched_off_takes_its_contribution_along(explorer, case):
@@ -125,8 +199,8 @@ def test_an_attribute_page_has_signed_bars_with_the_librarys_numbers(open_page, 
     (view,) = views(open_page(ATTRIBUTE), "explanation")
     monkeypatch.setenv("SEMQUANT_BUILD", str(built))
     settings = load_settings("smoke", targets=["Attractive"])
-    ours, baseline = (experiment2.explain(settings, "Attractive", 0, method, "near_zero")
-                      for method in ("ours", "baseline"))
+    run = experiment2.Run(settings, "Attractive")
+    ours, baseline = (run.explain(method, "near_zero") for method in ("ours", "baseline"))
     yhat = [float(view.locator('[data-name="yhat"]').first.get_attribute("data-value"))]
     k = int((ours.yhat - yhat[0]).abs().argmin())  # which face comes first is the page's choice
     check_equation(view, {"ours": ours, "baseline": baseline}, k)
@@ -175,9 +249,9 @@ def test_the_landing_page_has_every_network_and_target(open_page):
 
 
 def test_a_record_without_photographs_shows_its_numbers(open_page):
-    record = photographs.recorded("dog")
-    (view,) = views(open_page("book/experiment1/efficientnet_lite0"), "explanation")
-    explanations = {m: photographs.example(record, m) for m in ("ours", "baseline")}
+    record = records.photographs("dog")
+    _, view = views(open_page("book/experiment1/efficientnet_lite0"), "explanation")
+    explanations = {m: inspection.example(record["examples"], m) for m in ("ours", "baseline")}
     assert not explanations["ours"].y.equal(explanations["baseline"].y)  # each has its own values
     for k in range(len(record["examples"]["ids"])):
         choose_image(view, k)

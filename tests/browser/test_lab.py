@@ -1,4 +1,4 @@
-"""Views with a kernel in JupyterLab itself: keys, numbers, a fit beside other cells, Stop."""
+"""Live views in JupyterLab itself: keys, a fit beside other cells, its end, Stop."""
 
 import os
 import re
@@ -12,17 +12,20 @@ from urllib.request import urlopen
 
 import nbformat
 import pytest
-from test_redistill import SETTINGS, measured
+from test_live import SETTINGS, measured
 
-from semquant_book.views.redistill import Redistill
+from semquant_book.pages.live import Redistill
+from semquant_book.study.presets import project_root
 
 CELLS = [
-    "from test_redistill import SETTINGS, measured\nfrom semquant_book.views.redistill import Redistill",
+    "from test_live import SETTINGS, measured\nfrom semquant_book.pages import live",
     "test = measured(20, 1)\n"
-    "fits = Redistill(measured(seconds=0.01), test, labels=test.yhat > 1.5, settings=SETTINGS,\n"
-    "                 groups={'head': range(3), 'tail': range(3, 6)})\n"
+    "fits = live.Redistill(measured(seconds=0.01), test, labels=test.yhat > 1.5, options=SETTINGS,\n"
+    "                      groups={'head': range(3), 'tail': range(3, 6)})\n"
     "fits",
-    "print('meanwhile:', fits.status['state'])",
+    "print('meanwhile:', fits.line.value)",
+    "from pathlib import Path\n"
+    "live.NotebookForm(Path('story.ipynb').resolve(), Path('copy.ipynb').resolve())",
 ]
 
 # "Run All Cells" of the menu does nothing until the notebook has its kernel, which shows nowhere
@@ -39,14 +42,20 @@ RUN_ALL = """async () => {
 }"""
 
 
+def write(path, *cells):
+    nb = nbformat.v4.new_notebook(cells=list(cells))
+    nb.metadata["kernelspec"] = {"name": "python3", "display_name": "P", "language": "python"}
+    nbformat.write(nb, path)
+
+
 @pytest.fixture
 def lab(tmp_path):
-    """The address of JupyterLab on a folder with one notebook, with settings of its own."""
-    nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in CELLS])
-    nb.metadata["kernelspec"] = {"name": "python3", "display_name": "P", "language": "python"}
+    """The address of JupyterLab on a folder with two notebooks, with settings of its own."""
     folder = tmp_path / "notebooks"
     folder.mkdir()
-    nbformat.write(nb, folder / "fits.ipynb")
+    code = nbformat.v4.new_code_cell
+    write(folder / "fits.ipynb", *map(code, CELLS))
+    write(folder / "story.ipynb", code("count = 2", metadata={"tags": ["parameters"]}), code("print(count * 111)"))
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         port = one.getsockname()[1]
@@ -57,7 +66,7 @@ def lab(tmp_path):
         server = subprocess.Popen(
             [sys.executable, "-m", "jupyter", "lab", "--no-browser", "--allow-root", "--expose-app-in-browser",
              f"--ServerApp.port={port}", "--ServerApp.port_retries=0", "--IdentityProvider.token=", f"--ServerApp.root_dir={folder}"],
-            env=os.environ | own | {"PYTHONPATH": os.pathsep.join(
+            env=os.environ | own | {"SEMQUANT_ROOT": str(project_root()), "PYTHONPATH": os.pathsep.join(
                 [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])},
             stdout=log, stderr=log)
     address = f"http://127.0.0.1:{port}"
@@ -76,8 +85,8 @@ def lab(tmp_path):
         server.wait(30)
 
 
-def test_fits_beside_a_notebook_by_keyboard(lab, browser):
-    page = browser.new_page(viewport={"width": 1280, "height": 1000})
+def test_fits_and_a_form_beside_a_notebook_by_keyboard(lab, browser):
+    page = browser.new_page(viewport={"width": 1280, "height": 2000})
     try:
         play(page, f"{lab}/lab/tree/fits.ipynb")
     finally:
@@ -86,42 +95,62 @@ def test_fits_beside_a_notebook_by_keyboard(lab, browser):
 
 def play(page, address):
     page.goto(address)
-    page.locator(".jp-CodeCell").nth(2).wait_for(timeout=60_000)
+    page.locator(".jp-CodeCell").nth(3).wait_for(timeout=60_000)
     page.evaluate(RUN_ALL)
-    view = page.locator(".sq-view[data-ready]")
-    view.wait_for(timeout=60_000)
-    epochs, run = view.get_by_role("spinbutton", name="Epochs"), view.get_by_role("button", name="Run")
-    line = view.locator("[data-name=line]")
+    view = page.locator(".jp-CodeCell").nth(1)
+    form = page.locator(".jp-CodeCell").nth(3)
+    form.get_by_role("button", name="Run").wait_for(timeout=60_000)
 
-    # Enter in a field is the button; the row that comes is the library's
+    # each field is called what stands beside it
+    epochs, run = view.get_by_label("epochs"), view.get_by_role("button", name="Run")
+    for name in ("prior", "beta", "seed", "scale", "concepts", "drawn", "draw"):
+        assert view.get_by_label(name, exact=True).count() == 1, name
+
+    # the row that comes is the library's
+    view.get_by_label("prior").select_option("none")
     epochs.fill("3")
-    epochs.press("Enter")
-    row = view.locator('tr[data-run="1"]')
-    row.wait_for()
+    epochs.press("Tab")
+    run.press("Enter")
+    view.get_by_text(re.compile("^done: 3 of 3 epochs")).wait_for()
+    row = dict(one.locator("th, td").all_inner_texts() for one in view.locator("tr").all())
     test = measured(20, 1)
-    again = Redistill(measured(), test, labels=test.yhat > 1.5, settings=SETTINGS)
-    again.run(epochs=3).wait()
+    again = Redistill(measured(), test, labels=test.yhat > 1.5, options=SETTINGS)
+    again.run(epochs=3, prior="none").wait()
+    assert (row["prior"], row["epochs"], row["concepts"]) == ("none", "3 of 3", "all 6")
     for name in ("entropy", "deviation", "accuracy"):
-        assert float(row.locator(f"[data-name={name}]").get_attribute("data-value")) == pytest.approx(
-            again.runs[0][name], rel=1e-4)
-
-    # the arrow keys are the view's, not the notebook's
-    view.get_by_role("radio", name="all 6").focus()
-    page.keyboard.press("ArrowRight")
-    assert view.get_by_role("radio", name="chosen").is_checked()
-    assert page.evaluate("document.activeElement.closest('.sq-view') !== null")
-    page.keyboard.press("ArrowLeft")
-    assert view.get_by_role("radio", name="all 6").is_checked()
+        assert float(row[name]) == pytest.approx(again.runs[0][name], abs=6e-4)
+    assert view.locator("figure img").is_visible()
 
     # a long fit leaves the kernel to other cells, and Stop keeps what was fitted
     epochs.fill("10000")
+    epochs.press("Tab")
     run.press("Enter")
-    line.filter(has_text=re.compile("^epoch [1-9]")).wait_for()
+    view.get_by_text(re.compile("^epoch [1-9]")).wait_for()
+    assert run.is_disabled()
     page.locator(".jp-CodeCell").nth(2).locator(".jp-InputArea-editor").click()
     page.keyboard.press("Control+Enter")
-    page.get_by_text("meanwhile: running").wait_for(timeout=5000)
+    page.get_by_text("meanwhile: epoch").wait_for(timeout=5000)
     page.keyboard.press("Escape")
     view.get_by_role("button", name="Stop").press("Enter")
-    line.filter(has_text="stopped after").wait_for(timeout=5000)
-    assert "stopped: " in view.locator('tr[data-run="2"]').inner_text()
-    assert page.evaluate("document.activeElement.textContent") == "Run"
+    view.get_by_text(re.compile(r"^stopped: \d+ of 10000 epochs")).wait_for(timeout=5000)
+    assert view.locator("thead th").all_inner_texts() == ["run", "1", "2"] and run.is_enabled()
+
+    # what is wrong is one line
+    epochs.fill("0")
+    epochs.press("Tab")
+    run.press("Enter")
+    alert = view.get_by_role("alert")
+    alert.wait_for()
+    assert alert.inner_text() == "epochs: 0 is not a whole number of at least 1"
+
+    # the other notebook runs with the value of the field, and the link opens what came of it
+    count = form.get_by_label("count")
+    count.fill("3")
+    count.press("Tab")
+    form.locator("pre").filter(has_text="copy.ipynb -p count 3").wait_for()
+    form.get_by_role("button", name="Run").press("Enter")
+    link = form.get_by_role("link", name="copy.ipynb")
+    link.wait_for(timeout=60_000)
+    link.click()
+    page.get_by_role("tab", name="copy.ipynb").wait_for(timeout=20_000)
+    page.get_by_text("333", exact=True).wait_for(timeout=20_000)

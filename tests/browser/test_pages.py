@@ -28,6 +28,26 @@ def test_no_page_scrolls_sideways(visit, what):
 
 
 @pytest.mark.parametrize("what", VISITS)
+def test_no_table_of_sentences_is_cut_on_a_screen_and_none_on_paper(visit, what):
+    assert visit(*what).cut == {place: [] for place in (*WIDTHS[what[1]], "paper")}
+
+
+@pytest.mark.parametrize("what", VISITS)
+def test_no_name_in_a_table_is_broken_letter_by_letter(visit, what):
+    assert not visit(*what).broken
+
+
+@pytest.mark.parametrize("what", VISITS)
+def test_on_paper_a_page_is_light(visit, what):
+    assert visit(*what).on_paper == "light"
+
+
+@pytest.mark.parametrize("what", VISITS)
+def test_every_figure_has_a_number_and_a_caption(visit, what):
+    assert not visit(*what).unnumbered
+
+
+@pytest.mark.parametrize("what", VISITS)
 def test_every_image_is_there_and_is_described(visit, what):
     assert not [one for one in visit(*what).images if not (one["described"] and one["loaded"])]
 

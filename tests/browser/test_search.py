@@ -26,6 +26,15 @@ def test_search_finds_pages_and_leads_to_them(open_page, from_file):
     assert page.locator("article h1").first.inner_text().startswith("Bias-interpreting")
 
 
+@pytest.mark.parametrize("width", [1280, 360])
+def test_the_icon_of_the_search_box_covers_no_letter(open_page, width):
+    page = open_page("search", width=width)
+    box = page.locator(".bd-search-container form")
+    icon, field = box.locator("i").bounding_box(), box.locator("input").bounding_box()
+    padding = box.locator("input").evaluate("(one) => parseFloat(getComputedStyle(one).paddingLeft)")
+    assert field["x"] + padding >= icon["x"] + icon["width"]
+
+
 def test_a_word_that_is_nowhere_is_said_to_be_nowhere(open_page):
     page = open_page("search", from_file=True)
     page.locator(".bd-search-container input[type=search]").fill("zyzzyva")

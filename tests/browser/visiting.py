@@ -29,9 +29,16 @@ VISITS = [pytest.param((page, scheme), id=f"{page}-{scheme}",
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
 
 # in a view, a picture on a button that has a name (axe-core sees to that) needs no text of its own
-_IMAGES = """() => [...document.querySelectorAll("article img")].map((one) => ({
+_IMAGES = """() => [...document.querySelectorAll("article img")]
+  .filter((one) => one.loading !== "lazy" || one.checkVisibility()).map((one) => ({
   source: one.currentSrc.slice(0, 80), loaded: one.naturalWidth > 0,
   described: one.alt.trim() !== "" || one.matches(".sq-view :is(label, button) img[alt]")}))"""
+# pictures are asked for when they are scrolled to; here all that can be
+_ALL_LOADED = """() => Promise.all([...document.querySelectorAll("article img[loading=lazy]")]
+  .filter((one) => one.checkVisibility()).map((one) => {
+    one.loading = "eager";
+    return one.decode().catch(() => null);
+  }))"""
 # what MathJax has left as it was, and what it could not read
 _RAW_MATHS = r"""() => {
   const found = [...document.querySelectorAll(".math")]
@@ -47,10 +54,25 @@ _RAW_MATHS = r"""() => {
   found.push(...document.querySelectorAll("mjx-merror"));
   return found.map((one) => one.textContent.slice(0, 100));
 }"""
+# tables that stick out of the page on paper, and tables of sentences that do on a screen
+_CUT = """(kind) => [...document.querySelectorAll(`article ${kind}`)].filter((one) =>
+  one.checkVisibility() && !one.closest(".sq-view") && one.getBoundingClientRect().right
+    > document.querySelector("article").getBoundingClientRect().right + 1)
+  .map((one) => `${Math.round(one.getBoundingClientRect().width)} px: ${one.textContent.slice(0, 60)}`)"""
+# short names in tables that are broken over lines
+_BROKEN = """() => [...document.querySelectorAll("article table code")].filter((one) =>
+  one.textContent.length < 12 && !/\\s/.test(one.textContent) && one.getClientRects().length > 1)
+  .map((one) => one.textContent)"""
+# pictures that cells leave, without a number and words that everybody sees
+_UNNUMBERED = """() => [...document.querySelectorAll("article .cell_output img")]
+  .filter((one) => !one.closest(".sq-view") && !/^Figure \\d+\\.\\d+\\. \\S/.test(
+    one.closest("figure")?.querySelector("figcaption")?.innerText ?? ""))
+  .map((one) => one.alt)"""
+PAPER = 688  # pixels: A4 without margins
 _MOVING = """() => document.getAnimations()
   .filter((one) => one.playState === "running" && one.effect.getComputedTiming().duration > 20)
   .map((one) => one.animationName ?? one.transitionProperty ?? "animation")"""
-_STILLS = """() => [...document.querySelectorAll(".sq-still")]
+_STILLS = """() => [...document.querySelectorAll(".sq-still > :not(figcaption)")]
   .filter((one) => one.checkVisibility() && one.getBoundingClientRect().height > 0).length"""
 
 
@@ -63,11 +85,15 @@ class Visit:
     ready: float | None  # seconds until its views were ready
     files: set[Path] = field(default_factory=set)  # that it loaded, when opened as a file
     sideways: dict[int, list[str]] = field(default_factory=dict)  # width -> what reaches beyond it
+    cut: dict[int | str, list[str]] = field(default_factory=dict)  # tables that are wider than there is room
+    broken: list[str] = field(default_factory=list)  # names that are broken letter by letter
+    unnumbered: list[str] = field(default_factory=list)  # figures without a caption and a number
     images: list[dict] = field(default_factory=list)
     raw_maths: list[str] = field(default_factory=list)
     moving: list[str] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
     figures: int = 0  # still figures to be seen, though their views are
+    on_paper: str = ""  # the scheme in print
     printed: tuple[int, int, int] = (0, 0, 0)  # visible views and figures on paper; views there are
 
 
@@ -84,17 +110,24 @@ def look(opener: Opener, name: str, scheme: str, axe: str, place: Path) -> Visit
         page.set_viewport_size({"width": width, "height": 900})
         settle(page)
         seen.sideways[width] = sticking_out(page)
+        seen.cut[width] = page.evaluate(_CUT, "table.cards")
+        seen.broken += page.evaluate(_BROKEN)
         page.screenshot(path=place / f"{width}-{scheme}" / f"{name}.jpg", full_page=True,
                         quality=70)  # as PNG it takes twice as long
+    page.evaluate(_ALL_LOADED)
     seen.images = page.evaluate(_IMAGES)
+    seen.unnumbered = page.evaluate(_UNNUMBERED)
     seen.raw_maths = page.evaluate(_RAW_MATHS)
     seen.figures = page.evaluate(_STILLS.replace(".sq-still", ".sq-still:not(.sq-kept)"))
+    seen.files = {Path(unquote(urlsplit(url).path)) for url in opener.log.requests
+                  if url.startswith("file:")}
     page.emulate_media(media="print")
+    page.set_viewport_size({"width": PAPER, "height": 900})
+    seen.on_paper = page.evaluate("document.documentElement.dataset.theme")
+    seen.cut["paper"] = page.evaluate(_CUT, "table")
     views = page.locator(".sq-view").all()
     seen.printed = (sum(view.is_visible() for view in views), page.evaluate(_STILLS),
                     count_of_views(opener.html / f"{name}.html"))
-    seen.files = {Path(unquote(urlsplit(url).path)) for url in opener.log.requests
-                  if url.startswith("file:")}
     seen.trouble = opener.log.trouble()  # also what came after it was opened
     return seen
 

@@ -1,4 +1,4 @@
-"""The embedded animals: the same everywhere, exact parts, no shortcuts, whole caches."""
+"""The drawn animals: the same everywhere, exact parts, no shortcuts, whole caches."""
 
 import hashlib
 import pathlib

@@ -17,7 +17,7 @@ from semquant_book.datasets import celeba
 from semquant_book.datasets.drawn.faces import Faces
 from semquant_book.datasets.names import ATTRIBUTES
 from semquant_book.press import cli
-from semquant_book.study import experiment2
+from semquant_book.study import portraits
 
 COUNT = 24
 NAMES = [f"{i:06d}.jpg" for i in range(1, COUNT + 1)]
@@ -495,7 +495,7 @@ def test_photographs_shown_by_name_that_can_not_be_decoded(folder, monkeypatch):
     for name in NAMES[:2]:
         (folder / IMAGES / name).write_text("no image")
     fails("data: 2 photographs can't be used: .*000001.jpg .not readable: not an image., .*000002",
-          experiment2.photographs, NAMES[:3])
+          portraits.photographs, NAMES[:3])
 
 
 def test_bad_images_of_all_blocks_are_counted(tmp_path, monkeypatch):

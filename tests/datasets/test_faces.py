@@ -1,4 +1,4 @@
-"""The embedded faces: the same everywhere, each attribute with its own trace, whole caches."""
+"""The drawn faces: the same everywhere, each attribute with its own trace, whole caches."""
 
 import hashlib
 
@@ -9,11 +9,12 @@ import torch
 
 from semquant.checks import InputError
 from semquant_book.datasets.drawn import animals, faces
-from semquant_book.datasets.drawn.attributes import ATTRIBUTES, RATES, ROWS, TARGETS, sample
+from semquant_book.datasets.drawn.attributes import RATES, ROWS, sample
 from semquant_book.datasets.drawn.drawing import Canvas, Dice
 from semquant_book.datasets.drawn.faces import Faces, attributes_of, load, make_id, parse_id, render
 from semquant_book.datasets.drawn.looks import Person
 from semquant_book.datasets.drawn.shading import blurred
+from semquant_book.datasets.names import ATTRIBUTES, TARGETS
 
 AT = {name: i for i, name in enumerate(ATTRIBUTES)}
 KNOWN = {

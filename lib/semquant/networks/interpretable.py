@@ -47,7 +47,7 @@ def templates(size: int, decay: float = 4.0, amplitude: float = 1.0) -> Tensor:
     Raises
     ------
     InputError
-        If `size` is not a whole number of at least 1, or a value is not a positive number.
+        If `size` is not a whole number of at least 1, or a value is not above 0.
     """
     number("map size", size, 1, integer=True)
     _positive("template decay", decay)
@@ -95,10 +95,8 @@ class Mask(nn.Module):
     ----------
     size : int
         Width of the square map.
-    decay : float
-        beta of the template.
-    amplitude : float
-        tau of the template.
+    decay, amplitude : float
+        beta and tau of the template.
     centre : {"peak", "centroid"}
         See `peaks`.
 
@@ -124,28 +122,10 @@ class Mask(nn.Module):
         self.register_buffer("table", clipped.flatten(1), persistent=False)  # (H * W, H * W)
 
     def forward(self, z: Tensor) -> Tensor:
-        """Mask the maps.
-
-        Parameters
-        ----------
-        z : Tensor, (B, n, size, size)
-            Maps before the ReLU.
-
-        Returns
-        -------
-        Tensor, (B, n, size, size)
-            x, in z's type and memory format.
-
-        Raises
-        ------
-        InputError
-            If the maps are not ``size`` wide and high.
-        """
+        """x (B, n, size, size) of maps z before the ReLU, in z's shape, type and memory format."""
         if z.dim() != 4 or z.shape[-2:] != (self.size, self.size):
-            raise InputError(
-                f"mask: maps of shape {tuple(z.shape)} are not (images, filters, {self.size}, "
-                f"{self.size})"
-            )
+            raise InputError(f"mask: maps of shape {tuple(z.shape)} are not (images, filters, "
+                             f"{self.size}, {self.size})")
         where = peaks(z, self.centre)  # (B, n)
         # (B, n, H * W): one row of the table for each map; the choice of row has no gradient
         kept = self.table.to(z.dtype)[where]
@@ -244,21 +224,16 @@ def filter_loss(a: Tensor, positive: Tensor, *, decay: float = 4.0, amplitude: f
     keeps the scale of a network trained from scratch out of the estimate. The published gradient
     is not that of a bounded loss: with normalised maps and a weight of 1 training diverged.
 
-    The authors' public code does something else again: an exponential surrogate gradient, positives
-    and negatives weighted equally, around the activations' centroid (for which see `Mask`).
-
-    A batch without positive images takes r over all images; one without negative images has no
-    second term.
+    The authors' public code has an exponential surrogate gradient, positives and negatives weighted
+    equally, around the activations' centroid (see `Mask`). A batch without positive images takes r
+    over all images; one without negative images has no second term.
     """
     if a.dim() != 4 or a.shape[2] != a.shape[3]:
-        raise InputError(
-            f"filter loss: maps of shape {tuple(a.shape)} are not square, (images, filters, n, n)"
-        )
+        raise InputError(f"filter loss: maps of shape {tuple(a.shape)} are not square, (images, "
+                         "filters, n, n)")
     if positive.shape != a.shape[:1] or positive.dtype != torch.bool:
-        raise InputError(
-            f"positive: {positive.dtype} of shape {tuple(positive.shape)} is not one truth value "
-            f"for each of {len(a)} images"
-        )
+        raise InputError(f"positive: {positive.dtype} of shape {tuple(positive.shape)} is not one "
+                         f"truth value for each of {len(a)} images")
     one_of("filter gradient", gradient, GRADIENTS)
     number("filter contrast", contrast, 0)
     size = a.shape[-1]

@@ -24,8 +24,8 @@ from semquant.networks.interpretable import Mask, filter_loss
 __all__ = ["ARCHITECTURES", "PAPER_SIZE", "Performer", "build", "initialise", "interpretable_top",
            "load_weights", "normalise", "performer_loss"]
 
-ARCHITECTURES = ("alexnet", "vgg_m", "vgg_s", "vgg16")
 PAPER_SIZE = {"alexnet": 227, "vgg_m": 224, "vgg_s": 224, "vgg16": 224}
+ARCHITECTURES = tuple(PAPER_SIZE)
 SMALLEST_PAPER_STEM = 160  # input sizes from here on take the published stem
 
 
@@ -56,8 +56,7 @@ class Pool(NamedTuple):
 class LRN(nn.LocalResponseNorm):
     """Local response normalisation in single precision, also under automatic mixed precision.
 
-    Squares of activations above 255, which pixels from 0 to 255 lead to, overflow in float16, and
-    the layer would turn the strongest activations into 0.
+    Squares of activations above 255 overflow in float16: the strongest would turn into 0.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -78,53 +77,28 @@ class Table(NamedTuple):
 
 _CAFFE_NORM, _VGG_NORM = Norm(1e-4, 1.0), Norm(5e-4, 2.0)
 
+_VGG16 = (Conv(64), Conv(64), Pool(2, 2), Conv(128), Conv(128), Pool(2, 2),
+          *[Conv(256)] * 3, Pool(2, 2), *[Conv(512)] * 3)
+
 TABLES = {
     "alexnet": Table(
-        stem=(
-            Conv(96, 11, 4, 0), _CAFFE_NORM, Pool(3, 2),
-            Conv(256, 5, 1, 2, groups=2), _CAFFE_NORM, Pool(3, 2),
-        ),
-        small_stem=(
-            Conv(96, 7, 2, 3), _CAFFE_NORM, Pool(3, 2),
-            Conv(256, 5, 1, 2, groups=2), _CAFFE_NORM, Pool(3, 2),
-        ),
-        body=(Conv(384), Conv(384, groups=2), Conv(256, groups=2)),
-        pool5=Pool(3, 2),
-    ),
+        stem=(Conv(96, 11, 4, 0), _CAFFE_NORM, Pool(3, 2),
+              Conv(256, 5, 1, 2, groups=2), _CAFFE_NORM, Pool(3, 2)),
+        small_stem=(Conv(96, 7, 2, 3), _CAFFE_NORM, Pool(3, 2),
+                    Conv(256, 5, 1, 2, groups=2), _CAFFE_NORM, Pool(3, 2)),
+        body=(Conv(384), Conv(384, groups=2), Conv(256, groups=2)), pool5=Pool(3, 2)),
     "vgg_m": Table(
-        stem=(
-            Conv(96, 7, 2, 0), _VGG_NORM, Pool(3, 2),
-            Conv(256, 5, 2, 1), _VGG_NORM, Pool(3, 2),
-        ),
-        small_stem=(
-            Conv(96, 7, 2, 3), _VGG_NORM, Pool(3, 2),
-            Conv(256, 5, 1, 2), _VGG_NORM, Pool(3, 2),
-        ),
-        body=(Conv(512), Conv(512), Conv(512)),
-        pool5=Pool(3, 2),
-    ),
+        stem=(Conv(96, 7, 2, 0), _VGG_NORM, Pool(3, 2),
+              Conv(256, 5, 2, 1), _VGG_NORM, Pool(3, 2)),
+        small_stem=(Conv(96, 7, 2, 3), _VGG_NORM, Pool(3, 2),
+                    Conv(256, 5, 1, 2), _VGG_NORM, Pool(3, 2)),
+        body=(Conv(512),) * 3, pool5=Pool(3, 2)),
     "vgg_s": Table(
         stem=(Conv(96, 7, 2, 0), _VGG_NORM, Pool(3, 3), Conv(256, 5, 1, 0), Pool(2, 2)),
         small_stem=(Conv(96, 7, 2, 3), _VGG_NORM, Pool(3, 2), Conv(256, 5, 1, 2), Pool(2, 2)),
-        body=(Conv(512), Conv(512), Conv(512)),
-        pool5=Pool(3, 3),
-    ),
-    "vgg16": Table(
-        stem=(
-            Conv(64), Conv(64), Pool(2, 2),
-            Conv(128), Conv(128), Pool(2, 2),
-            Conv(256), Conv(256), Conv(256), Pool(2, 2),
-            Conv(512), Conv(512), Conv(512), Pool(2, 2),
-        ),
-        small_stem=(
-            Conv(64), Conv(64), Pool(2, 2),
-            Conv(128), Conv(128), Pool(2, 2),
-            Conv(256), Conv(256), Conv(256), Pool(2, 2),
-            Conv(512), Conv(512), Conv(512),
-        ),
-        body=(Conv(512), Conv(512), Conv(512)),
-        pool5=Pool(2, 2),
-    ),
+        body=(Conv(512),) * 3, pool5=Pool(3, 3)),
+    "vgg16": Table(stem=(*_VGG16, Pool(2, 2)), small_stem=_VGG16, body=(Conv(512),) * 3,
+                   pool5=Pool(2, 2)),
 }
 
 
@@ -139,12 +113,8 @@ class Performer(nn.Module):
         z -> x, same shape: an `interpretable.Mask`, or ``nn.Identity()`` for ordinary filters.
     head : Module
         x -> logits (B, K), beginning with the ReLU.
-    n : int
-        Number of filters.
-    map_size : int
-        H = W.
-    input_size : int
-        S.
+    n, map_size, input_size : int
+        Number of filters; H = W; S.
     """
 
     def __init__(self, features: nn.Module, mask: nn.Module, head: nn.Module, *, n: int,
@@ -183,14 +153,12 @@ def build(architecture: str, *, size: int = 64, width: float = 0.25, outputs: in
     Parameters
     ----------
     architecture : {"alexnet", "vgg_m", "vgg_s", "vgg16"}
-        Which list of layers.
     size : int
         Width of the square input. From 160 on, the published stem, with the top map that follows
         (13, 13, 17 and 14 wide at 227, 224, 224 and 224). From 32 to 152, in steps of 8, the small
         stem, with a top map of ``size / 8``.
     width : float
-        Times the published number of channels, rounded to a multiple of 8; times its square for
-        the 4096 units of the FC layers.
+        Times the published channels, in multiples of 8; its square times the FC layers' 4096 units.
     outputs : int
         K.
     batch_norm : bool
@@ -203,14 +171,10 @@ def build(architecture: str, *, size: int = 64, width: float = 0.25, outputs: in
     fc : int, optional
         Units of the two hidden FC layers, if not what `width` says.
 
-    Returns
-    -------
-    Performer
-
     Raises
     ------
     InputError
-        For an unknown architecture, or a size, width, number of outputs or dropout out of range.
+        For an unknown architecture, or a number out of range.
 
     Notes
     -----
@@ -225,10 +189,8 @@ def build(architecture: str, *, size: int = 64, width: float = 0.25, outputs: in
     table = TABLES[one_of("architecture", architecture, ARCHITECTURES)]
     number("input size", size, 32, 1024, integer=True)
     if size < SMALLEST_PAPER_STEM and size % 8:
-        raise InputError(
-            f"input size: {size} is not a multiple of 8; only sizes from {SMALLEST_PAPER_STEM} on "
-            "need not be"
-        )
+        raise InputError(f"input size: {size} is not a multiple of 8; only sizes from "
+                         f"{SMALLEST_PAPER_STEM} on need not be")
     number("width", width, 1 / 16, 2)
     number("outputs", outputs, 1, integer=True)
     number("dropout", dropout, 0, 0.95)
@@ -246,10 +208,8 @@ def build(architecture: str, *, size: int = 64, width: float = 0.25, outputs: in
             layers.append(LRN(5, layer.alpha, 0.75, layer.k))
 
     fc = round(4096 * width**2) if fc is None else number("fc", fc, 1, integer=True)
-    inserted, mask, head = interpretable_top(
-        channels, channels, map_size, fc=fc, outputs=outputs, dropout=dropout,
-        batch_norm=batch_norm, pool=table.pool5,
-    )
+    inserted, mask, head = interpretable_top(channels, channels, map_size, fc=fc, outputs=outputs,
+                                             dropout=dropout, batch_norm=batch_norm, pool=table.pool5)
     if interpretable:
         features = nn.Sequential(*layers, inserted)
     else:
@@ -267,16 +227,10 @@ def interpretable_top(in_channels: int, n: int, map_size: int, *, fc: int, outpu
 
     Parameters
     ----------
-    in_channels : int
-        Channels of the trunk's map.
-    n : int
-        Number of interpretable filters.
-    map_size : int
-        Width of the map.
-    fc : int
-        Units of the two hidden FC layers.
-    outputs : int
-        K.
+    in_channels, n, map_size : int
+        Channels of the trunk's map, number of interpretable filters, width of the map.
+    fc, outputs : int
+        Units of the two hidden FC layers; K.
     dropout : float
         Before the second and third FC layer.
     batch_norm : bool
@@ -296,15 +250,10 @@ def interpretable_top(in_channels: int, n: int, map_size: int, *, fc: int, outpu
     conv = nn.Sequential(layer, nn.BatchNorm2d(n)) if batch_norm else layer
     mask = Mask(map_size)
     head = nn.Sequential(
-        nn.ReLU(),
-        nn.MaxPool2d(pool.kernel, pool.stride, ceil_mode=True),
+        nn.ReLU(), nn.MaxPool2d(pool.kernel, pool.stride, ceil_mode=True),
         nn.Flatten(),  # (B, n, h, w) -> (B, n * h * w)
-        nn.Linear(n * pooled**2, fc),
-        nn.ReLU(),
-        nn.Dropout(dropout),
-        nn.Linear(fc, fc),
-        nn.ReLU(),
-        nn.Dropout(dropout),
+        nn.Linear(n * pooled**2, fc), nn.ReLU(), nn.Dropout(dropout),
+        nn.Linear(fc, fc), nn.ReLU(), nn.Dropout(dropout),
         nn.Linear(fc, outputs),
     )
     return conv, mask, head
@@ -324,10 +273,7 @@ def load_weights(performer: nn.Module, state: Mapping[str, Tensor],
                  name: str = "the file") -> nn.Module:
     """Put weights into a performer; returns it.
 
-    Raises
-    ------
-    InputError
-        If they are of another architecture: it names the first tensor that doesn't fit.
+    If they are of another architecture, an InputError names the first tensor that doesn't fit.
     """
     own = performer.state_dict()
     for key in [*own, *state]:
@@ -360,7 +306,7 @@ def performer_loss(performer: Performer, images: Tensor, positive: Tensor, epoch
     epoch : int
         From 1.
     filter_weight : float
-        Weight of the filter loss in the first epoch; without weight it is not computed.
+        f; at 0 the filter loss is not computed.
 
     Returns
     -------
@@ -370,7 +316,7 @@ def performer_loss(performer: Performer, images: Tensor, positive: Tensor, epoch
     Raises
     ------
     InputError
-        If the labels don't fit the outputs, or `epoch` or `filter_weight` is out of range.
+        If the labels don't fit the outputs, or a number is out of range.
 
     Notes
     -----
@@ -382,20 +328,15 @@ def performer_loss(performer: Performer, images: Tensor, positive: Tensor, epoch
     z, x = performer.maps(images)
     logits = performer.head(x)  # (B, K)
     if positive.numel() != logits.numel() or len(positive) != len(logits):
-        raise InputError(
-            f"positive: labels of shape {tuple(positive.shape)} do not fit logits of shape "
-            f"{tuple(logits.shape)}"
-        )
+        raise InputError(f"positive: labels of shape {tuple(positive.shape)} do not fit logits of "
+                         f"shape {tuple(logits.shape)}")
     labels = positive.reshape(logits.shape).to(logits.dtype)
     logistic = F.binary_cross_entropy_with_logits(logits, labels)
     if filter_weight == 0:
         return {"loss": logistic, "logistic": logistic}
     filters = filter_loss(z.relu(), positive)
-    return {
-        "loss": logistic + filter_weight / epoch * filters,
-        "logistic": logistic,
-        "filter": filters,
-    }
+    loss = logistic + filter_weight / epoch * filters
+    return {"loss": loss, "logistic": logistic, "filter": filters}
 
 
 def _after(layer: Conv | Norm | Pool, size: int) -> int:
@@ -410,9 +351,7 @@ def _after(layer: Conv | Norm | Pool, size: int) -> int:
 def _conv(in_channels: int, layer: Conv, width: float,
           batch_norm: bool) -> tuple[list[nn.Module], int]:
     channels = max(8, round(layer.channels * width / 8) * 8)
-    conv = nn.Conv2d(
-        in_channels, channels, layer.kernel, layer.stride, layer.padding,
-        groups=layer.groups, bias=not batch_norm,
-    )
+    conv = nn.Conv2d(in_channels, channels, layer.kernel, layer.stride, layer.padding,
+                     groups=layer.groups, bias=not batch_norm)
     norm = [nn.BatchNorm2d(channels)] if batch_norm else []
     return [conv, *norm, nn.ReLU(inplace=True)], channels

@@ -27,13 +27,13 @@ from safetensors.torch import load_file, save_file
 
 from semquant.checks import InputError, number, one_of
 from semquant_book.datasets.decoded import Decoded, join as joined
-from semquant_book.datasets.drawn.faces import LARGEST, SPLITS, Faces
-from semquant_book.datasets.names import ATTRIBUTES
+from semquant_book.datasets.drawn.faces import LARGEST, Faces
+from semquant_book.datasets.names import ATTRIBUTES, SPLITS
 from semquant_book.datasets.parallel import available_cores, in_chunks
 from semquant_book.datasets.photos import first, opened, report
 from semquant_book.files import check_writable, load_or_make
 
-__all__ = ["HEIGHT", "SPLITS", "WIDTH", "Index", "digest", "join", "load", "repeated", "scan", "square"]
+__all__ = ["HEIGHT", "WIDTH", "Index", "digest", "join", "load", "repeated", "scan", "square"]
 
 IMAGES = "img_align_celeba"
 ATTRIBUTE_LIST, PARTITION_LIST = "list_attr_celeba.txt", "list_eval_partition.txt"
@@ -236,6 +236,11 @@ def square(path: Path, size: int) -> np.ndarray:
     top = (height - width) // 2
     cut = photo.crop((0, top, width, top + width))  # first: nothing outside may shine in
     return np.array(cut.resize((size, size), Image.Resampling.BILINEAR))
+
+
+def attribute_table(root: str | Path) -> pd.DataFrame:
+    """Return (N, 40) bool, a row for each image of a folder's list of attributes, by its name."""
+    return _read_attributes(_folder(Path(root)) / ATTRIBUTE_LIST)
 
 
 def _folder(root: Path) -> Path:

@@ -1,10 +1,47 @@
-"""Experiment 2 in words: the 40 face attributes of CelebA, there and not there; starts of g."""
+"""Every list of names once; the 40 face attributes of CelebA in words.
+
+Imports nothing heavy: settings, paths and the workflow ask here.
+"""
 
 from __future__ import annotations
 
 from semquant.checks import one_of
 
-__all__ = ["ATTRIBUTES", "PHRASES", "STARTS", "TARGETS", "label", "phrase"]
+__all__ = ["ARCHITECTURES", "ATTRIBUTES", "CATEGORIES", "CONTROLS", "GROUPS", "LAST_LAYERS", "METHODS",
+           "PHRASES", "SCALES", "SPLITS", "STARTS", "TARGETS", "TRUNK",
+           "VARIANTS", "label", "phrase"]
+
+SPLITS = ("train", "val", "test")
+
+ARCHITECTURES = ("alexnet", "vgg_m", "vgg_s", "vgg16")
+"""The networks of Experiment 1; `semquant.networks.performers` builds them."""
+
+TRUNK = "efficientnet_lite0"
+"""One more, for photographs: pretrained and frozen, below an interpretable top."""
+
+CATEGORIES = ("bird", "cat", "cow", "dog", "horse", "sheep")
+"""The animals of Experiment 1."""
+
+GROUPS = ("eye", "mouth & nose", "ear", "head", "torso", "leg", "tail", "wing")
+"""What the parts of an animal are put together to, drawn or photographed. Table 3 of
+the paper lists the first three, torso and leg."""
+
+METHODS = ("ours", "baseline")
+"""What is compared: g fitted with a prior of w, and without."""
+
+CONTROLS = ("shuffled", "constant", "permuted", "centred")
+"""What is fitted beside the methods in Experiment 2, to see what they owe to x, y and w."""
+
+VARIANTS = ("relative",)
+"""Ours, with the distillation loss in units of the scores' variance."""
+
+SCALES = ("literal", "scaled")
+"""Readings of y: as it is, or so that sum(alpha y) starts near std(yhat)."""
+
+STARTS = {"near_zero": "near zero", "default": "as torch does"}
+"""How g's last layer starts, in words."""
+
+LAST_LAYERS = tuple(STARTS)
 
 PHRASES = {
     "5_o_Clock_Shadow": ("5 o'clock shadow", "No 5 o'clock shadow"),
@@ -51,9 +88,6 @@ PHRASES = {
 """For each attribute, in CelebA's order, the words for a positive score and for a negative one."""
 
 ATTRIBUTES = tuple(PHRASES)
-STARTS = {"near_zero": "near zero", "default": "as torch does"}
-"""How g's last layer starts."""
-
 TARGETS = ("Attractive", "Heavy_Makeup", "Male", "Young")
 """The attributes that the paper explains: what describes a face as a whole."""
 

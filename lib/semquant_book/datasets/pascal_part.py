@@ -24,15 +24,11 @@ from PIL import Image
 from scipy.io import loadmat
 
 from semquant.checks import InputError, number, one_of
-from semquant_book.datasets import Images
+from semquant_book.datasets.images import Images
+from semquant_book.datasets.names import CATEGORIES, GROUPS, SPLITS
 from semquant_book.datasets.photos import opened, report
 
-__all__ = ["CATEGORIES", "GROUPS", "PARTS", "Crop", "Index", "load", "scan", "split_of"]
-
-CATEGORIES = ("bird", "cat", "cow", "dog", "horse", "sheep")
-
-#: Part groups. Table 3 of the paper lists the first three, torso and leg.
-GROUPS = ("eye", "mouth & nose", "ear", "head", "torso", "leg", "tail", "wing")
+__all__ = ["PARTS", "Crop", "Index", "load", "scan", "split_of"]
 
 # Pascal-Part's part names to groups. The paper publishes no such table; horns count as head.
 _GROUPED = {
@@ -60,7 +56,6 @@ PARTS = {
     "horse": tuple((_HOOFED + "lfho rfho lbho rbho").split()),
     "sheep": tuple((_HOOFED + "lhorn rhorn").split()),
 }
-SPLITS = ("train", "val", "test")
 SHARES = (0.6, 0.15, 0.25)  # of the photos
 _PHOTOS = (".jpg", ".jpeg", ".png")
 

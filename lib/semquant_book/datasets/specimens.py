@@ -18,8 +18,8 @@ from PIL import Image
 from semquant.checks import InputError, number, one_of
 from semquant_book.datasets.celeba import ATTRIBUTE_LIST, HEIGHT, IMAGES, PARTITION_LIST, WIDTH
 from semquant_book.datasets.drawn import animals, faces
-from semquant_book.datasets.drawn.attributes import TARGETS
-from semquant_book.datasets.pascal_part import CATEGORIES, PARTS, split_of
+from semquant_book.datasets.names import ATTRIBUTES, CATEGORIES, SPLITS, TARGETS
+from semquant_book.datasets.pascal_part import PARTS, split_of
 from semquant_book.files import write_atomic
 
 __all__ = ["write_celeba", "write_pascal_part"]
@@ -52,7 +52,7 @@ def write_pascal_part(folder: str | Path, category: str = "dog", photos: int = 1
         ``neg/<number>.jpg``. The year in an id tells the category (dog 2008), so that one folder
         can have several. Other files there are left alone.
     category : str
-        One of `pascal_part.CATEGORIES`.
+        One of `semquant_book.datasets.names.CATEGORIES`.
     photos : int
         Photos, at least 2, each with one object of the category. The first photo's object has no
         parts (0 x 0), like Pascal-Part's own of which none are marked.
@@ -140,11 +140,11 @@ def write_celeba(folder: str | Path, train: int = 16, val: int = 8, test: int = 
     number("seed", seed, 0, integer=True)
     drawn = [(split, i) for split, images in counts.items() for i in _faces(seed, split, images)]
     names = [f"{i:06d}.jpg" for i in range(1, len(drawn) + 1)]
-    rows, parts = [str(len(drawn)), " ".join(faces.ATTRIBUTES) + " "], []
+    rows, parts = [str(len(drawn)), " ".join(ATTRIBUTES) + " "], []
     for name, (split, i) in zip(names, drawn, strict=True):
         values = " ".join(" 1" if has else "-1" for has in faces.attributes_of(seed, split, i))
         rows.append(f"{name} {values}")
-        parts.append(f"{name} {faces.SPLITS.index(split)}")
+        parts.append(f"{name} {SPLITS.index(split)}")
     home = Path(folder) / "celeba"
     for file, lines in {ATTRIBUTE_LIST: rows, PARTITION_LIST: parts}.items():
         _put(home / file, "".join(f"{line}\r\n" for line in lines).encode())
@@ -196,7 +196,7 @@ def _annotation(name: str, category: str, whole: np.ndarray,
 
 def _faces(seed: int, split: str, images: int) -> list[int]:
     """Return the numbers of the first faces, two of them opposite to each other in all targets."""
-    columns = [faces.ATTRIBUTES.index(name) for name in TARGETS]
+    columns = [ATTRIBUTES.index(name) for name in TARGETS]
     pair = [next(i for i in count() if faces.attributes_of(seed, split, i)[columns].tolist() == has)
             for has in ([True, True, False, True], [False, False, True, False])]
     others = [i for i in range(images) if i not in pair]

@@ -16,12 +16,19 @@ from torch import Tensor
 from semquant.explanation import Explanation
 from semquant_book.datasets.names import label, phrase
 from semquant_book.figures.style import (
-    FAINT, INK, METHOD_COLOURS, SIGN_COLOURS, WIDTH, array, bare, resize, rgb, signed,
+    FAINT, INK, METHOD_COLOURS, SIGN_COLOURS, WIDTH, array, bare, opaque, resize, rgb, signed,
 )
 
-__all__ = ["agreement_dots", "correlation_maps", "flipped_pairs", "history_of_alpha", "in_words",
-           "outcome_dots", "rate_dots", "selection_curves", "share_bars", "signed_bars"]
+__all__ = ["METHOD_NAMES", "agreement_dots", "correlation_maps", "flipped_pairs", "in_words", "outcome_dots",
+           "rate_dots", "selection_curves", "share_bars", "signed_bars", "what_the_prior_does"]
 
+#: What is compared in Experiment 2: fits, controls, and contributions that are no fits of their own.
+METHOD_NAMES = {"baseline": "baseline", "ours": "ours", "relative": "ours, relative loss",
+                "permuted": "prior permuted", "shuffled": "concepts of another face",
+                "constant": "one constant concept", "centred": "y centred",
+                "prior": "prior alone, w y", "uniform": "equal weights, y",
+                "linear": "fixed linear weights", "mean_alpha": "ours, alpha averaged",
+                "another_face": "ours, of another face"}
 FEW = 10  # choices a point; below that each has a dot of its own
 KINDS = {"linear": ("fixed linear weights", "#EE3377"), "learned": ("weights by g", "#0077BB")}
 
@@ -42,7 +49,7 @@ def in_words(explanation: Explanation, index: int = 0, share: float = 0.5) -> li
 
 
 def signed_bars(images: ArrayLike | Tensor | None, explanation: Explanation, target: str, *,
-                share: float = 0.5, most: int = 9) -> Figure:
+                share: float = 0.5, most: int = 9, keep: int | None = None) -> Figure:
     """Figure 6: faces, the signed contributions of the other attributes, and reasons in words.
 
     A row for each face. Bars are contributions, not scores: where the network finds an attribute
@@ -59,6 +66,8 @@ def signed_bars(images: ArrayLike | Tensor | None, explanation: Explanation, tar
         The most important reasons: as few as make up this share of all contributions in size.
     most : int
         How many contributions have a bar of their own.
+    keep : int, optional
+        The place of an attribute that has a bar of its own however small it is.
     """
     pictures = None if images is None else resize(rgb(images), 192)
     count = len(explanation)
@@ -72,15 +81,17 @@ def signed_bars(images: ArrayLike | Tensor | None, explanation: Explanation, tar
         yhat = float(explanation.yhat[k])
         face.set_title(f"{phrase(target, yhat)}\nŷ = {signed(yhat)}", loc="center",
                        fontsize=10 if images is not None else 8.5, weight="bold")
-        _bars(bars, explanation, k, share, most)
+        _bars(bars, explanation, k, share, most, keep)
     axes[-1, 1].set_xlabel("contribution $\\alpha_i y_i$, in logits", fontsize=8.5)
     figure.set_layout_engine("constrained", hspace=0.05)
     return figure
 
 
-def _bars(ax: Axes, explanation: Explanation, k: int, share: float, most: int) -> None:
+def _bars(ax: Axes, explanation: Explanation, k: int, share: float, most: int, keep: int | None) -> None:
     values, y = array(explanation.contributions[k]), array(explanation.y[k])
     order = np.argsort(-np.abs(values), kind="stable")
+    if keep is not None and keep not in order[:most]:  # in the last one's place
+        order = np.concatenate([order[: most - 1], [keep], order[order != keep][most - 1 :]])
     important = {r.index for r in explanation[k : k + 1].top(share=share)[0]}
     rows = [(phrase(explanation.names[i], y[i]), values[i], i in important) for i in order[:most]]
     if len(order) > most:
@@ -107,8 +118,11 @@ def _bars(ax: Axes, explanation: Explanation, k: int, share: float, most: int) -
                  f"{signed(round(yhat, 2) - round(total, 2), plus=True)}", fontsize=8.5)
 
 
-def share_bars(shares: pd.DataFrame) -> Figure:
-    """Mean shares of contributions, a row for each concept and a bar for each method (column)."""
+def share_bars(shares: pd.DataFrame, mark: str = "") -> Figure:
+    """Mean shares of contributions, a row for each concept and a bar for each method (column).
+
+    The name of the row `mark` is bold.
+    """
     figure, ax = plt.subplots(figsize=(WIDTH, 0.8 + 0.24 * len(shares)))
     height = 0.8 / shares.shape[1]
     for k, method in enumerate(shares):
@@ -116,6 +130,8 @@ def share_bars(shares: pd.DataFrame) -> Figure:
                 height=height, color=METHOD_COLOURS.get(method, FAINT), label=method)
     ax.set(yticks=range(len(shares)), yticklabels=shares.index,
            xlabel="mean share of |contribution|")
+    for text in ax.get_yticklabels():
+        text.set_weight("bold" if text.get_text() == mark else "normal")
     ax.invert_yaxis()
     ax.tick_params(axis="y", length=0)
     ax.legend(loc="lower right")
@@ -132,8 +148,8 @@ def flipped_pairs(images: ArrayLike | Tensor, flipped: ArrayLike | Tensor,
                                 squeeze=False)
     for k, ax in enumerate(axes.flat):
         if k < len(names):
-            gap = np.ones((before.shape[1], 6, 3))
-            ax.imshow(np.concatenate([before[k], gap, after[k]], axis=1))
+            gap = np.zeros((before.shape[1], 6, 4))  # transparent
+            ax.imshow(np.concatenate([opaque(before[k]), gap, opaque(after[k])], axis=1))
             ax.set_title(label(names[k]), loc="center", fontsize=7.5, pad=3)
         bare(ax, ax.get_title(loc="center"))
     return figure
@@ -225,29 +241,50 @@ def selection_curves(points: pd.DataFrame) -> Figure:
     return figure
 
 
-def history_of_alpha(alpha: ArrayLike | Tensor, w: ArrayLike | Tensor,
-                     titles: Sequence[str]) -> Figure:
-    """Directions of alpha against those of the prior weights, a panel for each explainer.
+def what_the_prior_does(alpha: Mapping[str, Tensor], w: Tensor,
+                        histories: Mapping[str, Sequence[Mapping[str, float]]], mark: int,
+                        name: str) -> Figure:
+    """Directions of alpha against those of the prior weights, and the losses of each epoch.
 
     Parameters
     ----------
-    alpha : array or Tensor, (k, B, n)
-        Of k explainers.
-    w : array or Tensor, (B, n)
-    titles : sequence of k str
+    alpha : mapping of str to Tensor (B, n)
+        By method, two of them.
+    w : Tensor (B, n)
+    histories : mapping
+        By method a dict for each epoch, with ``distillation`` and perhaps ``prior``.
+    mark : int
+        The place of a concept whose dots are lit.
+    name : str
+        What it is called.
     """
+    figure, axes = plt.subplots(2, 2, figsize=(WIDTH, 5.0))
     unit_w = _unit(array(w))
-    figure, axes = plt.subplots(1, len(titles), figsize=(WIDTH, 2.7), sharey=True, sharex=True,
-                                squeeze=False)
-    for ax, values, title in zip(axes[0], array(alpha), titles):
-        unit = _unit(values)
-        ax.plot(unit_w.ravel(), unit.ravel(), ".", markersize=1.5, alpha=0.25,
-                color=METHOD_COLOURS.get(title.split(",")[0], INK), rasterized=True)
+    for ax, (method, values) in zip(axes[0], alpha.items()):
+        unit, colour = _unit(array(values)), METHOD_COLOURS.get(method, INK)
+        ax.plot(unit_w.ravel(), unit.ravel(), ".", markersize=1.5, alpha=0.25, color=colour,
+                rasterized=True)
+        ax.plot(unit_w[:, mark], unit[:, mark], "o", markersize=3.5, color=INK, markeredgewidth=0,
+                alpha=0.5, label=name, rasterized=True)
         cosine = float((unit * unit_w).sum(axis=1).mean())
-        ax.set(title=f"{title}: cosine {signed(cosine)}", xlabel="w, unit length")
+        ax.set(title=f"{method}: cosine {signed(cosine)}", xlabel="w, unit length",
+               ylabel="alpha, unit length")
         ax.axhline(0, color=FAINT, linewidth=0.6)
         ax.axvline(0, color=FAINT, linewidth=0.6)
-    axes[0, 0].set_ylabel("alpha, unit length")
+        ax.sharex(axes[0, 0])
+        ax.sharey(axes[0, 0])
+        ax.legend(loc="upper left")
+    losses = {"distillation": "distillation loss, equation (2)", "prior": "prior loss, equation (4)"}
+    for ax, (key, title) in zip(axes[1], losses.items()):
+        for method, history in histories.items():
+            points = [(t, epoch[key]) for t, epoch in enumerate(history, 1) if key in epoch]
+            if points:
+                ax.plot(*zip(*points), "o-", markersize=3.5, label=method,
+                        color=METHOD_COLOURS.get(method, INK))
+        ax.set(title=title, xlabel="epoch")
+        ax.xaxis.set_major_locator(plt.MaxNLocator(integer=True))
+        ax.legend()
+    axes[1, 0].set_yscale("log")
     return figure
 
 
@@ -260,10 +297,7 @@ def agreement_dots(table: pd.DataFrame) -> Figure:
         A row for each fit; columns ``method``, ``target`` and the measures ``entropy``,
         ``deviation``, ``accuracy``, ``performer_accuracy``, ``agreement``.
     """
-    names = {"ours": "ours", "relative": "ours, relative loss", "baseline": "baseline", "permuted": "prior permuted",
-             "shuffled": "concepts of another face", "constant": "one constant concept",
-             "centred": "y centred"}
-    shown = [name for name in names if name in set(table["method"])]
+    shown = [name for name in METHOD_NAMES if name in set(table["method"])]
     table = table.assign(gain=100 * (table["accuracy"] - table["performer_accuracy"]))
     measures = {"deviation": "relative\ndeviation", "gain": "accuracy gained,\npoints",
                 "entropy": "entropy", "agreement": "agreement\nwith flips"}
@@ -280,7 +314,7 @@ def agreement_dots(table: pd.DataFrame) -> Figure:
         if measure in ("agreement", "gain"):
             ax.axvline(0, color=FAINT, linewidth=0.8)
         ax.grid(axis="y", color="#EEEEEE")
-    axes[0].set(yticks=range(len(shown)), yticklabels=[names[m] for m in shown])
+    axes[0].set(yticks=range(len(shown)), yticklabels=[METHOD_NAMES[m] for m in shown])
     axes[0].invert_yaxis()
     return figure
 

@@ -18,16 +18,17 @@ from torch import Tensor
 
 from semquant_book.figures.style import (
     FAINT, INK, METHOD_COLOURS, MINUS, PART_COLOURS, SIGN_COLOURS, WIDTH, array, bare, lit, mosaic,
-    overlay, part_colour, part_legend, readable_on, resize, rgb, shares, sheet_axes, signed,
+    opaque, overlay, part_colour, part_legend, readable_on, resize, rgb, shares, sheet_axes, signed,
     use_style,
 )  # fmt: skip
+from semquant_book.study.replicates import Estimate, estimate
 from semquant.checks import InputError
 from semquant.explanation import Explanation
 from semquant.metrics import contribution_entropy
 
 __all__ = ["METHOD_COLOURS", "PART_COLOURS", "SIGN_COLOURS", "comparison_table",
            "contribution_distribution", "contributions", "explanation_pies", "filter_gallery",
-           "label_map", "part_errors", "sample_sheet", "training_history", "use_style"]
+           "label_map", "part_errors", "sample_sheet", "training_history", "use_style", "with_interval"]
 
 DASH = "\N{EM DASH}"
 
@@ -279,11 +280,11 @@ def filter_gallery(images: ArrayLike | Tensor, maps: ArrayLike | Tensor, parts: 
     pictures = lit(pictures, maps.reshape(count * each, *maps.shape[2:]), level)
     pictures = pictures.reshape(count, each, size, size, 3)
     rows, block = -(-count // across), words + each * (size + gap)
-    sheet = np.ones((rows * (size + gap) - gap, across * (block + space) - space - gap, 3))
+    sheet = np.zeros((rows * (size + gap) - gap, across * (block + space) - space - gap, 4))
     corners = [((f % across) * (block + space), (f // across) * (size + gap)) for f in range(count)]
     for (x, y), row in zip(corners, pictures):
         for left, picture in zip(range(x + words, x + block, size + gap), row):
-            sheet[y : y + size, left : left + size] = picture
+            sheet[y : y + size, left : left + size] = opaque(picture)
     _, ax = sheet_axes(sheet)
     for f, (x, y) in enumerate(corners):
         ax.add_patch(plt.Rectangle((x, y + 6), 10, size - 12, color=part_colour(parts[f])))
@@ -370,7 +371,7 @@ def comparison_table(measured: pd.DataFrame, paper: pd.DataFrame, *, digits: int
     Parameters
     ----------
     measured : DataFrame
-        A cell is a number, or a sequence of numbers, one for each seed.
+        A cell is a number, or a sequence of numbers, one for each performer.
     paper : DataFrame
         Numbers. Rows and columns come in its order; those that only `measured` has follow.
     digits : int
@@ -383,8 +384,8 @@ def comparison_table(measured: pd.DataFrame, paper: pd.DataFrame, *, digits: int
     Returns
     -------
     pandas Styler
-        For each column the mean (± half the range over seeds), the paper's number, and mean minus
-        paper. What is missing is an em dash; for a column of which the paper has no number, the last
+        For each column the mean (± half its 95% interval over performers, see
+        `study.replicates.estimate`; nothing for too few), the paper's number, and mean minus paper. What is missing is an em dash; for a column of which the paper has no number, the last
         two are left out.
     """
     rows = [*paper.index, *(r for r in measured.index if r not in paper.index)]
@@ -396,8 +397,7 @@ def comparison_table(measured: pd.DataFrame, paper: pd.DataFrame, *, digits: int
             mine, theirs = _numbers(measured, row, column), _numbers(paper, row, column)
             ours, published, difference = DASH, DASH, DASH
             if len(mine):
-                ours = signed(mine.mean(), digits)
-                ours += f" ± {np.ptp(mine) / 2:.{digits}f}" if len(mine) > 1 else ""
+                ours = with_interval(estimate(mine), digits)
             if len(theirs):
                 published = signed(theirs[0], digits)
             if len(mine) and len(theirs):
@@ -408,6 +408,12 @@ def comparison_table(measured: pd.DataFrame, paper: pd.DataFrame, *, digits: int
     style = pd.DataFrame(cells, index=rows).style.set_table_attributes('class="dataframe"')
     style = style.set_properties(**{"text-align": "right", "white-space": "nowrap"})
     return style.set_caption(caption) if caption else style
+
+
+def with_interval(mean: Estimate, digits: int = 3) -> str:
+    """Write a mean, with half its interval where there is one."""
+    half = f" ± {(mean.high - mean.low) / 2:.{digits}f}" if mean.known else ""
+    return signed(mean.value, digits) + half
 
 
 def _numbers(table: pd.DataFrame, row: object, column: object) -> np.ndarray:

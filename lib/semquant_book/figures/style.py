@@ -2,8 +2,8 @@
 
 A part, a sign and a method have the same colour in every figure of the book. All colours are told
 apart with the common kinds of colour blindness (parts: Paul Tol's muted scheme; methods: his
-vibrant scheme). A figure is as wide as the book's column and has a white ground of its own, so
-that photographs and heat maps look the same on light and dark pages.
+vibrant scheme). A figure is as wide as the book's column and has a white ground of its own; for dark
+pages it is drawn a second time, see `semquant_book.figures.dark`.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from semquant.checks import InputError
+from semquant_book.figures import dark
 
 __all__ = ["METHOD_COLOURS", "PART_COLOURS", "SIGN_COLOURS", "WIDTH", "part_colour", "rgb",
            "shares", "signed", "use_style"]
@@ -43,12 +44,16 @@ METHOD_COLOURS = {"ours": "#0077BB", "baseline": "#EE7733", "performer": "#44444
                   "paper": "#9A9A9A"}
 SIGN_COLOURS = {"positive": "#0B7A75", "negative": "#B3345C"}
 SPARE = ("#44AA99", "#6699CC", "#997700", "#994455", "#555555")
+BRIGHT = 0.45  # the mean of a picture that is light enough for what is lit in it to be seen
 INK, FAINT = "#222222", "#8A8A8A"
 MINUS = "\N{MINUS SIGN}"
 
 
 def use_style() -> None:
-    """Set type, lines and ground of all figures; in a notebook also sharp pixels and full width."""
+    """Set type, lines and ground of all figures.
+
+    In a notebook also sharp pixels and full width, and a second picture for dark pages.
+    """
     sns.set_theme(context="paper", style="ticks", rc={
         "figure.figsize": (WIDTH, 3.2), "figure.dpi": 100, "savefig.dpi": 200,
         "figure.facecolor": "white", "savefig.facecolor": "white",
@@ -62,12 +67,18 @@ def use_style() -> None:
     })
     try:
         from IPython import get_ipython
+        from IPython.core.formatters import BaseFormatter
         from matplotlib_inline.backend_inline import set_matplotlib_formats
     except ImportError:
         return
-    if get_ipython() is not None:
+    if (shell := get_ipython()) is not None:
         # not trimmed: every figure keeps the column's width, so that its letters keep their size
         set_matplotlib_formats("retina", bbox_inches=None)
+        for_dark = BaseFormatter(parent=shell.display_formatter, format_type=dark.MIME,
+                                 print_method="_repr_on_dark_")
+        for_dark.for_type(Figure, dark.webp)
+        others = {kind: f for kind, f in shell.display_formatter.formatters.items() if kind != dark.MIME}
+        shell.display_formatter.formatters = {dark.MIME: for_dark} | others  # it comes first
 
 
 def part_colour(name: str) -> str:
@@ -144,19 +155,24 @@ def bare(ax: Axes, title: str = "", **style) -> None:
         ax.set_title(title, **{"loc": "center", "pad": 3} | style)
 
 
+def opaque(picture: np.ndarray) -> np.ndarray:
+    """Return a picture (H, W, 3) with a fourth channel, to lay it on a transparent sheet."""
+    return np.dstack([picture, np.ones(picture.shape[:2])])
+
+
 def mosaic(pictures: np.ndarray, columns: int, gap: int, below: int = 0) -> tuple[np.ndarray, list]:
-    """Put pictures (N, S, S, 3) side by side on white.
+    """Put pictures (N, S, S, 3) side by side on a transparent ground.
 
     Returns the sheet and the left upper corner (x, y) of each picture; `below` is room for words
     under each row.
     """
     count, size = pictures.shape[:2]
     rows, step = -(-count // columns), size + gap
-    sheet = np.ones((rows * (step + below) - (0 if below else gap), columns * step - gap, 3))
+    sheet = np.zeros((rows * (step + below) - (0 if below else gap), columns * step - gap, 4))
     corners = []
     for k, picture in enumerate(pictures):
         x, y = (k % columns) * step, (k // columns) * (step + below)
-        sheet[y : y + size, x : x + size] = picture
+        sheet[y : y + size, x : x + size] = opaque(picture)
         corners.append((x, y))
     return sheet, corners
 
@@ -185,14 +201,17 @@ def overlay(image: np.ndarray, heat: ArrayLike | Tensor, size: int = 192,
 def lit(pictures: np.ndarray, maps: ArrayLike | Tensor, level: float = 0.4) -> np.ndarray:
     """Fade pictures (N, S, S, 3) except where their maps (N, H, W), enlarged, are strong.
 
-    Strong is above `level` times the map's largest value; where no map is above 0, all is faded.
+    Strong is above `level` times the map's largest value; where no map is above 0, all is faded. A dark
+    picture is lightened first, or what is lit would be a dark spot on a light ground.
     """
+    mean = pictures.mean((1, 2, 3), keepdims=True).clip(0.01)
+    pictures = pictures ** np.minimum(1, np.log(BRIGHT) / np.log(mean.clip(max=0.99)))
     heat = np.clip(resize(maps, pictures.shape[1]), 0, None)
     top = heat.max((1, 2), keepdims=True)
     inside = heat / np.where(top > 0, top, 1)
     weight = 1 / (1 + np.exp(-(inside - level) * 25))[..., None]  # a soft edge
     faded = 0.7 + 0.3 * pictures.mean(3, keepdims=True)
-    return pictures * weight + faded * (1 - weight)
+    return (pictures * weight + faded * (1 - weight)).clip(0, 1)
 
 
 def part_legend(figure: Figure, names: Sequence[str], loc: str = "outside lower center") -> None:

@@ -8,14 +8,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from semquant_book.datasets.names import METHODS
 from semquant_book.pages import comparison
 
 from semquant_book.study import inspection
-from semquant_book.study import experiment2, store
+from semquant_book.study import experiment2
 from semquant_book.study.pictures import animals_of
 from semquant_book.study.portraits import faces_of, portraits
 from semquant_book.views import explorer
 from semquant_book.datasets.drawn import animals
+from semquant.checks import one_of
 from semquant.explanation import Explanation, grad_cam
 from semquant_book.study.presets import Settings
 from semquant_book.datasets.names import PHRASES, label
@@ -31,6 +33,8 @@ def of_case(shown: inspection.Case, settings: Settings, architecture: str, categ
             chosen: Sequence[int] = range(8), scale: str = "") -> dict:
     """Return the explorer's case of a network of Experiment 1, as a page has gathered it.
 
+    The reader can switch to the other reading of y's scale where the page has gathered it too.
+
     Parameters
     ----------
     shown : inspection.Case
@@ -40,14 +44,22 @@ def of_case(shown: inspection.Case, settings: Settings, architecture: str, categ
     chosen : sequence of int
         Positions among the positive test images; those that there are not are left out.
     scale : str
-        The reading of y's scale, to be named.
+        The reading of y's scale to begin with; the one of ``shown`` by default.
     """
     some, pictures, common = _of_images(shown, settings, architecture, category, chosen)
+    found = {shown.scale: {method: getattr(shown, method) for method in METHODS}, **shown.others}
+    found = {reading: {method: e[some] for method, e in methods.items()}
+             for reading, methods in found.items()}
+    scale = scale or shown.scale
+    note = f"Preset {settings.preset}, explainers with seed 0; test images."
+    if len(found) > 1:
+        note += (" The literal reading takes y as it is; in the scaled one the contributions start as large as "
+                 "the scores vary.")
+    elif scale:
+        note += f" y {scale}."
     return explorer.case(
-        images=pictures, methods={method: getattr(shown, method)[some] for method in store.METHODS},
-        assignment=shown.assignment, maps=shown.measured.x[some],
-        note=f"Preset {settings.preset}, explainers with seed 0"
-             + (f", y {scale}" if scale else "") + "; test images.", **common)
+        images=pictures, methods=found.pop(one_of("scale", scale, found)), reading=scale, others=found,
+        assignment=shown.assignment, maps=shown.measured.x[some], note=note, **common)
 
 
 def _of_images(shown: inspection.Case, settings: Settings, architecture: str, category: str,
@@ -118,7 +130,7 @@ def of_attribute(settings: Settings, target: str, seed: int = 0, last_layer: str
     """
     run = experiment2.Run(settings, target, seed)
     found = {method: run.explain(method, last_layer)
-             for method in store.METHODS}
+             for method in METHODS}
     yhat = found["ours"].yhat
     if chosen is None:
         chosen = [*torch.nonzero(yhat > 0)[:4, 0].tolist(), *torch.nonzero(yhat <= 0)[:4, 0].tolist()]
@@ -142,7 +154,7 @@ def of_attribute(settings: Settings, target: str, seed: int = 0, last_layer: str
 
 def of_everything(settings: Settings, category: str, images: int = 6) -> list[dict]:
     """Return the explorer's cases of all networks and targets of a preset, a few images each."""
-    scale = settings.scales[-1]
+    scale = settings.scales[0]
     networks = [of_case(inspection.case(settings, name, category, scale=scale), settings, name,
                         category, range(images), scale) for name in settings.architectures]
     half = images // 2

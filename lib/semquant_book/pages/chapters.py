@@ -16,6 +16,7 @@ from semquant.losses import prior_weight
 from semquant.metrics import contribution_entropy, rank_agreement, relative_deviation
 from semquant.priors import taylor_prior
 from semquant_book.datasets import Images
+from semquant_book.datasets.names import METHODS
 from semquant_book.figures.style import signed
 from semquant_book.study import experiment1
 from semquant_book.study.presets import Settings
@@ -81,7 +82,7 @@ def deviations_said(run: experiment1.Run, explanation: Explanation, scale: str) 
     here = float(relative_deviation(explanation.yhat, explanation.total).mean())
     recorded = []
     for reading in run.settings.scales:
-        ours, baseline = (_recorded(run, method, reading)["deviation"] for method in ("ours", "baseline"))
+        ours, baseline = (_recorded(run, method, reading)["deviation"] for method in METHODS)
         recorded.append(f"*{reading}*, {ours:.3f} with the prior loss and {baseline:.3f} without")
     return (f"On these {len(explanation)} images it is {here:.3f} on average. All numbers above are of the *{scale}* "
             "reading of $y$'s scale, which the paper leaves open. Taken *literally*, $y$ is the sum over positions; "

@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 import pandas as pd
 import yaml
+from IPython.display import HTML
+from pandas.io.formats.style import Styler
 
 from semquant_book import figures
+from semquant_book.datasets.names import METHODS
+from semquant_book.study import tables
 from semquant_book.study.pictures import animals_of
 from semquant_book.study.presets import Settings, project_root
+from semquant_book.study.replicates import LEAST, by_performer, estimate
 
-__all__ = ["animals_shown", "beginning", "cells", "comparison", "paper", "paper_frame"]
+__all__ = ["animals_shown", "beginning", "cells", "comparison", "entropy_table", "error_table", "paper",
+           "paper_frame", "paper_normalised", "part_table", "per_category"]
+
+REFERENCES = {"gradient_times_input": "gradient times input", "prior": "prior weights alone",
+              "uniform": "equal weights"}
+"""What stands beside the explainers, in words."""
+
+NO_INTERVAL = f"seeds of g averaged; fewer than {LEAST} performers in a cell, no interval"
+INTERVAL = "seeds of g averaged; ± is half the 95% interval for the mean over performers"
 
 
+@lru_cache
 def paper() -> dict:
-    """Return the paper's numbers, ``book/paper.yml``."""
+    """Return the paper's numbers, ``book/paper.yml``; read once, so not to be changed."""
     return yaml.safe_load((project_root() / "book" / "paper.yml").read_text())
 
 
@@ -40,17 +56,36 @@ def paper_frame(table: str, *keys: str) -> pd.DataFrame:
     return pd.DataFrame(values).T
 
 
+def paper_normalised(table: str, *keys: str) -> pd.DataFrame:
+    """Return a table of the paper's entropies as H / ln n, as `paper_frame` does in nats.
+
+    In Experiment 1 n is the network's number of filters, in Experiment 2 that of the other attributes.
+    """
+    values, known = paper_frame(table, *keys), paper()["settings"]
+    n = known["experiment_1"]["n"]
+    network = next((n[key] for key in keys if key in n), None)
+    logs = [math.log(network or n.get(column, known["experiment_2"]["n"])) for column in values]
+    return values / logs
+
+
 def cells(frame: pd.DataFrame, value: str, *, rows: str = "method",
           columns: str = "architecture") -> pd.DataFrame:
-    """Gather a metric's values over seeds in the cells of a table.
+    """Gather a metric's values in the cells of a table, one for each performer.
 
     Returns
     -------
     DataFrame
-        A cell is the list of values of its row and column, as `figures.comparison_table` takes it.
+        A cell is the list of its performers' means over seeds of g, as `figures.comparison_table` takes
+        it.
     """
-    found = frame.dropna(subset=[value]).groupby([rows, columns], sort=False)[value].agg(list)
-    return found.unstack(columns).map(lambda v: v if isinstance(v, list) else [])
+    found = {key: by_performer(group, value).tolist()
+             for key, group in frame.dropna(subset=[value]).groupby([rows, columns], sort=False)}
+    index = pd.MultiIndex.from_tuples(found, names=[rows, columns])
+    table = pd.Series(list(found.values()), index, dtype=object).unstack(columns)
+    order = {name: list(frame[name].unique()) for name in (rows, columns)}
+    table = table.reindex(index=[r for r in order[rows] if r in table.index],
+                          columns=[c for c in order[columns] if c in table])
+    return table.map(lambda v: v if isinstance(v, list) else [])
 
 
 def comparison(frame: pd.DataFrame, metric: str, published: pd.DataFrame, *,
@@ -79,27 +114,193 @@ def comparison(frame: pd.DataFrame, metric: str, published: pd.DataFrame, *,
     -------
     pandas Styler
         A row for each value of `columns`, a column for each method. Where the paper prints an average
-        and all that it is of has been measured, it gets a row: the mean for each seed.
+        and all that it is of has been measured, it gets a row: the mean for each performer. The title
+        says whether the cells have an interval.
     """
-    if "average" in published and set(published) <= {*frame[columns], "average"}:
-        frame = pd.concat([frame, _averages(frame, metric, columns)])
+    frame = _with_average(frame, metric, published, columns)
     measured = cells(frame, metric, columns=columns)
     shown = [c for c in frame[columns].unique() if c in measured or c in published]
-    labels = paper()["labels"]
-    names = {"index": lambda r: labels.get(r, r), "columns": lambda c: labels.get(c, c)}
+    measured = measured.reindex(index=rows, columns=shown)
     return figures.comparison_table(
-        measured.reindex(index=rows, columns=shown).rename(**names).T,
-        published.reindex(index=rows, columns=shown).rename(**names).T,
-        digits=digits, caption=caption,
+        _labelled(measured).T, _labelled(published.reindex(index=rows, columns=shown)).T,
+        digits=digits, caption=_titled(caption, measured),
     )
 
 
-def _averages(frame: pd.DataFrame, metric: str, columns: str) -> pd.DataFrame:
-    """Rows called "average": a metric's mean over the values of `columns`, where all are there."""
+def _with_average(frame: pd.DataFrame, metric: str, published: pd.DataFrame,
+                  columns: str) -> pd.DataFrame:
+    """Append rows called "average" where the paper has them, and all that they are of is there."""
+    if "average" not in published or not set(published) <= {*frame[columns], "average"}:
+        return frame
     seeds = [name for name in ("performer_seed", "seed") if name in frame]
     groups = frame.dropna(subset=[metric]).groupby(["method", *seeds], sort=False, dropna=False)
     each = groups[metric].agg(["mean", "count"]).reset_index().rename(columns={"mean": metric})
-    return each[each["count"] == frame[columns].nunique()].assign(**{columns: "average"})
+    whole = each[each["count"] == frame[columns].nunique()].assign(**{columns: "average"})
+    return pd.concat([frame, whole])
+
+
+def _labelled(table: pd.DataFrame) -> pd.DataFrame:
+    """Name rows and columns as the paper prints them."""
+    labels = paper()["labels"]
+    return table.rename(index=lambda r: labels.get(r, r), columns=lambda c: labels.get(c, c))
+
+
+def _titled(caption: str | None, measured: pd.DataFrame) -> str | None:
+    """Add to a title whether the cells have an interval."""
+    most = max((len(v) for v in measured.to_numpy().ravel() if isinstance(v, list)), default=0)
+    return caption and f"{caption} ({INTERVAL if most >= LEAST else NO_INTERVAL})"
+
+
+def entropy_table(frame: pd.DataFrame, table: str, *keys: str, columns: str = "architecture",
+                  caption: str | None = None) -> Styler:
+    """Put entropies beside the paper's, in nats and as H / ln n, since n differs.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        As `tables.explainer_frame` or `tables.attribute_frame` returns it, of one reading.
+    table, *keys : str
+        Where the paper's are, as in `paper_frame`.
+    columns : str
+        The column of `frame` whose values become rows.
+    caption : str, optional
+        Title of the table.
+
+    Returns
+    -------
+    pandas Styler
+        A row for each value of `columns`; for baseline and ours H here and in the paper, and H / ln n
+        here and in the paper.
+    """
+    labels, found, said = paper()["labels"], {}, {}
+    for metric, published in (("entropy", paper_frame(table, *keys)),
+                              ("normalised_entropy", paper_normalised(table, *keys))):
+        measured = cells(_with_average(frame, metric, published, columns), metric, columns=columns)
+        found[metric] = measured, published
+    rows = list(found["entropy"][0])
+    for method in ("baseline", "ours"):
+        for metric, unit, digits in (("entropy", "H", 3), ("normalised_entropy", "H / ln n", 2)):
+            measured, published = found[metric]
+            mine = [_cell(measured, method, row) for row in rows]
+            said[labels[method], f"{unit}, this run"] = [
+                figures.with_interval(estimate(v), digits) if v else "\N{EM DASH}" for v in mine]
+            said[labels[method], f"{unit}, paper"] = [
+                figures.signed(published.at[method, row], digits) if row in published else "\N{EM DASH}"
+                for row in rows]
+    return _styled(pd.DataFrame(said, index=[labels.get(r, r) for r in rows]),
+                   _titled(caption, found["entropy"][0]))
+
+
+def _cell(table: pd.DataFrame, row: str, column: str) -> list:
+    return table.at[row, column] if row in table.index and column in table else []
+
+
+def _styled(table: pd.DataFrame, caption: str | None) -> Styler:
+    style = table.style.set_table_attributes('class="dataframe"')
+    style = style.set_properties(**{"text-align": "right", "white-space": "nowrap"})
+    return style.set_caption(caption) if caption else style
+
+
+def error_table(explainers: pd.DataFrame, references: pd.DataFrame, *,
+                caption: str | None = None) -> Styler:
+    """Put the paper's error of part contributions beside that of rescaled shares, of all that has one.
+
+    Parameters
+    ----------
+    explainers : DataFrame
+        As `tables.explainer_frame` returns it, of one category.
+    references : DataFrame
+        As `tables.reference_frame`, of the same.
+    caption : str, optional
+        Title of the table.
+
+    Returns
+    -------
+    pandas Styler
+        A row for ours and the baseline in each reading of y, for what needs no explainer, and for the
+        paper's two, which have no error of shares; from the smallest error of shares to the largest.
+    """
+    labels = paper()["labels"]
+    groups = {f"{labels[method]}, y {scale}": g
+              for (scale, method), g in explainers.groupby(["scale", "method"], sort=False)}
+    groups |= {REFERENCES[method]: g for method, g in references.groupby("method", sort=False)}
+    names = {"error average": "the paper's error", "error_of_shares average": "error of shares"}
+    means = pd.DataFrame({words: {name: estimate(by_performer(g, metric)) for name, g in groups.items()}
+                          for metric, words in names.items()})
+    means = means.loc[means["error of shares"].map(lambda e: e.value).sort_values().index]
+    most = pd.DataFrame({"performers": [list(e.values) for e in means["error of shares"]]})
+    table = means.map(lambda e: figures.with_interval(e) if e.values else "\N{EM DASH}")
+    printed = paper_frame("table_3").average
+    for method in METHODS:
+        table.loc[f"{labels[method]} in the paper, its dogs"] = [f"{printed[method]:.3f}", "\N{EM DASH}"]
+    return _styled(table, _titled(caption, most))
+
+
+def part_table(frame: pd.DataFrame, *, metric: str = "error", published: bool = True,
+               caption: str | None = None) -> Styler:
+    """Put the errors of the parts of Table 3 beside the paper's.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        As `tables.explainer_frame` returns it, of one category and reading.
+    metric : {"error", "error_of_shares"}
+        The paper's, or that of rescaled shares, of which the paper has none.
+    published : bool
+        Whether the paper's numbers stand beside; they are of dogs.
+    caption : str, optional
+        Title of the table.
+    """
+    parts = [*tables.TABLE_3_PARTS, "average"]
+    measured = pd.DataFrame({
+        method: [by_performer(frame[frame.method == method], f"{metric} {part}").tolist()
+                 for part in parts] for method in ("baseline", "ours")}, index=parts)
+    theirs = paper_frame("table_3").T[["baseline", "ours"]]
+    if not published or metric != "error":
+        theirs = theirs * float("nan")
+    return figures.comparison_table(_labelled(measured), _labelled(theirs),
+                                    caption=_titled(caption, measured))
+
+
+def per_category(frame: pd.DataFrame, metric: str, table: str, *, factor: float = 1.0,
+                 digits: int = 3, caption: str = "") -> HTML:
+    """Show a supplementary table: the categories that were run; the paper's others on demand.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        As `tables.explainer_frame` returns it, of one reading.
+    metric : str
+        One of its columns.
+    table : str
+        A supplementary table of ``book/paper.yml``, with a part for each network.
+    factor : float
+        What the metric is multiplied with, e.g. 100 for percent.
+    digits : int
+        Decimals.
+    caption : str
+        Title of the table.
+    """
+    labels, methods = paper()["labels"], ["baseline", "ours"]
+    measured, published, others = {}, {}, {}
+    for (architecture, category), g in frame.assign(value=factor * frame[metric]).groupby(
+            ["architecture", "category"], sort=False):
+        row = f"{labels[architecture]}, {category}"
+        measured[row] = {m: by_performer(g[g.method == m], "value").tolist() for m in methods}
+        published[row] = paper_frame(table, architecture).loc[methods].get(category)
+    for architecture in frame.architecture.unique():
+        printed = paper_frame(table, architecture).loc[methods]
+        rest = printed.drop(columns=[*frame.category.unique(), "average"], errors="ignore")
+        others |= {f"{labels[architecture]}, {labels[m].lower()}": row for m, row in rest.iterrows()}
+    measured = pd.DataFrame(measured).T
+    run = figures.comparison_table(_labelled(measured), _labelled(pd.DataFrame(published).T),
+                                   digits=digits, caption=_titled(caption, measured))
+    rest = pd.DataFrame(others).T
+    if rest.empty:
+        return HTML(run.to_html())
+    rest = _styled(rest.map(lambda v: figures.signed(v, digits)), None)
+    return HTML(f"{run.to_html()}<details><summary>The paper's numbers of the categories that were not "
+                f"run here</summary>{rest.to_html()}</details>")
 
 
 def beginning(settings: Settings) -> str:

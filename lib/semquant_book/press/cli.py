@@ -42,6 +42,11 @@ def _parser() -> argparse.ArgumentParser:
         "sweep", help="fit explainers with six strengths of the prior, and record how they learn")
     sweep.add_argument("--preset", default="quick", help="a file in book/presets (default quick)")
 
+    record = commands.add_parser("record", help="make a record of book/records again")
+    record.add_argument("name", help="its file's name, without .json")
+    record.add_argument("--preset", default="", help="by default the one that it was made with")
+    record.add_argument("--data", default="", help="folder of real photographs")
+
     notebook = commands.add_parser("notebook", help="execute a notebook with parameters")
     notebook.add_argument("source", type=Path)
     notebook.add_argument("output", type=Path)
@@ -69,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     book.add_argument("--preset", default="quick", help="a file in book/presets (default quick)")
     book.add_argument("--cores", default="all", help="how many cores to use (default all)")
     book.add_argument("--data", default="", help="folder of real photographs")
-    book.add_argument("--target", default="all", help="a rule of the Snakefile (default all)")
+    book.add_argument("--target", default="all", help="all, results, or a file that a job makes")
     return parser
 
 
@@ -87,6 +92,12 @@ def _run(arguments: argparse.Namespace) -> str:
         from semquant_book.datasets.fetch import run
 
         return run(arguments)
+    if arguments.command == "record":
+        from semquant_book.study.record_book import remake
+
+        if arguments.data:
+            os.environ["SEMQUANT_DATA"] = os.path.abspath(arguments.data)
+        return remake(arguments.name, arguments.preset)
     if arguments.command == "check":
         from semquant_book.study import rehearsal
         from semquant.checks import number
@@ -113,7 +124,8 @@ def _run(arguments: argparse.Namespace) -> str:
                          target=arguments.target)
 
     from semquant.checks import number, one_of
-    from semquant_book.study.presets import ARCHITECTURES, CATEGORIES, load_settings
+    from semquant_book.datasets.names import ARCHITECTURES, CATEGORIES, TRUNK
+    from semquant_book.study.presets import load_settings
 
     settings = load_settings(arguments.preset)
     if arguments.command == "sweep":
@@ -128,7 +140,7 @@ def _run(arguments: argparse.Namespace) -> str:
         from semquant_book.study import pictures
 
         return pictures.make_data(settings, arguments.category)
-    one_of("architecture", arguments.architecture, ARCHITECTURES)
+    one_of("architecture", arguments.architecture, (*ARCHITECTURES, TRUNK))
     number("seed", arguments.seed, 0, integer=True)
     from semquant_book.study import experiment1
 

@@ -4,10 +4,11 @@ The picture is drawn by the landing page from its own run, in a cell with the ta
 readers don't see; `site.stage` takes it from there. The rest is a Sphinx extension, which
 ``_config.yml`` lists: it puts the Open Graph tags of a page into its head.
 
-`sphinxext-opengraph` is the library for such tags. Its descriptions are the first 200 characters of
-a page, with the LaTeX of formulas and the brackets of citations, cut within a word; and where the
-book has no public address, the addresses that it writes are wrong on every page in a folder. Both
-would have to be done here after all, and what is left of it are the few lines of `tags`.
+`sphinxext-opengraph` (0.13) is the library for such tags. Its descriptions are the first 200
+characters of a page, with the LaTeX of formulas and the brackets of citations, cut within a word;
+where the book has no public address, it writes one for every page, which is wrong in folders; it
+gives a picture of the book's own no size and no large card. All of this would have to be handed to
+it or taken out again, and what is left are the few lines of `tags`.
 """
 
 from __future__ import annotations

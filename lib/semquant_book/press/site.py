@@ -9,15 +9,15 @@ address is relative to the page: it is there, but most sites accept an absolute 
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
+import json
 import re
 import shutil
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
-from urllib.parse import quote
-from xml.sax.saxutils import escape
 
 import nbformat
 import yaml
@@ -25,13 +25,16 @@ from PIL import Image
 
 from semquant.checks import InputError
 from semquant_book.files import write_atomic
-from semquant_book.press import preview, reference
+from semquant_book.press import cards, preview, reference
 from semquant_book.press.assets import vendor
 from semquant_book.study.presets import build_root, project_root
 
 __all__ = ["build", "public_addresses", "stage", "toc_pages"]
 
 HEAVY = 270_000  # characters of base 64, 200 kB: from here on a figure is given as JPEG
+DARK = "for_dark"  # folder of pictures for dark pages, among the static files
+PICTURE = re.compile(r'<img ([^>]*?)src="([^"]*?)_images/([0-9a-f]{64})\.(?:png|jpe?g)"([^>]*?)/?>')
+RUN = {"preset", "device"}  # parameters that say which run a page is of
 # the part of _config.yml that points at scripts served from the book itself
 OWN_SCRIPTS = ("mathjax_path", "nb_ipywidgets_js")
 ICON_SCRIPT = (r'<link rel="preload" as="script" href="[^"]*scripts/fontawesome\.js[^"]*" ?/?>'
@@ -67,7 +70,9 @@ def _configuration(root: Path, addresses: dict[str, str], own_scripts: bool) -> 
                                     "notebook_interface": "jupyterlab"}
         config.setdefault("html", {}).update(use_repository_button=True, use_issues_button=True)
     if addresses["site"]:
-        options["html_baseurl"] = addresses["site"] + "/"
+        options |= {"html_baseurl": addresses["site"] + "/", "sitemap_url_scheme": "{link}",
+                    "sitemap_excludes": ["genindex.html", "py-modindex.html", "search.html"]}
+        options["extensions"].append("sphinx_sitemap")
     return config
 
 
@@ -141,8 +146,10 @@ def stage(executed: Path, target: Path, root: Path | None = None,
         if not notebook.exists():
             raise InputError(f"notebook: {page}.ipynb was not executed ({notebook} is not there)")
         content = nbformat.read(notebook, as_version=4)
-        _treat_parameters_alike(content)
+        _treat_parameters(content)
         _lighten(content)
+        _leave_out_live_widgets(content)
+        _keep_for_dark(content, target / "book" / "assets" / DARK)
         for part in (content, *content.cells):  # it names folders of the machine
             part.metadata.pop("papermill", None)
         if addresses["repository"]:
@@ -161,12 +168,20 @@ def _preview(landing: Path, target: Path) -> dict:
     return {"semquant_preview": True, "semquant_preview_alt": words}
 
 
-def _treat_parameters_alike(notebook: nbformat.NotebookNode) -> None:
-    """Hide the values a page was run with where it hides its parameters."""
-    tags = {tag: cell.metadata.get("tags", []) for cell in notebook.cells
-            for tag in cell.metadata.get("tags", [])}
-    if "injected-parameters" in tags and "remove-cell" in tags.get("parameters", []):
-        tags["injected-parameters"].append("remove-cell")
+def _treat_parameters(notebook: nbformat.NotebookNode) -> None:
+    """Hide parameters that say nothing of a page, and the values it was run with.
+
+    What all pages have alike, which run they are of and on which device, is no choice that a reader
+    of one page would look for. A page can also hide its parameters by the tag ``remove-cell``.
+    """
+    cells = {tag: cell for cell in notebook.cells for tag in cell.metadata.get("tags", [])
+             if tag in ("parameters", "injected-parameters")}
+    if "parameters" not in cells:
+        return
+    names = set(re.findall(r"^(\w+) *=", cells["parameters"].source, re.MULTILINE))
+    if names <= RUN or "remove-cell" in cells["parameters"].metadata.tags:
+        for cell in cells.values():
+            cell.metadata.tags = [*{*cell.metadata.tags, "remove-cell"}]
 
 
 def _lighten(notebook: nbformat.NotebookNode) -> None:
@@ -179,10 +194,48 @@ def _lighten(notebook: nbformat.NotebookNode) -> None:
             ground = Image.new("RGB", image.size, "white")
             ground.paste(image, mask=image.getchannel("A") if image.mode == "RGBA" else None)
         with io.BytesIO() as file:
-            ground.save(file, "jpeg", quality=90, subsampling=0)
+            ground.save(file, "jpeg", quality=85, subsampling=0)
             data["image/jpeg"] = base64.b64encode(file.getvalue()).decode()
         if "image/png" in about:
             about["image/jpeg"] = about.pop("image/png")
+
+
+def _leave_out_live_widgets(notebook: nbformat.NotebookNode) -> None:
+    """Of outputs that are a widget and a text keep the text, and of widgets those that are shown.
+
+    Such a widget needs a kernel; its text says so.
+    """
+    view = "application/vnd.jupyter.widget-view+json"
+    shown = []
+    for data in (o.get("data", {}) for cell in notebook.cells for o in cell.get("outputs", [])):
+        if "text/html" in data:
+            data.pop(view, None)
+        shown += [data[view]["model_id"]] if view in data else []
+    for content in notebook.metadata.get("widgets", {}).values():
+        states, kept = content["state"], {}
+        while shown:
+            name = shown.pop()
+            if name in states and name not in kept:
+                kept[name] = states[name]
+                shown += re.findall(r"IPY_MODEL_(\w+)", json.dumps(states[name]))
+        content["state"] = kept
+
+
+def _keep_for_dark(notebook: nbformat.NotebookNode, folder: Path) -> None:
+    """Take the pictures for dark pages out of the outputs, named after those they stand beside.
+
+    MyST-NB names a picture's file after the SHA-256 of its bytes, too.
+    """
+    from semquant_book.figures import dark
+
+    for output in (o for cell in notebook.cells for o in cell.get("outputs", [])):
+        picture = output.get("data", {}).pop(dark.MIME, None)
+        usual = next((output.data[kind] for kind in ("image/png", "image/jpeg")
+                      if kind in output.get("data", {})), None)
+        if picture and usual:
+            name = hashlib.sha256(base64.b64decode(usual)).hexdigest()
+            folder.mkdir(parents=True, exist_ok=True)
+            write_atomic(folder / f"{name}.webp", base64.b64decode(picture))
 
 
 def toc_pages(root: Path) -> list[str]:
@@ -220,13 +273,17 @@ def build(staged: Path, html: Path) -> Path:
         sys.stderr.write(re.sub(r"\x1b\[[0-9;]*m", "", said))  # without terminal colours
         raise InputError(f"book: the build of {staged} failed (jupyter-book exit status "
                          f"{done.returncode})")
-    _for_crawlers(staged)
-    _mend(staged / "_build" / "html")
+    built = staged / "_build" / "html"
+    _mend(built)
+    if (built / "sitemap.xml").exists():  # the book has a public address
+        base = yaml.safe_load((staged / "_config.yml").read_text())["sphinx"]["config"]["html_baseurl"]
+        # crawlers read it at the top of a host only; elsewhere they are told of the sitemap itself
+        write_atomic(built / "robots.txt", f"User-agent: *\nAllow: /\nSitemap: {base}sitemap.xml\n")
     old = html.with_name(html.name + ".old")
     shutil.rmtree(old, ignore_errors=True)
     if html.exists():
         html.rename(old)
-    shutil.move(staged / "_build" / "html", html)
+    shutil.move(built, html)
     shutil.rmtree(old, ignore_errors=True)
     return html / "index.html"
 
@@ -253,26 +310,20 @@ def _mend(html: Path) -> None:
                             '<summary aria-label="Pages below this one"><span class="toctree-toggle"')
         text = text.replace('<div role="list" class="citation-list">', '<div class="citation-list">')
         text = text.replace(' role="doc-biblioentry"', "")
+        text = PICTURE.sub(lambda found: _with_dark(found, html), cards.mend(text))
         write_atomic(page, text)
     for file in (html / "_static" / "scripts").glob("fontawesome.js*"):
         file.unlink()
 
 
-def _for_crawlers(staged: Path) -> None:
-    """Write ``sitemap.xml`` and ``robots.txt`` beside the pages, if the book has a public address.
+def _with_dark(found: re.Match, html: Path) -> str:
+    """A picture, and the one for dark pages beside it, if there is one; see book.css.
 
-    Crawlers read ``robots.txt`` at the top of a host only; a book in a folder of its host is found
-    by the sitemap itself.
+    That one is loaded when it is to be seen; the usual one always, since a page that is printed from
+    dark needs it at once.
     """
-    config = yaml.safe_load((staged / "_config.yml").read_text())
-    base = config["sphinx"]["config"].get("html_baseurl")
-    if not base:
-        return
-    html = staged / "_build" / "html"
-    entries = "".join(f"<url><loc>{escape(base + quote(page))}.html</loc></url>\n"
-                      for page in toc_pages(staged))
-    write_atomic(html / "sitemap.xml",
-                 '<?xml version="1.0" encoding="UTF-8"?>\n'
-                 '<urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">\n'
-                 f"{entries}</urlset>\n")
-    write_atomic(html / "robots.txt", f"User-agent: *\nAllow: /\nSitemap: {base}sitemap.xml\n")
+    before, root, name, after = found.groups()
+    if not (html / "_static" / DARK / f"{name}.webp").exists():
+        return found[0]
+    return (f'{found[0]}<img hidden loading="lazy" class="for-dark" {before}'
+            f'src="{root}_static/{DARK}/{name}.webp"{after}/>')

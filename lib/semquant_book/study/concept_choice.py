@@ -10,8 +10,9 @@ from torch import Tensor
 from semquant import metrics
 from semquant.distillation import distill_measured
 from semquant.training import cpu_threads
+from semquant_book.datasets.names import SPLITS
 from semquant_book.study import experiment2, store
-from semquant_book.study.presets import SPLITS, Settings
+from semquant_book.study.presets import Settings
 from semquant_book.study.store import read_record, record, write_record
 
 __all__ = ["linear_weights", "make_selection", "moments", "selection_record"]
@@ -106,5 +107,8 @@ def make_selection(settings: Settings, target: str, performer_seed: int = 0) -> 
 
 
 def selection_record(settings: Settings, target: str, performer_seed: int = 0) -> dict:
-    """Return the record of `make_selection`."""
-    return read_record(store.selection_path(settings, target, performer_seed))
+    """Return the record of `make_selection`, which is run if there is none."""
+    path = store.selection_path(settings, target, performer_seed)
+    if not path.exists():
+        make_selection(settings, target, performer_seed)
+    return read_record(path)

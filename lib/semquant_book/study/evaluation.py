@@ -6,10 +6,9 @@ import torch
 from torch import Tensor
 
 from semquant import metrics
-from semquant.checks import check_shapes
 from semquant.explanation import UNASSIGNED, Explanation
 
-__all__ = ["balanced_accuracy", "evaluate", "evaluate_attribute", "part_errors"]
+__all__ = ["evaluate", "evaluate_attribute", "evaluate_reference", "part_errors"]
 
 
 def evaluate(
@@ -55,6 +54,43 @@ def evaluate(
         "positive_parts": _positive_parts(merged, assignment),
         "similarity": _similarity(merged),
         **part_errors(merged, positives.yhat, drops, assignment, groups),
+    }
+
+
+def evaluate_reference(contributions: Tensor, yhat: Tensor, drops: Tensor, assignment: Tensor,
+                       groups: tuple[str, ...]) -> dict:
+    """Compute the same of contributions that come without an explainer, so without a scale and b.
+
+    Shares need no scale. For the paper's error one factor for all images is fitted, by least squares of
+    yhat by the factor times the sum of contributions; on these very images, which flatters by as much
+    as one number can.
+
+    Parameters
+    ----------
+    contributions : Tensor (B, n)
+        Of the positive test images, by filter, in any unit.
+    yhat : Tensor (B,)
+    drops : Tensor (B, P + 1)
+    assignment : Tensor (n,)
+    groups : tuple of P str
+        As in `part_errors`.
+
+    Returns
+    -------
+    dict
+        ``entropy``, ``positive_parts``, ``similarity`` and what `part_errors` returns; ``factor``.
+    """
+    total = contributions.sum(dim=1)
+    size = float(total.square().sum())
+    factor = float((total * yhat).sum()) / size if size else 1.0
+    scaled = Explanation(yhat, contributions * factor, torch.ones_like(contributions), 0.0)
+    merged = scaled.merge(assignment, groups).contributions
+    return {
+        "entropy": float(metrics.contribution_entropy(contributions).nanmean()),
+        "factor": factor,
+        "positive_parts": _positive_parts(merged, assignment),
+        "similarity": _similarity(merged),
+        **part_errors(merged, yhat, drops, assignment, groups),
     }
 
 
@@ -107,23 +143,6 @@ def _scores(test: Explanation, test_labels: Tensor, val: Explanation, val_labels
     }
 
 
-def balanced_accuracy(found: Tensor, labels: Tensor) -> float | None:
-    """Mean of the shares that are right among the positive and among the negative images.
-
-    Parameters
-    ----------
-    found, labels : tensor (B,), bool
-
-    Returns
-    -------
-    float or None
-        0.5 for an answer that is always the same; None where the images are all of one kind.
-    """
-    check_shapes(found=(found, "B"), labels=(labels, "B"))
-    shares = [found[labels].double().mean(), 1 - found[~labels].double().mean()]
-    return None if labels.all() or not labels.any() else float(sum(shares)) / 2
-
-
 def part_errors(merged: Tensor, yhat: Tensor, drops: Tensor, assignment: Tensor,
                 groups: tuple[str, ...]) -> dict:
     """Compute the errors of part contributions, by the name of the part.
@@ -143,6 +162,8 @@ def part_errors(merged: Tensor, yhat: Tensor, drops: Tensor, assignment: Tensor,
         ``error``: the paper's; ``error_of_shares``: after each image's contributions are scaled to
         add up to yhat; both None for a part without filters, where 0 would flatter. ``kept``: share
         of the images that the hygiene rule keeps. ``filters``: how many filters each part has.
+        ``true_positive_parts`` and ``true_similarity``: what `evaluate` measures of an explanation as
+        ``positive_parts`` and ``similarity``, of the true contributions; of kept images, None without any.
     """
     truth, keep = metrics.true_contributions(yhat, drops)
     names = (*groups, UNASSIGNED)
@@ -160,6 +181,8 @@ def part_errors(merged: Tensor, yhat: Tensor, drops: Tensor, assignment: Tensor,
         return {name: value if filters[name] else None for name, value in zip(names, values)}
 
     return {"error": by_part(errors), "error_of_shares": by_part(shares),
+            "true_positive_parts": _positive_parts(truth[keep], assignment) if keep.any() else None,
+            "true_similarity": _similarity(truth[keep]) if keep.any() else None,
             "kept": float(keep.float().mean()), "filters": filters}
 
 

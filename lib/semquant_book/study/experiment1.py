@@ -20,22 +20,23 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from semquant import metrics, parts
+from semquant import parts
 from semquant.concepts import FilterConcepts, Measured
 from semquant.distillation import FittedExplainer, distill_measured
 from semquant.explainers import ExplainerOptions
-from semquant.explanation import Explanation
 from semquant.losses import Objective
-from semquant.measure import measure, placed
+from semquant.measure import measure
 from semquant.networks.performers import Performer
-from semquant.training import choose_device, cpu_threads
+from semquant.rows import Rows
+from semquant.training import choose_device, cpu_threads, placed
 from semquant_book.datasets import Images
+from semquant_book.datasets.names import SPLITS, TRUNK
 from semquant_book.files import load_or_make
-from semquant_book.study import animal_performers, store
-from semquant_book.study.evaluation import evaluate, part_errors
+from semquant_book.study import animal_performers, frozen_trunk, store
+from semquant_book.study.evaluation import evaluate, evaluate_reference
 from semquant_book.study.performing import at_once, depth_of, input_of, options_of
 from semquant_book.study.pictures import animals_of
-from semquant_book.study.presets import SPLITS, Settings, build_root
+from semquant_book.study.presets import Settings, build_root
 
 __all__ = ["CONCEPTS", "Run", "options"]
 
@@ -75,7 +76,8 @@ class Run:
     ----------
     settings : Settings
     architecture, category : str
-        Which network, trained to recognise what.
+        Which network, trained to recognise what: one of the paper's, or ``"efficientnet_lite0"``, whose
+        pretrained trunk is frozen (`frozen_trunk`); its training images are measured mirrored as well.
     seed : int
         Of the performer's weights and of the order of its batches.
     filter_loss : bool
@@ -120,8 +122,10 @@ class Run:
 
     def measure(self, images: Images, prior: bool = False, keep_x: bool = True) -> Measured:
         """Measure x, y, yhat and, with `prior`, w of other images."""
-        net = self.performer()
-        return measure(CONCEPTS, net, images.images, 0, prior, keep_x=keep_x,
+        return self._measure(self.performer(), images.images, prior, keep_x)
+
+    def _measure(self, net: Performer, inputs: Tensor | Rows, prior: bool, keep_x: bool) -> Measured:
+        return measure(CONCEPTS, net, inputs, 0, prior, keep_x=keep_x,
                        prepare=input_of(net, self.settings.channels_last),
                        batch_size=at_once(net.input_size, 128))
 
@@ -134,6 +138,8 @@ class Run:
 
     def naming(self) -> tuple[Tensor, Tensor]:
         """Name the filters from the part masks of positive validation images.
+
+        On a pretrained trunk, where the masks are few, those of training images have a say as well.
 
         Returns
         -------
@@ -221,7 +227,7 @@ class Run:
 
         ``prior``: w_i y_i, the prior weights alone; ``gradient_times_input``: the sum over positions
         of the map times its gradient; ``uniform``: the same weight for every filter. None of them
-        has a scale of its own, so only shares are compared.
+        has b; `evaluation.evaluate_reference` gives each one factor for all images.
         """
         path = store.reference_path(self.settings, self.architecture, self.category, self.seed)
         if not path.exists():
@@ -243,14 +249,10 @@ class Run:
         assignment = self.naming()[0]
         with store.record(self.settings, architecture=self.architecture, category=self.category,
                           performer_seed=self.seed) as content:
-            content["references"] = {}
-            for name, values in contributions.items():
-                merged = Explanation(measured.yhat, values, torch.ones_like(values), 0.0).merge(
-                    assignment, test.groups).contributions
-                errors = part_errors(merged, measured.yhat, _drops(self, build_root()), assignment, test.groups)
-                entropy = metrics.contribution_entropy(values)
-                content["references"][name] = {"entropy": float(entropy.nanmean())} | {
-                    key: errors[key] for key in ("error_of_shares", "kept", "filters")}
+            drops = _drops(self, build_root())
+            content["references"] = {
+                name: evaluate_reference(values, measured.yhat, drops, assignment, test.groups)
+                for name, values in contributions.items()}
         return content
 
     # --- the workflow's jobs ---------------------------------------------------------------------
@@ -287,15 +289,25 @@ def _performer(run: Run, build: Path) -> Performer:
 
 @lru_cache(maxsize=6)
 def _measured(run: Run, split: str, prior: bool, build: Path) -> Measured:
-    return run.measure(run.images(split), prior, run.keep_x())
+    if run.architecture != TRUNK:
+        return run.measure(run.images(split), prior, run.keep_x())
+    inputs = animal_performers.inputs_of(run.settings, TRUNK, run.category, split)
+    return run._measure(frozen_trunk.without_trunk(run.performer()), inputs, prior, run.keep_x())
 
 
 @lru_cache(maxsize=4)
 def _naming(run: Run, build: Path) -> tuple[Tensor, Tensor]:
-    images = run.images("val")
-    named = images.subset(images.positive)
-    measured = run.measure(named)
-    return parts.name_filters(measured.x, named.group_masks(run.performer().map_size))
+    if run.architecture == TRUNK:  # its training images were measured, and after them the mirrored ones
+        images = [run.images(split) for split in frozen_trunk.TOP.named_by]
+        x = [run.measured(split).x[: len(some)][some.positive]
+             for split, some in zip(frozen_trunk.TOP.named_by, images)]
+        named = [some.subset(some.positive) for some in images]
+    else:
+        images = run.images("val")
+        named = [images.subset(images.positive)]
+        x = [run.measure(named[0]).x]
+    masks = [some.group_masks(run.performer().map_size) for some in named]
+    return parts.name_filters(torch.cat(x), torch.cat(masks))
 
 
 @lru_cache(maxsize=4)

@@ -5,7 +5,7 @@ that belongs to its settings, or computed and kept there::
 
     run = Run(settings, "Attractive")
     net = run.performer()                                   # VGG-16 with 40 outputs
-    train, test = run.measured("train"), run.measured("test")   # x, y, yhat and w of equation (7)
+    train, test = run.measured("train"), run.measured("test")   # x, y, yhat; w of section 3.1, Case 2
     ours = run.fit(train, prior="measured")                 # equation (3)
     explanation = ours.explain_measured(test)
 """
@@ -32,13 +32,13 @@ from semquant.networks.performers import Performer
 from semquant.rows import Computed, Rows
 from semquant.training import choose_device, cpu_threads
 from semquant_book.datasets.drawn import faces
-from semquant_book.datasets.names import ATTRIBUTES
+from semquant_book.datasets.names import ATTRIBUTES, CONTROLS, SPLITS
 from semquant_book.files import load_or_make
 from semquant_book.study import face_performers, store
 from semquant_book.study.evaluation import evaluate_attribute
 from semquant_book.study.performing import at_once, depth_of, input_of, options_of
 from semquant_book.study.portraits import faces_of
-from semquant_book.study.presets import SPLITS, Settings
+from semquant_book.study.presets import Settings
 
 __all__ = ["CONCEPTS", "Run", "change", "concepts_of", "flips", "make_flips", "make_surveys",
            "options", "outputs", "survey_of", "target_index"]
@@ -171,7 +171,7 @@ def change(found: Outputs, target: str, control: str = "none", among: list[int] 
     seed : int
         Of the shuffling and the permutation.
     """
-    one_of("control", control, ("none", *store.CONTROLS))
+    one_of("control", control, ("none", *CONTROLS))
     found = found.about(target_index(target), among)
     if control == "shuffled":
         order = torch.randperm(len(found), generator=torch.Generator().manual_seed(seed))
@@ -251,7 +251,7 @@ class Run:
 
         A control's explainer is judged on concepts that are spoilt as in its training.
         """
-        control = method if method in store.CONTROLS else "none"
+        control = method if method in CONTROLS else "none"
         centre = None
         if control == "centred":
             centre = self.outputs("train").about(target_index(self.target)).y.mean(dim=0)
@@ -261,13 +261,29 @@ class Run:
             seed: int = 0) -> FittedExplainer:
         """Fit an explainer to measured faces: equation (3); with prior "none", equation (2) alone.
 
-        It is kept, and loaded where it is there; with a uniform or permuted prior nothing is.
+        Of the run's own training faces it is kept, and loaded where it is there.
+
+        Parameters
+        ----------
+        train : Measured
+            ``run.measured("train")``; or other faces, or other values of them, which are fitted to
+            and not kept.
+        prior : {"measured", "uniform", "permuted", "none"}
+            With a uniform or permuted prior nothing is kept.
+        last_layer, seed
+            See `Run`.
         """
-        if prior not in ("measured", "none"):
+        if prior not in ("measured", "none") or not self._is_own(train):
             how = options(self.settings, "ours", last_layer, seed)
             how["objective"] = replace(how["objective"], prior=prior)
-            return distill_measured(train, **how)
+            names = [ATTRIBUTES[i] for i in concepts_of(self.target)]
+            return distill_measured(train, names=names if len(names) == train.y.shape[1] else None, **how)
         return self.explainer("ours" if prior == "measured" else "baseline", last_layer, seed, train)
+
+    def _is_own(self, train: Measured) -> bool:
+        """Whether these are all training faces as they are, which kept explainers are fitted to."""
+        own = self.outputs("train").about(target_index(self.target))
+        return train.x is own.x and torch.equal(train.y, own.y) and torch.equal(train.yhat, own.yhat)
 
     def explainer(self, method: str = "ours", last_layer: str | None = None, seed: int = 0,
                   train: Measured | None = None) -> FittedExplainer:
@@ -299,7 +315,10 @@ class Run:
                          seed: int = 0) -> dict:
         """Return an explainer's record: its measures, the losses of each epoch, seconds."""
         last_layer = self.settings.last_layers[0] if last_layer is None else last_layer
-        return store.read_record(store.record_of(self.explainer_path(method, last_layer, seed)))
+        path = store.record_of(self.explainer_path(method, last_layer, seed))
+        if not path.exists():
+            self.explainer(method, last_layer, seed)
+        return store.read_record(path)
 
     def explain(self, method: str = "ours", last_layer: str | None = None, seed: int = 0) -> Explanation:
         """Return the explanations of all test faces."""
@@ -320,8 +339,11 @@ class Run:
         """Return how far the score falls when each other attribute is flipped, (F, 39).
 
         The truth that drawings give: positive where the attribute as it is speaks for the target.
+        Photographs have none: then there are F = 0 faces.
         """
         own = target_index(self.target)
+        if self.settings.faces != "drawn":
+            return torch.empty(0, len(ATTRIBUTES) - 1)
         flipped = flips(self.settings, self.seed)[:, :, own]  # (F, 40)
         as_is = self.outputs("test").scores[: len(flipped), own]
         return (as_is[:, None] - flipped)[:, concepts_of(self.target)]

@@ -5,28 +5,20 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from semquant.checks import check_shapes
 from semquant.networks import performers
 from semquant.networks.performers import Performer
 from semquant.rows import Rows
 from semquant.training import choose_device, cpu_threads, seed_everything
 from semquant_book.datasets.names import ATTRIBUTES
-from semquant_book.study import evaluation, store
+from semquant_book.study import store
 from semquant_book.study.performing import (
     at_once, begin, input_of, kept_performer, options_of, recipe_of, train_performer,
 )
 from semquant_book.study.portraits import faces_of
 from semquant_book.study.presets import Settings
 
-__all__ = ["make_performer", "performer", "record", "scores", "start"]
-
-CODE = ("semquant_book/datasets/drawn/attributes", "semquant_book/datasets/celeba",
-        "semquant_book/datasets/drawn/drawing", "semquant_book/datasets/drawn/faces",
-        "semquant_book/datasets/drawn/garments", "semquant_book/datasets/drawn/hairstyles",
-        "semquant_book/datasets/drawn/looks", "semquant_book/datasets/drawn/portraits",
-        "semquant_book/datasets/drawn/shading", "semquant_book/study/face_performers",
-        "semquant/networks/performers", "semquant/rows", "semquant/training",
-        "semquant_book/study/pretrained")
-
+__all__ = ["balanced_accuracy", "make_performer", "performer", "record", "scores", "start"]
 
 def start(settings: Settings) -> Performer:
     """Return the untrained performer: fresh, or with ImageNet weights but for its last layer."""
@@ -58,7 +50,7 @@ def performer(settings: Settings, seed: int = 0) -> Performer:
         return train_performer(net, shown.images, shown.attributes, options, recipe=settings.recipe)
 
     return kept_performer(net, store.face_performer_path(settings, seed), settings, train,
-                          lambda: _judge(net, settings), CODE, architecture="vgg16", seed=seed)
+                          lambda: _judge(net, settings), __name__, architecture="vgg16", seed=seed)
 
 
 @torch.inference_mode()
@@ -75,7 +67,7 @@ def _judge(net: Performer, settings: Settings) -> dict:
     found = scores(net.eval(), test.images, settings) > 0
     right = found == test.attributes
     there = test.attributes
-    balanced = [evaluation.balanced_accuracy(found[:, k], there[:, k]) for k in range(len(ATTRIBUTES))]
+    balanced = [balanced_accuracy(found[:, k], there[:, k]) for k in range(len(ATTRIBUTES))]
     return {
         "accuracy": dict(zip(ATTRIBUTES, right.float().mean(dim=0).tolist())),
         "balanced_accuracy": dict(zip(ATTRIBUTES, balanced)),
@@ -98,3 +90,20 @@ def make_performer(settings: Settings, seed: int = 0) -> str:
     mean = sum(accuracy.values()) / len(accuracy)
     return (f"40 attributes, seed {seed}: mean accuracy {mean:.1%}, balanced accuracy of at least "
             f"0.6 for {sum(b >= 0.6 for b in balanced)}, in {about['seconds']:.0f} s")
+
+
+def balanced_accuracy(found: Tensor, labels: Tensor) -> float | None:
+    """Mean of the shares that are right among the positive and among the negative images.
+
+    Parameters
+    ----------
+    found, labels : tensor (B,), bool
+
+    Returns
+    -------
+    float or None
+        0.5 for an answer that is always the same; None where the images are all of one kind.
+    """
+    check_shapes(found=(found, "B"), labels=(labels, "B"))
+    shares = [found[labels].double().mean(), 1 - found[~labels].double().mean()]
+    return None if labels.all() or not labels.any() else float(sum(shares)) / 2

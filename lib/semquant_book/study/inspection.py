@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -12,8 +12,9 @@ from semquant import metrics
 from semquant.concepts import Measured
 from semquant.explanation import UNASSIGNED, Explanation, grad_cam
 from semquant.networks.performers import Performer
-from semquant_book.datasets import Images
-from semquant_book.study import experiment1, store
+from semquant_book.datasets.images import Images
+from semquant_book.datasets.names import METHODS
+from semquant_book.study import experiment1
 from semquant_book.study.presets import Settings
 
 __all__ = ["Case", "case", "example", "strongest_images"]
@@ -38,6 +39,10 @@ class Case:
         Of all B images, a contribution for each filter.
     drops : Tensor (B, P + 1)
         Fall of the score when a group's filters are removed.
+    scale : str
+        The reading of y's scale that both are of.
+    others : dict of str to dict of str to Explanation
+        The same explanations, by method, in each other reading that has been run.
     """
 
     net: Performer
@@ -48,6 +53,8 @@ class Case:
     ours: Explanation
     baseline: Explanation
     drops: Tensor
+    scale: str = ""
+    others: dict[str, dict[str, Explanation]] = field(default_factory=dict)
 
     @property
     def groups(self) -> tuple[str, ...]:
@@ -130,12 +137,15 @@ def case(settings: Settings, architecture: str, category: str, performer_seed: i
     test = run.images("test")
     images, measured = test.subset(test.positive), run.measured("test")[test.positive]
     assignment, scores = run.naming()
-    explained = {method: run.explainer(method, scale, seed).explain_measured(measured)
-                 for method in store.METHODS}
     names = [f"{'none' if p < 0 else images.groups[p]} {i}" for i, p in enumerate(assignment)]
-    for explanation in explained.values():
-        explanation.names = names
-    return Case(run.performer(), images, measured, assignment, scores, drops=run.drops(measured), **explained)
+    explained = {}
+    for reading in dict.fromkeys((scale, *settings.scales)):
+        explained[reading] = {method: run.explainer(method, reading, seed).explain_measured(measured)
+                              for method in METHODS}
+        for explanation in explained[reading].values():
+            explanation.names = names
+    return Case(run.performer(), images, measured, assignment, scores, drops=run.drops(measured),
+                **explained.pop(scale), scale=scale, others=explained)
 
 
 def strongest_images(shown: Case, per_part: int = 2, images: int = 4) -> dict:

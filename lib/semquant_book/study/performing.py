@@ -17,8 +17,9 @@ from semquant.rows import Rows
 from semquant.training import Descent, FitOptions, TensorBatches, choose_device
 from semquant_book.files import Checkpoint, load_or_make
 from semquant_book.study import pretrained
+from semquant_book.study.code import digest
 from semquant_book.study.presets import Settings, build_root, data_root
-from semquant_book.study.store import record, record_of, source_digest, write_record
+from semquant_book.study.store import record, record_of, write_record
 
 __all__ = ["PREDECESSOR", "at_once", "begin", "depth_of", "imagenet", "input_of", "kept_performer",
            "options_of", "predecessor_rate", "recipe_of", "train_performer"]
@@ -102,7 +103,7 @@ def kept_performer(
     settings: Settings,
     train: Callable[..., list[dict[str, float]]],
     judge: Callable[[], dict],
-    code: tuple[str, ...],
+    code: str,
     **about: object,
 ) -> Performer:
     """Give a performer its weights: those kept at a path, or, where there are none, trained ones.
@@ -118,8 +119,9 @@ def kept_performer(
         Trains `net` and returns its history; takes ``checkpoint`` and ``progress``, of its `FitOptions`.
     judge : callable
         Measures the trained `net` and returns the metrics of its record.
-    code : tuple of str
-        The modules that decide what training does: a checkpoint of other code is not gone on with.
+    code : str
+        The module that decides what training does, with all that it imports: a checkpoint of other
+        code is not gone on with.
     **about
         What the record says of this performer.
 
@@ -136,7 +138,7 @@ def kept_performer(
 
     def make() -> dict[str, Tensor]:
         checkpoint = Checkpoint(build_root() / "checkpoints" / f"{path.stem}.pt",
-                                f"{path.stem}-{source_digest(*code)}")
+                                f"{path.stem}-{digest(code)}")
         with record(settings, **about) as content:
             content["history"] = train(checkpoint=checkpoint, progress=path.stem)
             content["parameters"] = sum(p.numel() for p in net.parameters())

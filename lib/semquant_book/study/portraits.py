@@ -14,9 +14,9 @@ from semquant_book.datasets import celeba
 from semquant_book.datasets.decoded import Decoded
 from semquant_book.datasets.drawn import faces
 from semquant_book.datasets.drawn.faces import Faces
-from semquant_book.datasets.names import ATTRIBUTES
+from semquant_book.datasets.names import ATTRIBUTES, SPLITS
 from semquant_book.study import store
-from semquant_book.study.presets import SPLITS, Settings, build_root, data_root
+from semquant_book.study.presets import Settings, build_root, data_root
 
 __all__ = ["celeba_folders", "faces_of", "make_data", "photographs", "portraits"]
 

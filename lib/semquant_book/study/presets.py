@@ -4,211 +4,203 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
-from pathlib import Path
-from typing import get_args, get_origin, get_type_hints
+from dataclasses import fields
+from typing import Annotated, Any, Literal, NoReturn, TypeVar, get_args
 
 import yaml
+from pydantic import AfterValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic.dataclasses import dataclass
 
 from semquant.checks import InputError, number, one_of
-from semquant_book.datasets.names import ATTRIBUTES
+from semquant_book.datasets.names import (
+    ARCHITECTURES, ATTRIBUTES, CATEGORIES, LAST_LAYERS, SCALES, TRUNK,
+)
 from semquant_book.folders import build_root, data_root, project_root
 
-__all__ = ["Settings", "build_root", "data_root", "hardware", "load_settings", "preset_names", "project_root"]
-
-ARCHITECTURES = ("alexnet", "vgg_m", "vgg_s", "vgg16")
-CATEGORIES = ("bird", "cat", "cow", "dog", "horse", "sheep")
-SPLITS = ("train", "val", "test")
-METHODS = ("ours", "baseline")
-SCALES = ("literal", "scaled")
-IMAGES = ("drawn", "pascal_part")
-FACES = ("drawn", "celeba")
-SIDES = ("before", "after")
-LAST_LAYERS = ("near_zero", "default")
-WEIGHTS = ("fresh", "imagenet")
-RECIPES = ("one_cycle", "predecessor")
-CACHES = ("auto", "memory", "recompute")
+__all__ = ["Settings", "build_root", "data_root", "load_settings", "preset_names", "project_root"]
 
 
-@dataclass(frozen=True)
+def _once(values: tuple) -> tuple:
+    if not values or len(set(values)) < len(values):
+        raise InputError(f"{list(values)} is empty or names something twice; accepted: one or more, "
+                         "each once")
+    return values
+
+
+def _even(count: int) -> int:
+    if count % 2:
+        raise InputError(f"{count} is odd; accepted: even numbers, half of the images are positive")
+    return count
+
+
+def _poolable(side: int) -> int:
+    if side < 160 and side % 8:
+        raise InputError(f"{side} is not accepted; below 160 a multiple of 8 is")
+    return side
+
+
+def _add_up(shares: tuple[float, ...]) -> tuple[float, ...]:
+    if len(shares) != 3 or min(shares) <= 0 or abs(sum(shares) - 1) > 1e-6:
+        raise InputError(f"{list(shares)} is not accepted; three numbers above 0 that add up to 1 are, "
+                         "for training, validation and test")
+    return shares
+
+
+Count = Annotated[int, Field(ge=1)]
+Batch = Annotated[int, Field(ge=2)]
+Half = Annotated[int, Field(ge=4), AfterValidator(_even)]
+Side = Annotated[int, Field(ge=32, le=512), AfterValidator(_poolable)]
+Rate = Annotated[float, Field(ge=0)]
+Width = Annotated[float, Field(ge=1 / 16, le=1)]
+Item = TypeVar("Item")
+Each = Annotated[tuple[Item, ...], AfterValidator(_once)]
+
+
+def _in_one_line(cls: type) -> type:
+    """Let a class take lists for tuples, and say in one line what it doesn't accept."""
+    build = cls.__init__
+
+    def __init__(self, **values: object) -> None:
+        values = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+        try:
+            return build(self, **values)
+        except ValidationError as error:
+            first = error.errors()[0]
+        _refuse(cls, first)
+
+    cls.__init__ = __init__
+    return cls
+
+
+def _refuse(cls: type, error: Mapping[str, Any]) -> NoReturn:
+    """Say in one line which field's value is wrong, and what is accepted."""
+    about, value = error.get("ctx", {}), error["input"]
+    if not error["loc"]:  # of several fields together
+        raise about["error"]
+    name = error["loc"][0]
+    if error["type"] in ("missing", "unexpected_keyword_argument"):
+        raise TypeError(f"{name}: {error['msg']}")
+    if "error" in about:
+        raise InputError(f"{name}: {about['error']}")
+    field = cls.__pydantic_fields__[name]
+    kind, limits = field.annotation, [*field.metadata]
+    while inner := get_args(kind):  # of a list the kind of its items
+        kind = type(inner[0]) if isinstance(inner[0], str) else inner[0]
+        limits += getattr(inner[-1], "metadata", ())
+    if "expected" in about and isinstance(value, str):
+        one_of(name, value, re.findall("'(.*?)'", about["expected"]))
+    if error["type"].endswith("than_equal"):
+        bounds = {b: getattr(limit, b) for limit in limits for b in ("ge", "le") if hasattr(limit, b)}
+        number(name, kind(value), bounds.get("ge"), bounds.get("le"), integer=kind is int)
+    words = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}[kind]
+    of = "a list of " if error["type"] == "tuple_type" else ""
+    raise InputError(f"{name}: {value!r} is not {of}{words}")
+
+
+@_in_one_line
+@dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid"))
 class Settings:
     """All that decides the numbers of a run; one preset file holds a value for each field."""
 
     preset: str  # the preset these settings began as
 
     # data
-    categories: tuple[str, ...]  # target categories; each has performers of its own
-    images: str  # drawn, or pascal_part: photographs in the folder of real data
-    size: int  # pixels a side; 224 means the paper's sizes, AlexNet then takes 227
-    train_images: int  # half of them positive, as in every split
-    val_images: int  # thresholds and names of filters are chosen on these
-    test_images: int  # every reported number is measured on these
+    categories: Each[Literal[CATEGORIES]]  # target categories; each has performers of its own
+    images: Literal["drawn", "pascal_part"]  # pascal_part: photographs in the folder of real data
+    size: Side  # pixels a side; 224 means the paper's sizes, AlexNet then takes 227
+    train_images: Half  # half of them positive, as in every split
+    val_images: Half  # thresholds and names of filters are chosen on these
+    test_images: Half  # every reported number is measured on these
     data_seed: int  # seed of the drawn images
-    photo_shares: tuple[float, ...]  # shares of photographs: training, validation, test
+    photo_shares: Annotated[tuple[float, ...], AfterValidator(_add_up)]  # shares of photographs: training, validation, test
 
     # performers
-    architectures: tuple[str, ...]
-    width: float  # share of the paper's number of channels
+    architectures: Each[Literal[(*ARCHITECTURES, TRUNK)]]
+    width: Width  # share of the paper's number of channels
     batch_norm: bool  # training from scratch needs it
-    dropout: float  # in the fully-connected layers
-    filter_loss: float  # weight of the filter loss in epoch 1
-    weights: str  # what training starts from: fresh, or imagenet (in the folder of real data)
-    recipe: str  # one_cycle (AdamW) or predecessor (SGD, its batch and rate for each network)
-    performer_epochs: int
-    performer_batch: int  # with the predecessor's recipe at most so many
-    performer_lr: float  # the largest; the predecessor's recipe multiplies it for each network
-    weight_decay: float
-    performer_seeds: int
-    control_without_filter_loss: tuple[str, ...]  # architectures also trained without that loss
+    dropout: Annotated[float, Field(ge=0, le=0.95)]  # in the fully-connected layers
+    filter_loss: Rate  # weight of the filter loss in epoch 1
+    weights: Literal["fresh", "imagenet"]  # what training starts from; imagenet's are in the folder of real data
+    recipe: Literal["one_cycle", "predecessor"]  # AdamW, or SGD with the predecessor's batch and rate for each network
+    performer_epochs: Count
+    performer_batch: Batch  # with the predecessor's recipe at most so many
+    performer_lr: Rate  # the largest; the predecessor's recipe multiplies it for each network
+    weight_decay: Rate
+    performer_seeds: Count
+    control_without_filter_loss: tuple[Literal[ARCHITECTURES], ...]  # architectures also trained without that loss
 
     # explainers
-    explainer: str  # body of g: small, or a ResNet's depth: 18, 34, 50, 101, 152
-    explainer_epochs: int
-    explainer_batch: int
-    explainer_lr: float
-    explainer_seeds: int
-    scales: tuple[str, ...]  # literal: y as it is; scaled: sum(alpha y) starts near std(yhat)
-    beta: float  # lambda(t) = beta / sqrt(t); the paper's Experiment 1 has 10
+    explainer: Literal["small", "18", "34", "50", "101", "152"]  # body of g: small, or a ResNet's depth
+    explainer_epochs: Count
+    explainer_batch: Batch
+    explainer_lr: Rate
+    explainer_seeds: Count
+    scales: Each[Literal[SCALES]]  # literal: y as it is; scaled: sum(alpha y) starts near std(yhat)
+    beta: Rate  # lambda(t) = beta / sqrt(t); the paper's Experiment 1 has 10
     method_beta: tuple[float, ...]  # values compared in the chapter on bias-interpreting
 
     # faces, the performer of Experiment 2
-    targets: tuple[str, ...]  # attributes that are explained by the other 39
-    faces: str  # drawn, or celeba: photographs in the folder of real data
-    face_size: int  # pixels a side
-    face_train_images: int  # of photographs, at most so many
-    face_val_images: int
-    face_test_images: int
-    face_width: float  # share of VGG-16's number of channels
-    face_fc: int  # units of the two hidden fully-connected layers
-    face_epochs: int
-    face_batch: int
-    face_lr: float  # the largest
+    targets: Each[Literal[ATTRIBUTES]]  # attributes that are explained by the other 39
+    faces: Literal["drawn", "celeba"]  # celeba: photographs in the folder of real data
+    face_size: Side  # pixels a side
+    face_train_images: Count  # of photographs, at most so many
+    face_val_images: Count
+    face_test_images: Count
+    face_width: Width  # share of VGG-16's number of channels
+    face_fc: Count  # units of the two hidden fully-connected layers
+    face_epochs: Count
+    face_batch: Batch
+    face_lr: Rate  # the largest
 
     # explainers of Experiment 2
-    shared: str  # side of the first FC layer's ReLU on which x is taken: before, after
-    last_layers: tuple[str, ...]  # how g's last layer starts: near_zero, default
-    attribute_epochs: int
-    attribute_batch: int
-    attribute_lr: float
-    attribute_beta: float  # the paper's Experiment 2 has 0.2
-    selection_sizes: tuple[int, ...]  # how many concepts the points of Figure 8 have
-    selection_draws: int  # random draws of concepts a point, with fixed linear weights
-    selection_fits: int  # the same with g
-    flip_faces: int  # test faces drawn again with each attribute flipped
+    shared: Literal["before", "after"]  # side of the first FC layer's ReLU on which x is taken
+    last_layers: Each[Literal[LAST_LAYERS]]  # how g's last layer starts
+    attribute_epochs: Count
+    attribute_batch: Batch
+    attribute_lr: Rate
+    attribute_beta: Rate  # the paper's Experiment 2 has 0.2
+    selection_sizes: Each[Annotated[int, Field(ge=1, le=len(ATTRIBUTES) - 1)]]  # how many concepts the points of Figure 8 have
+    selection_draws: Count  # random draws of concepts a point, with fixed linear weights
+    selection_fits: Count  # the same with g
+    flip_faces: Count  # test faces drawn again with each attribute flipped
 
     # how it runs
     device: str  # auto, cpu, cuda, cuda:<index>
     amp: bool  # automatic mixed precision
     channels_last: bool  # memory format of images and maps
-    threads: int  # CPU threads a job; fixed, so that numbers repeat
-    workers: int  # processes that fetch what is not in memory
-    cache: str  # x of all images: in memory, or recompute (anew in every epoch); auto by what is free
+    threads: Count  # CPU threads a job; fixed, so that numbers repeat
+    workers: Annotated[int, Field(ge=0)]  # processes that fetch what is not in memory
+    cache: Literal["auto", "memory", "recompute"]  # x of all images; auto chooses by what is free
 
-    def __post_init__(self):
-        _check_types(self)
-        for name, accepted in (("categories", CATEGORIES), ("architectures", ARCHITECTURES),
-                               ("scales", SCALES),
-                               ("control_without_filter_loss", ARCHITECTURES),
-                               ("targets", ATTRIBUTES), ("last_layers", LAST_LAYERS)):
-            for value in getattr(self, name):
-                one_of(name, value, accepted)
-        for name in ("categories", "architectures", "scales", "targets", "last_layers",
-                     "selection_sizes"):
-            values = getattr(self, name)
-            if not values or len(set(values)) < len(values):
-                raise InputError(f"{name}: {list(values)} is empty or names something twice; "
-                                 "accepted: one or more, each once")
-        one_of("explainer", self.explainer, ("small", "18", "34", "50", "101", "152"))
-        for name in ("train_images", "val_images", "test_images"):
-            number(name, getattr(self, name), 4, integer=True)
-            if getattr(self, name) % 2:
-                raise InputError(f"{name}: {getattr(self, name)} is odd; accepted: even numbers, "
-                                 "half of the images are positive")
-        for name in ("performer_epochs", "performer_seeds", "explainer_epochs",
-                     "explainer_seeds", "threads", "face_train_images", "face_val_images",
-                     "face_test_images", "face_fc", "face_epochs", "attribute_epochs",
-                     "selection_draws", "selection_fits", "flip_faces"):
-            number(name, getattr(self, name), 1, integer=True)
-        for name in ("performer_batch", "explainer_batch", "face_batch", "attribute_batch"):
-            number(name, getattr(self, name), 2, integer=True)
-        for name in ("performer_lr", "explainer_lr", "beta", "filter_loss", "weight_decay",
-                     "face_lr", "attribute_lr", "attribute_beta"):
-            number(name, getattr(self, name), 0)
-        for name in ("size", "face_size"):
-            size = number(name, getattr(self, name), 32, 512, integer=True)
-            if size < 160 and size % 8:
-                raise InputError(f"{name}: {size} is not accepted; below 160 a multiple of 8 is")
-        for name in ("width", "face_width"):
-            number(name, getattr(self, name), 1 / 16, 1)
-        number("dropout", self.dropout, 0, 0.95)
-        one_of("shared", self.shared, SIDES)
-        one_of("faces", self.faces, FACES)
-        one_of("images", self.images, IMAGES)
-        one_of("weights", self.weights, WEIGHTS)
-        one_of("recipe", self.recipe, RECIPES)
-        one_of("cache", self.cache, CACHES)
-        number("workers", self.workers, 0, integer=True)
-        shares = self.photo_shares
-        if len(shares) != 3 or min(shares) <= 0 or abs(sum(shares) - 1) > 1e-6:
-            raise InputError(f"photo_shares: {list(shares)} is not accepted; three numbers above 0 "
-                             "that add up to 1 are, for training, validation and test")
-        self._check_public_weights()
-        for size in self.selection_sizes:
-            number("selection_sizes", size, 1, len(ATTRIBUTES) - 1, integer=True)
-        if self.flip_faces > self.face_test_images:
-            raise InputError(f"flip_faces: {self.flip_faces} is more than the "
-                             f"{self.face_test_images} test faces (face_test_images)")
-
-    def _check_public_weights(self) -> None:
-        """Weights from ImageNet fit the published networks only."""
-        if self.weights == "fresh":
-            return
-        for name, wanted in (("size", 224), ("face_size", 224), ("width", 1), ("face_width", 1),
-                             ("batch_norm", False), ("face_fc", 4096)):
+    @model_validator(mode="after")
+    def _together(self) -> Settings:
+        """Check what one value means for others: ImageNet's weights fit published networks only."""
+        published = {"size": 224, "face_size": 224, "width": 1, "face_width": 1, "batch_norm": False,
+                     "face_fc": 4096}
+        for name, wanted in published.items() if self.weights == "imagenet" else ():
             if getattr(self, name) != wanted:
                 raise InputError(f"{name}: {getattr(self, name)} does not go with weights: imagenet; "
                                  f"accepted there: {wanted}")
+        if self.flip_faces > self.face_test_images:
+            raise InputError(f"flip_faces: {self.flip_faces} is more than the "
+                             f"{self.face_test_images} test faces (face_test_images)")
+        return self
 
     def pixels(self, architecture: str) -> int:
-        """Return the side of a network's input: AlexNet has 227 where the others have 224."""
+        """Return the side of a network's input: AlexNet has 227 where the others have 224.
+
+        The pretrained trunk has 224 whatever the others have.
+        """
+        if architecture == TRUNK:
+            return 224
         return 227 if architecture == "alexnet" and self.size == 224 else self.size
 
     def digest(self, *names: str, **extra: object) -> str:
         """Return 10 digits that stand for the values of the named fields and of `extra`."""
         chosen = {name: getattr(self, name) for name in names} | extra
         return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:10]
-
-
-def hardware(settings: Settings) -> dict[str, object]:
-    """What `training.train_performer` and `distillation.distill_measured` take of the settings."""
-    return {name: getattr(settings, name) for name in ("device", "amp", "channels_last")}
-
-
-def _check_types(settings: Settings) -> None:
-    """Check each value against its annotation; whole numbers pass as numbers, lists as tuples."""
-    hints = get_type_hints(Settings)
-    for field in fields(settings):
-        value, hint = getattr(settings, field.name), hints[field.name]
-        if get_origin(hint) is tuple:
-            item = get_args(hint)[0]
-            if not isinstance(value, (list, tuple)):
-                raise InputError(f"{field.name}: {value!r} is not a list of {_NAMES[item]}")
-            value = tuple(_as(field.name, v, item) for v in value)
-        else:
-            value = _as(field.name, value, hint)
-        object.__setattr__(settings, field.name, value)
-
-
-_NAMES = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
-
-
-def _as(name: str, value: object, wanted: type) -> object:
-    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, wanted) or (wanted is not bool and isinstance(value, bool)):
-        raise InputError(f"{name}: {value!r} is not {_NAMES[wanted]}")
-    return value
 
 
 def preset_names() -> tuple[str, ...]:
@@ -241,11 +233,11 @@ def load_settings(preset: str = "quick", **changes: object) -> Settings:
         raise InputError(f"preset: {path.name} is not YAML ({str(error).splitlines()[0]})") from error
     if not isinstance(values, Mapping):
         raise InputError(f"preset: {path.name} is not a list of 'key: value' lines")
-    known = [field.name for field in fields(Settings) if field.name != "preset"]
+    known = [field.name for field in fields(Settings)][1:]
     changes = {name: value for name, value in changes.items() if value is not None}
     for name in (*values, *changes):
         one_of(f"key in preset {preset}", name, known)
     missing = [name for name in known if name not in values]
     if missing:
         raise InputError(f"preset: {path.name} lacks {', '.join(missing)}")
-    return replace(Settings(preset=preset, **values), **changes)
+    return Settings(preset=preset, **(values | changes))

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
 
+import numpy as np
 import pandas as pd
 import torch
+from PIL import Image
+from torch.nn.functional import adaptive_avg_pool2d
 
+from semquant import metrics
 from semquant.checks import InputError
-from semquant.explanation import Explanation
-from semquant_book.datasets.names import ATTRIBUTES
-from semquant_book.study import experiment1, experiment2, face_performers, inspection, store, tables
+from semquant.explanation import Explanation, grad_cam
+from semquant_book.datasets import Images
+from semquant_book.datasets.names import ATTRIBUTES, METHODS, SPLITS, TRUNK
+from semquant_book.study import (
+    experiment1, experiment2, face_performers, frozen_trunk, inspection, store, tables,
+)
 from semquant_book.study.concept_choice import make_selection, selection_record
-from semquant_book.study.pictures import animals_of
+from semquant_book.study.pictures import animals_of, scanned
 from semquant_book.study.portraits import faces_of
-from semquant_book.study.presets import SPLITS, Settings, project_root
+from semquant_book.study.presets import Settings, data_root, project_root
 from semquant_book.study.store import read_record, record
 
-__all__ = ["Evidence", "collect", "collect_networks", "recorded"]
+__all__ = ["Evidence", "collect", "collect_networks", "collect_photograph", "collect_photographs",
+           "explainer_frame", "networks", "photographs", "read_photograph", "recorded", "shown_photograph", "unpacked"]
 
 EXAMPLES = 4  # faces a target whose contributions a record holds
 
@@ -94,7 +103,7 @@ def _rows(frame: pd.DataFrame) -> list[dict]:
 def _examples(settings: Settings, target: str, performer_seed: int) -> dict:
     run, test = experiment2.Run(settings, target, performer_seed), faces_of(settings, "test")
     truth = run.labels("test")
-    said = {method: run.explain(method) for method in ("ours", "baseline")}
+    said = {method: run.explain(method) for method in METHODS}
     found = said["ours"].yhat > 0
     half = EXAMPLES // 2
     chosen = torch.cat([torch.nonzero(found & truth)[:half, 0],
@@ -158,3 +167,163 @@ def collect_networks(settings: Settings, category: str) -> dict:
         content["explainers"] = _rows(tables.explainer_frame(settings))
         content["references"] = _rows(tables.reference_frame(settings))
     return content
+
+
+def collect_photographs(run: experiment1.Run, scale: str = "literal",
+                        other_seeds: Iterable[int] = ()) -> dict:
+    """Run what is missing of a category on the pretrained trunk, and return its record.
+
+    Parameters
+    ----------
+    run : experiment1.Run
+        Of `frozen_trunk.photograph_settings`.
+    scale : {"literal", "scaled"}
+        Which explainers' examples the record holds; all are measured.
+    other_seeds : sequence of int
+        More splits on which a performer, and nothing else, is trained and judged.
+
+    Returns
+    -------
+    dict
+        ``data``, ``metrics``, ``history`` and ``parameters`` of the performer; ``explainers``, a record
+        each; ``references``, see `experiment1.Run.references`; ``other_splits``: the metrics by seed;
+        ``examples``, see `inspection.Case.examples`.
+    """
+    settings = run.settings
+    about = dict(architecture=run.architecture, category=run.category, seed=run.seed)
+    with record(settings, **about) as content:
+        content["settings"] |= asdict(frozen_trunk.TOP)
+        index = scanned(data_root(), run.category)
+        pictures = torch.cat([run.images(split).images for split in SPLITS])
+        content["data"] = {"found": str(index), **index.counts, "negatives_from": index.negatives_from,
+                           "sha256": store.tensor_digest(pictures)}
+        content["metrics"] = _judged(run)
+        content |= {key: run.record()[key] for key in ("history", "parameters")}
+        run.make_explainers()
+        content["explainers"] = [
+            {key: kept[key] for key in ("architecture", "category", "performer_seed", "method", "scale",
+                                        "seed", "metrics", "history")}
+            for kept in (run.explainer_record(*which) for which in store.explainer_runs(settings))]
+        content["references"] = run.references()["references"]
+        shown = inspection.case(settings, run.architecture, run.category, run.seed, scale=scale)
+        content["examples"] = shown.examples(scale)
+        content["other_splits"] = {
+            str(seed): _judged(replace(run, seed=seed, settings=replace(settings, data_seed=seed)))
+            for seed in other_seeds}
+    return content
+
+
+def _judged(run: experiment1.Run) -> dict:
+    """A performer's accuracies, its mistakes, and how specific its filters are to parts."""
+    images = {split: run.images(split) for split in SPLITS}
+    found = {split: run.measured(split).yhat for split in ("val", "test")}
+    test, scores = images["test"], found["test"]
+    right, positive = (scores > 0) == test.positive, test.positive
+    return {
+        "accuracy": metrics.accuracy(scores, positive),
+        "accuracy_val": metrics.accuracy(found["val"], images["val"].positive),
+        "recall": float(right[positive].float().mean()),
+        "specificity": float(right[~positive].float().mean()),
+        "majority": float((~positive).float().mean()),
+        "photos": {split: {"positive": int(some.positive.sum()), "negative": int((~some.positive).sum())}
+                   for split, some in images.items()},
+        "wrong": [{"id": test.ids[i], "score": round(float(scores[i]), 2)}
+                  for i in torch.nonzero(~right)[:, 0].tolist()],
+        "part_specificity": run.record()["metrics"]["part_specificity"],
+        "yhat_std": float(scores.std()),
+    }
+
+
+def photographs(category: str = "dog") -> dict:
+    """Return the recorded run of a category on the pretrained trunk.
+
+    Raises
+    ------
+    InputError
+        If there is none for this category.
+    """
+    known = {path.stem.removeprefix(f"{TRUNK}-"): path for path in sorted(
+        (project_root() / "book" / "records").glob(f"{TRUNK}-*.json"))}
+    if category not in known:
+        raise InputError(f"category: no run on {category!r} is recorded; accepted without a folder "
+                         f"of photographs: {', '.join(known) or 'none'}")
+    return read_record(known[category])
+
+
+def networks(category: str = "dog") -> dict:
+    """Return the record that `collect_networks` made of a category, its ``explainers`` and ``references`` as tables."""
+    content = read_record(project_root() / "book" / "records" / f"photographs-{category}.json")
+    return content | {name: tables.normalised(pd.DataFrame(content[name])) for name in ("explainers", "references")}
+
+
+def explainer_frame(content: dict) -> pd.DataFrame:
+    """Return the metrics of a record's explainers, one row each, as `tables.explainer_frame`."""
+    return tables.normalised(pd.DataFrame([tables.metrics_row(about) for about in content["explainers"]]))
+
+
+# --- the photograph that may be shown -------------------------------------------------------------
+
+#: In ``book/assets``: scikit-image's "chelsea", CC0 by its photographer; ``chelsea.txt`` says so.
+PHOTOGRAPH = "chelsea"
+
+
+def read_photograph() -> torch.Tensor:
+    """Return the photograph of a cat that may be handed on, (3, 224, 224) uint8, squeezed as crops are."""
+    path = project_root() / "book" / "assets" / f"{PHOTOGRAPH}.jpg"
+    with Image.open(path) as photo:
+        square = photo.convert("RGB").resize((224, 224), Image.Resampling.BILINEAR)
+    return torch.from_numpy(np.array(square)).permute(2, 0, 1)  # (S, S, 3) -> (3, S, S)
+
+
+def collect_photograph(run: experiment1.Run) -> dict:
+    """Explain the photograph that may be shown, and return the record.
+
+    Parameters
+    ----------
+    run : experiment1.Run
+        Of `frozen_trunk.photograph_settings`, of cats.
+
+    Returns
+    -------
+    dict
+        ``yhat``, ``groups``, ``assignment``; ``readings``: by reading of y's scale the first seed's ours and
+        baseline, as `inspection.example` takes them; ``maps`` of the filters and ``heat``, Grad-CAM, packed.
+    """
+    about = dict(architecture=run.architecture, category=run.category, seed=run.seed)
+    with record(run.settings, **about) as content:
+        content["settings"] |= asdict(frozen_trunk.TOP)
+        net, picture = run.performer(), read_photograph()[None]
+        measured = run.measure(Images(picture, torch.tensor([True]), [run.category], [PHOTOGRAPH]))
+        content["metrics"] = run.record()["metrics"]
+        content["groups"] = list(run.images("test").groups)
+        content["assignment"] = run.naming()[0].tolist()
+        content["yhat"] = [round(v, 4) for v in measured.yhat.tolist()]
+        content["readings"] = {}
+        for scale in run.settings.scales:
+            said = {method: run.fit(run.measured("train"), prior, scale).explain_measured(measured)
+                    for prior, method in experiment1.METHOD_OF.items()}
+            content["readings"][scale] = {
+                method: {"scale": scale, "bias": e.bias,
+                         "contributions": [[round(v, 4) for v in row] for row in e.contributions.tolist()]}
+                for method, e in said.items()}
+        device = next(net.parameters()).device
+        heat = grad_cam(net, "mask", net.prepare(picture.to(device)), 0).cpu()[:, None]
+        content["maps"] = _packed(measured.x[0].clamp_min(0))
+        content["heat"] = _packed(adaptive_avg_pool2d(heat, 28)[0, 0])
+    return content
+
+
+def _packed(maps: torch.Tensor) -> dict:
+    """Maps of at least 0 as whole numbers to 255, and what 255 stands for."""
+    peak = float(maps.max())
+    return {"peak": peak, "values": store.pack((255 * maps / (peak or 1)).round(), "u1")}
+
+
+def unpacked(packed: dict) -> torch.Tensor:
+    """Return maps that a record keeps as whole numbers."""
+    return torch.from_numpy(store.unpack(packed["values"]).copy()).float() * (packed["peak"] / 255)
+
+
+def shown_photograph() -> dict:
+    """Return the record of the photograph that may be shown, see `collect_photograph`."""
+    return read_record(project_root() / "book" / "records" / f"{PHOTOGRAPH}.json")

@@ -21,11 +21,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from semquant.checks import InputError, one_of
-from semquant_book.datasets.names import ATTRIBUTES
+from semquant_book.datasets.names import CONTROLS, LAST_LAYERS, METHODS, SCALES, SPLITS, VARIANTS
 from semquant_book.files import write_atomic
-from semquant_book.study.presets import (
-    LAST_LAYERS, METHODS, SCALES, SPLITS, Settings, build_root, data_root,
-)
+from semquant_book.folders import build_root, data_root
+from semquant_book.study.presets import Settings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,8 +32,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = [
-    "CONTROLS",
-    "VARIANTS",
     "attribute_path",
     "attribute_runs",
     "data_record",
@@ -53,7 +50,6 @@ __all__ = [
     "record_of",
     "reference_path",
     "selection_path",
-    "source_digest",
     "survey_path",
     "tensor_digest",
     "unpack",
@@ -79,9 +75,6 @@ ATTRIBUTE_FIELDS = (*SURVEY_FIELDS, "explainer", "attribute_epochs", "attribute_
 
 #: Kinds of numbers that `pack` packs: little-endian, so many bytes.
 KINDS = ("f4", "u1", "u2", "i2")
-
-CONTROLS = ("shuffled", "constant", "permuted", "centred")
-VARIANTS = ("relative",)  # ours, with the distillation loss in units of the scores' variance
 
 
 def data_record(settings: Settings, category: str) -> Path:
@@ -182,7 +175,6 @@ def survey_path(settings: Settings, performer_seed: int, split: str) -> Path:
 def attribute_path(settings: Settings, target: str, performer_seed: int, method: str,
                    last_layer: str, seed: int) -> Path:
     """Return where the weights of an explainer of an attribute are kept."""
-    one_of("target", target, ATTRIBUTES)
     one_of("method", method, (*METHODS, *VARIANTS, *CONTROLS))
     one_of("last_layer", last_layer, LAST_LAYERS)
     beta = 0.0 if method in ("baseline", "constant") else settings.attribute_beta
@@ -209,7 +201,6 @@ def flips_path(settings: Settings, performer_seed: int) -> Path:
 
 def selection_path(settings: Settings, target: str, performer_seed: int) -> Path:
     """Return where the record of random choices of concepts is kept (Figure 8)."""
-    one_of("target", target, ATTRIBUTES)
     digest = _digest(settings, *ATTRIBUTE_FIELDS, "attribute_beta", "last_layers",
                              "selection_sizes", "selection_draws", "selection_fits")
     return _store("selections", f"faces-{target}-p{performer_seed}", digest, ".json")
@@ -222,15 +213,6 @@ def record_of(path: Path) -> Path:
 
 def _store(kind: str, name: str, digest: str, ending: str) -> Path:
     return build_root() / "store" / kind / f"{name}-{digest}{ending}"
-
-
-def source_digest(*modules: str) -> str:
-    """Return 10 digits that stand for the text of library modules, e.g. ``"losses"``."""
-    folder = Path(__file__).parents[2]
-    digest = hashlib.sha256()
-    for module in sorted(modules):
-        digest.update((folder / f"{module.replace('.', '/')}.py").read_bytes())
-    return digest.hexdigest()[:10]
 
 
 def tensor_digest(tensor: Tensor) -> str:

@@ -19,11 +19,11 @@ from semquant.concepts import Measured
 from semquant.distillation import FittedExplainer, distill_measured
 from semquant.explanation import UNASSIGNED
 from semquant.training import cpu_threads
-from semquant_book.datasets.names import ATTRIBUTES
+from semquant_book.datasets.names import ATTRIBUTES, SCALES, SPLITS
 from semquant_book.study import experiment1, experiment2
 from semquant_book.study.evaluation import evaluate_attribute
 from semquant_book.study.portraits import faces_of
-from semquant_book.study.presets import SCALES, SPLITS, Settings, build_root
+from semquant_book.study.presets import Settings, build_root
 from semquant_book.study.store import pack, record, write_record
 
 __all__ = ["BETAS", "NAMES", "attribute", "epochs_kept", "make", "network"]

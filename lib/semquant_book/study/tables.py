@@ -2,19 +2,46 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import pandas as pd
 
 from semquant import metrics
+from semquant_book.datasets.names import ATTRIBUTES
 from semquant_book.study import experiment1, experiment2, store
 from semquant_book.study.concept_choice import linear_weights, moments, selection_record
 from semquant_book.study.presets import Settings
 
-__all__ = ["attribute_frame", "explainer_frame", "metrics_row", "performer_frame", "reference_frame", "selection_frame", "yardstick_frame"]
+__all__ = ["attribute_frame", "explainer_frame", "history_frame", "metrics_row", "normalised", "performer_frame",
+           "reference_frame", "selection_frame", "yardstick_frame"]
 
 #: Table 3's parts, in its order.
 TABLE_3_PARTS = ("eye", "mouth & nose", "ear", "torso", "leg")
+
+
+def normalised(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a table with its entropies as a share of the largest possible one as well.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        With a column ``entropy``, and in Experiment 1 the number of filters of each part.
+
+    Returns
+    -------
+    DataFrame
+        With ``n``, the number of concepts, and ``normalised_entropy``, H / ln n: 1 where all
+        contributions are equally large, whatever n. Both NaN for a single concept.
+    """
+    filters = [name for name in frame if name.startswith("filters ")]
+    if filters:
+        n = frame[filters].sum(axis=1)
+    else:
+        n = pd.Series(len(ATTRIBUTES) - 1, frame.index).where(frame.method != "constant", 1)
+    n = n.where(n > 1)
+    return frame.assign(n=n, normalised_entropy=frame.entropy / n.map(math.log, na_action="ignore"))
+
 
 def explainer_frame(settings: Settings, categories: Sequence[str] | None = None,
                     performer_seeds: Sequence[int] | None = None) -> pd.DataFrame:
@@ -32,7 +59,7 @@ def explainer_frame(settings: Settings, categories: Sequence[str] | None = None,
         Columns ``architecture``, ``category``, ``performer_seed``, ``method``, ``scale``,
         ``seed``, each metric of `evaluation.evaluate`, and ``error <part>`` and
         ``error_of_shares <part>`` for each part group, with ``error average`` over the parts of
-        Table 3 that have filters.
+        Table 3 that have filters; ``n`` and ``normalised_entropy``.
     """
     rows = []
     for category in categories or settings.categories:
@@ -41,7 +68,7 @@ def explainer_frame(settings: Settings, categories: Sequence[str] | None = None,
                 run = experiment1.Run(settings, architecture, category, performer_seed)
                 rows += [metrics_row(run.explainer_record(*which))
                          for which in store.explainer_runs(settings)]
-    return pd.DataFrame(rows)
+    return normalised(pd.DataFrame(rows))
 
 
 def metrics_row(about: dict) -> dict:
@@ -62,7 +89,10 @@ def metrics_row(about: dict) -> dict:
 
 
 def performer_frame(settings: Settings) -> pd.DataFrame:
-    """Return the metrics of every performer, one row each; controls have ``filter_loss`` False."""
+    """Return the metrics of every performer, one row each; controls have ``filter_loss`` False.
+
+    Its seed is ``seed``, and ``performer_seed`` as in the other tables.
+    """
     rows = []
     for category in settings.categories:
         for architecture in settings.architectures:
@@ -73,19 +103,44 @@ def performer_frame(settings: Settings) -> pd.DataFrame:
                     about = experiment1.Run(settings, architecture, category, seed, loss).record()
                     rows.append({key: about[key] for key in ("architecture", "category", "seed",
                                                              "filter_loss", "parameters",
-                                                             "seconds")} | about["metrics"])
+                                                             "seconds")}
+                                | {"performer_seed": seed} | about["metrics"])
     return pd.DataFrame(rows)
 
 
-def reference_frame(settings: Settings) -> pd.DataFrame:
+def reference_frame(settings: Settings, performer_seeds: Sequence[int] | None = None) -> pd.DataFrame:
     """Return the metrics of what stands beside the explainers: see `experiment1.Run.references`."""
     rows = []
     for category in settings.categories:
         for architecture in settings.architectures:
-            for seed in range(settings.performer_seeds):
+            for seed in performer_seeds or range(settings.performer_seeds):
                 about = experiment1.Run(settings, architecture, category, seed).references()
                 for name, measured in about["references"].items():
                     rows.append(metrics_row({**about, "method": name, "metrics": measured}))
+    return normalised(pd.DataFrame(rows))
+
+
+def history_frame(settings: Settings, method: str = "ours") -> pd.DataFrame:
+    """Return what every epoch of Experiment 1's explainers measured, one row each.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``architecture``, ``category``, ``performer_seed``, ``scale``, ``seed``, ``epoch`` (from
+        1), ``distillation``, ``prior``, ``prior_weight``.
+    """
+    rows = []
+    for category in settings.categories:
+        for architecture in settings.architectures:
+            for performer_seed in range(settings.performer_seeds):
+                for by, scale, seed in store.explainer_runs(settings):
+                    if by == method:
+                        run = experiment1.Run(settings, architecture, category, performer_seed)
+                        about = run.explainer_record(by, scale, seed)
+                        which = {key: about[key] for key in ("architecture", "category",
+                                                             "performer_seed", "scale", "seed")}
+                        rows += [which | {"epoch": t} | epoch
+                                 for t, epoch in enumerate(about["history"], 1)]
     return pd.DataFrame(rows)
 
 
@@ -114,14 +169,14 @@ def attribute_frame(settings: Settings, targets: Sequence[str] | None = None,
                 names = ("performer_seed", "method", "last_layer", "seed", "seconds")
                 rows.append({"target": target.lower()} | {name: about[name] for name in names}
                             | {"agreement": None} | about["metrics"])
-    return pd.DataFrame(rows).astype({"agreement": float})
+    return normalised(pd.DataFrame(rows).astype({"agreement": float}))
 
 
 def yardstick_frame(settings: Settings, performer_seeds: Sequence[int] | None = None,
                     last_layer: str | None = None) -> pd.DataFrame:
     """Return entropy and agreement of contributions that stand beside ours, a row for each.
 
-    ``prior``: w_i y_i; ``linear``: fixed weights, the same for all images, by least squares on the
+    ``prior``: w_i y_i; ``uniform``: y_i, equal weights; ``linear``: fixed weights, the same for all images, by least squares on the
     training images; ``mean_alpha``: ours with alpha averaged over the test images;
     ``another_face``: ours of the next test image, which says what an agreement of nothing but the
     average explanation is.
@@ -129,8 +184,8 @@ def yardstick_frame(settings: Settings, performer_seeds: Sequence[int] | None = 
     Returns
     -------
     DataFrame
-        Columns ``target``, ``performer_seed``, ``method``, ``entropy``, ``agreement`` (None for
-        photographs, which have no truth by flipping).
+        Columns ``target``, ``performer_seed``, ``method``, ``entropy``, ``normalised_entropy``,
+        ``agreement`` (None for photographs, which have no truth by flipping).
     """
     rows = []
     for seed in performer_seeds or range(settings.performer_seeds):
@@ -142,6 +197,7 @@ def yardstick_frame(settings: Settings, performer_seeds: Sequence[int] | None = 
                                experiment2.concepts_of(target))
             contributions = {
                 "prior": found.w * found.y,
+                "uniform": found.y,
                 "linear": v[:-1].float() * found.y,
                 "mean_alpha": ours.alpha.mean(dim=0) * ours.y,
                 "another_face": ours.contributions.roll(1, dims=0),
@@ -153,7 +209,7 @@ def yardstick_frame(settings: Settings, performer_seeds: Sequence[int] | None = 
                 entropy = float(metrics.contribution_entropy(values).nanmean())
                 rows.append({"target": target.lower(), "performer_seed": seed, "method": method,
                              "entropy": entropy, "agreement": agreement})
-    return pd.DataFrame(rows).astype({"agreement": float})
+    return normalised(pd.DataFrame(rows).astype({"agreement": float}))
 
 
 def selection_frame(settings: Settings, performer_seed: int = 0) -> pd.DataFrame:

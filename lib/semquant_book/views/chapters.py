@@ -123,6 +123,8 @@ class Watched:
 class BiasExplorer(View, script="charts bias"):
     """Contributions, their entropy and the deviation, by strength of the prior, epoch and seed."""
 
+    caption = "Contributions, their entropy and the deviation, by strength of the prior, epoch and seed."
+
 
 def explore_bias(*runs: Watched) -> BiasExplorer:
     """Return the explorer of one or more watched sweeps; the first is shown first."""
@@ -209,6 +211,8 @@ def _colours(runs: Sequence[Watched]) -> dict:
 class PriorExplorer(View, script="charts prior"):
     """The explainer's weights against the prior weights, by strength of the prior and epoch."""
 
+    caption = "The explainer's weights against the prior weights, by strength of the prior and epoch."
+
 
 def explore_prior(*runs: Watched) -> PriorExplorer:
     """Return the explorer of one or more watched sweeps, of their first seed."""
@@ -247,6 +251,8 @@ def scaled(values: np.ndarray, loss: str) -> np.ndarray:
 
 class SelectionExplorer(View, script="charts selection"):
     """How well random choices of so many concepts explain: each choice, and what is usual."""
+
+    caption = "How well random choices of so many concepts explain: each choice, and what is usual."
 
 
 def explore_selection(points: pd.DataFrame, names: Mapping[str, str], note: str = "") -> SelectionExplorer:
@@ -306,6 +312,8 @@ def selection_figure(points: pd.DataFrame, names: Mapping[str, str]) -> Figure:
 
 class TemplateExplorer(View, script="charts template"):
     """A filter's map, a template with its peak anywhere, and the masked map."""
+
+    caption = "A filter's map, a template with its peak anywhere, and the masked map."
 
 
 def explore_templates(maps: Tensor, pictures: ArrayLike | Tensor, titles: Sequence[str],

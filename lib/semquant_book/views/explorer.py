@@ -22,7 +22,7 @@ __all__ = ["ExplanationExplorer", "case", "explore", "together"]
 
 MASK_SIZE = 64  # pixels a side that masks of parts are kept at
 HEAT = (np.array([plt.get_cmap("inferno")(0.25 + 0.7 * i / 255)[:3] for i in range(256)])
-        * 255).round()  # as `canvas.overlay` colours a heat map
+        * 255).round()  # as `style.overlay` colours a heat map
 
 
 class ExplanationExplorer(View, script="explanation"):
@@ -37,13 +37,16 @@ class ExplanationExplorer(View, script="explanation"):
         What `together` makes of cases.
     """
 
+    caption = "What each concept contributes to a score: as it is, or with concepts switched off or scaled."
+
 
 def case(title: str, images: ArrayLike | Tensor | None, methods: Mapping[str, Explanation], *,
          experiment: str = "", says: Sequence[str] = ("yes", "no"),
          assignment: Sequence[int] | Tensor | None = None, groups: Sequence[str] = (),
          maps: Tensor | None = None, masks: Tensor | None = None, heatmaps: Tensor | None = None,
          phrases: Sequence[tuple[str, str]] | None = None, labels: Sequence[str] | None = None,
-         share: float = 1.0, reasons: int = 3, note: str = "") -> dict:
+         share: float = 1.0, reasons: int = 3, note: str = "", reading: str = "",
+         others: Mapping[str, Mapping[str, Explanation]] | None = None) -> dict:
     """Pack the explanations of B images by one network for `explore`.
 
     Parameters
@@ -80,6 +83,10 @@ def case(title: str, images: ArrayLike | Tensor | None, methods: Mapping[str, Ex
         so many; see `Explanation.top`.
     note : str
         A sentence on where the numbers are from.
+    reading : str
+        The reading of y's scale that `methods` are of, which is shown first.
+    others : mapping of str to mappings like `methods`, optional
+        The same explanations in other readings, by their names; the reader switches between them.
 
     Returns
     -------
@@ -95,8 +102,12 @@ def case(title: str, images: ArrayLike | Tensor | None, methods: Mapping[str, Ex
     first = next(iter(methods.values()))
     count, n = first.y.shape
     pictures = None if images is None else rgb(images)
+    others = others or {}
     for name, got, wanted in (
         *((f"methods[{m!r}]", tuple(e.y.shape), (count, n)) for m, e in methods.items()),
+        *((f"others[{r!r}]", list(found), list(methods)) for r, found in others.items()),
+        *((f"others[{r!r}][{m!r}]", tuple(e.y.shape), (count, n))
+          for r, found in others.items() for m, e in found.items()),
         ("images", None if pictures is None else len(pictures), count),
         ("maps", None if maps is None else tuple(maps.shape[:2]), (count, n)),
         ("masks", None if masks is None else tuple(masks.shape[:2]), (count, len(groups))),
@@ -106,16 +117,17 @@ def case(title: str, images: ArrayLike | Tensor | None, methods: Mapping[str, Ex
     ):
         if got is not None and got != wanted:
             raise InputError(f"{name}: {got} does not fit {wanted}, of {count} images and {n} concepts")
+    if others and not reading:
+        raise InputError("reading: '' is empty; accepted: what `methods` are called beside the others")
     packed = {
         "title": title, "experiment": experiment, "says": list(says), "note": note,
         "share": share, "reasons": reasons,
         "pictures": None if pictures is None else [picture(image) for image in pictures],
         "labels": list(labels or (f"image {i + 1}" for i in range(count))),
         "yhat": pack(first.yhat), "y": pack(first.y), "names": list(first.names),
-        # a list: a notebook's file keeps no order of names
-        "methods": [{"name": name, "alpha": pack(e.alpha), "bias": e.bias,
-                     "y": None if e.y.equal(first.y) else pack(e.y)}
-                    for name, e in methods.items()],
+        # lists: a notebook's file keeps no order of names
+        "reading": reading, "methods": _methods(methods, first.y),
+        "others": [{"name": name, "methods": _methods(found, first.y)} for name, found in others.items()],
         "phrases": None if phrases is None else [list(pair) for pair in phrases],
         "groups": None, "maps": None, "masks": None,
         "heat": None if heatmaps is None or images is None else _relative(heatmaps),
@@ -133,6 +145,12 @@ def case(title: str, images: ArrayLike | Tensor | None, methods: Mapping[str, Ex
     if maps is not None and images is not None:
         packed["maps"] = _relative(maps.clamp_min(0))
     return packed
+
+
+def _methods(explanations: Mapping[str, Explanation], y: Tensor) -> list[dict]:
+    """Pack explanations; those with the same values of the concepts share them."""
+    return [{"name": name, "alpha": pack(e.alpha), "bias": e.bias,
+             "y": None if e.y.equal(y) else pack(e.y)} for name, e in explanations.items()]
 
 
 def _relative(maps: Tensor | ArrayLike) -> dict:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from html import escape
@@ -25,10 +26,11 @@ from PIL import Image
 from torch import Tensor
 
 from semquant.checks import InputError, number
+from semquant_book.figures import dark
 from semquant_book.figures.style import METHOD_COLOURS, SIGN_COLOURS, part_colour, resize, rgb
 from semquant_book.study.store import pack
 
-__all__ = ["View", "pack", "picture", "show"]
+__all__ = ["View", "first_sentence", "pack", "picture", "show", "still"]
 
 VIEWS = Path(__file__).parent / "scripts"
 
@@ -60,7 +62,11 @@ class View(anywidget.AnyWidget):
     ----------
     data : dict
         All that is shown, as the subclass's function packs it. Setting it again redraws.
+    caption : str
+        What it shows, for the caption of the figure in whose place it stands.
     """
+
+    caption = ""
 
     _esm = "export default {render() {}};"
     _css = _together("css", "style")
@@ -73,11 +79,22 @@ class View(anywidget.AnyWidget):
         super().__init_subclass__(**options)
 
 
-def show(view: View, figure: Figure, description: str, keep: bool = False) -> None:
+def first_sentence(text: str) -> str:
+    """Return the first sentence of a text.
+
+    >>> first_sentence("Two charts: one is left. The sentence below has the mean.")
+    'Two charts: one is left.'
+    """
+    text = " ".join(text.split())
+    return re.match(r".*?[.!?](?=\s+[^a-z]|$)|.*", text)[0]
+
+
+def show(view: View, figure: Figure, description: str, keep: bool = False,
+         caption: str = "") -> None:
     """Display a view, and before it the still figure that stands in its place in print.
 
-    Pages without scripts show the figure too. Where the view works, its script hides the figure,
-    unless it is to be kept.
+    Pages without scripts show the figure too. Where the view works, its script hides the picture,
+    unless it is to be kept, and the figure's caption stands below the view.
 
     Parameters
     ----------
@@ -88,18 +105,36 @@ def show(view: View, figure: Figure, description: str, keep: bool = False) -> No
         The figure in words, for those who can't see it.
     keep : bool
         Whether the figure stays beside the view where that works: a figure of the paper, say.
+    caption : str
+        What everybody reads below. By default the view's own caption, or, of a figure that is kept,
+        the first sentence of the description.
     """
     from IPython.display import HTML, display
 
+    caption = caption or (not keep and view.caption) or first_sentence(description)
+    display(HTML(still(figure, description, "sq-still" + " sq-kept" * keep, caption, keep)))
+    display(view)
+
+
+def still(figure: Figure, description: str, look: str, caption: str = "", dark_too: bool = False) -> str:
+    """Return a figure, which is closed, as HTML, with its description and a class of the style sheet.
+
+    With `dark_too` a second drawing of it comes along, for dark pages.
+    """
     if not description.strip():
         raise InputError("description: '' is empty; accepted: the figure in words")
+    night = dark.picture(figure, 130) if dark_too else None
     with io.BytesIO() as file:
         figure.savefig(file, format="png", dpi=130, facecolor="white")
-        still = Image.open(file).convert("RGB")
+        drawn = Image.open(file).convert("RGB")
     plt.close(figure)
-    display(HTML(f'<figure class="sq-still{" sq-kept" * keep}"><img src="{_address(still, "webp", quality=80, method=6)}" '
-                 f'width="{still.width * 100 // 130}" alt="{escape(description)}"></figure>'))
-    display(view)
+    size = f'width="{drawn.width * 100 // 130}" alt="{escape(description)}"'
+    picture = f'<img src="{_address(drawn, "webp", quality=80, method=6)}" {size}>'
+    if night:
+        picture += ('<img hidden class="for-dark" '
+                    f'src="{_address(night, "webp", quality=80, method=6)}" {size}>')
+    words = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
+    return f'<figure class="{look}">{picture}{words}</figure>'
 
 
 def colours(parts: Sequence[str] = ()) -> dict:

@@ -28,8 +28,6 @@ PARTS_OF: dict[str, tuple[str, ...]] = {
 }
 """The parts that each kind can have. Which are drawn depends on view and posture."""
 
-GROUPS = ("eye", "mouth & nose", "ear", "head", "torso", "leg", "tail", "wing")
-
 
 def _group(part: str) -> str:
     named = {"nose": "mouth & nose", "muzzle": "mouth & nose", "beak": "mouth & nose",

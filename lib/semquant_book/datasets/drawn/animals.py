@@ -1,4 +1,4 @@
-"""The embedded data set: drawn animals whose parts are known to the pixel.
+"""Drawn animals whose parts are known to the pixel.
 
 Every image belongs to (kind, seed, split, index) and is the same on every machine. All that is
 random is decided before a part is left out, so that an image without, say, its ears differs from
@@ -16,22 +16,20 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from semquant.checks import InputError, number, one_of
-from semquant_book.datasets import Images
-from semquant_book.datasets.drawn.anatomy import FURS, GROUPS, GROUP_OF, PARTS, PARTS_OF
+from semquant_book.datasets.drawn.anatomy import FURS, GROUP_OF, PARTS, PARTS_OF
 from semquant_book.datasets.drawn.bodies import animal
 from semquant_book.datasets.drawn.drawing import (
     OVERSAMPLING, REACH, Canvas, Dice, Figure, covered, ellipse, mix, vary,
 )
 from semquant_book.datasets.drawn.scenes import contrasting, decoy, foreground, scene
+from semquant_book.datasets.images import Images
+from semquant_book.datasets.names import CATEGORIES, GROUPS, SPLITS
 from semquant_book.datasets.parallel import available_cores, in_chunks
 from semquant_book.files import check_writable, load_or_make
 
-__all__ = ["CATEGORIES", "CLUTTER_SHARE", "GROUPS", "GROUP_OF", "KINDS", "PARTS", "PARTS_OF",
-           "SPLITS", "load", "parse_id", "render"]
+__all__ = ["CLUTTER_SHARE", "GROUP_OF", "KINDS", "PARTS", "PARTS_OF", "load", "parse_id", "render"]
 
-CATEGORIES = ("bird", "cat", "cow", "dog", "horse", "sheep")
 KINDS = (*CATEGORIES, "background")
-SPLITS = ("train", "val", "test")
 CLUTTER_SHARE = 1 / 6
 """Of the negatives, the share that shows clutter and no animal; the rest is the other animals."""
 VERSION = 4  # of the drawing; part of the key, so that an old cache is never taken for a new one

@@ -24,8 +24,9 @@ from typing import NamedTuple
 import numpy as np
 
 from semquant_book.datasets.drawn.drawing import Dice
+from semquant_book.datasets.names import ATTRIBUTES
 
-__all__ = ["ATTRIBUTES", "FACTORS", "RATES", "ROWS", "TARGETS", "sample"]
+__all__ = ["FACTORS", "RATES", "ROWS", "sample"]
 
 
 class Row(NamedTuple):
@@ -88,8 +89,6 @@ ROWS = {
 """Each attribute, in CelebA's order. Black and brown hair follow the weights of blond hair, straight
 hair those of wavy hair: they are stretches of one scale."""
 
-ATTRIBUTES = tuple(ROWS)
-TARGETS = ("Attractive", "Heavy_Makeup", "Male", "Young")
 RATES = {name: row.rate for name, row in ROWS.items()}
 
 _BYTES = 16  # a nearly normal number is a sum of this many bytes

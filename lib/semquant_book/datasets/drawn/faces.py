@@ -1,4 +1,4 @@
-"""The embedded data set of faces: drawn portraits with the 40 attributes of CelebA.
+"""Drawn faces: portraits with the 40 attributes of CelebA.
 
 Every face belongs to (seed, split, index) and is the same on every machine (another version of
 Pillow may round a pixel at an edge the other way). Which attributes it has is decided by
@@ -19,18 +19,18 @@ from safetensors.torch import load_file, save_file
 
 from semquant.checks import InputError, number, one_of
 from semquant_book.datasets.decoded import Decoded, subset
-from semquant_book.datasets.drawn.attributes import ATTRIBUTES, sample
+from semquant_book.datasets.drawn.attributes import sample
 from semquant_book.datasets.drawn.drawing import OVERSAMPLING, REACH, Canvas, Dice
 from semquant_book.datasets.drawn.looks import Person
 from semquant_book.datasets.drawn.portraits import portrait
 from semquant_book.datasets.drawn.shading import apply, blurred
+from semquant_book.datasets.names import ATTRIBUTES, SPLITS
 from semquant_book.datasets.parallel import available_cores, in_chunks
 from semquant_book.files import check_writable, load_or_make
 
-__all__ = ["ATTRIBUTES", "SPLITS", "VERSION", "Faces", "attributes_of", "load", "make_id",
+__all__ = ["VERSION", "Faces", "attributes_of", "load", "make_id",
            "parse_id", "render"]
 
-SPLITS = ("train", "val", "test")
 VERSION = 2  # of the drawing; part of the key, so that an old cache is never taken for a new one
 SMALLEST, LARGEST = 32, 512
 _FINENESS = 4  # canvas pixels for one image pixel, along each side: thin lines need it

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from semquant_book.datasets.drawn.attributes import ATTRIBUTES
 from semquant_book.datasets.drawn.drawing import Colour, Dice, luminance, mix, vary
+from semquant_book.datasets.names import ATTRIBUTES
 
 __all__ = ["Look", "Palette", "Person", "look"]
 

@@ -2,13 +2,15 @@
 
 const SIZE = 192; // pixels of a picture
 const FIRST_ROWS = 10; // concepts shown before "show all"
-const FIRST_FILTERS = 12; // filters named where none can be looked at
+const FIRST_FILTERS = 12; // filters named where none can be looked at, or to be looked at
+const BRIGHT = 0.45; // mean of a picture, of 1, that is light enough for what is lit to be seen
 
 export default view(({ data, root }) => {
   root.classList.add("sq-explanation");
   const cases = data.cases.map(readCase);
   const heat = unpack(data.heat).values;
-  const state = { shown: 0, image: 0, overlay: "photo", chosen: 0, pointed: null, filter: null, all: false };
+  const state = { shown: 0, reading: null, image: 0, overlay: "photo", chosen: 0, pointed: null, filter: null,
+    all: false, allFilters: false };
   let rows = []; // what can be switched: groups of concepts, or single ones
 
   // ---- what stands there -------------------------------------------------------------------------
@@ -16,6 +18,7 @@ export default view(({ data, root }) => {
   const canvas = h("canvas", { width: SIZE, height: SIZE, role: "img" });
   const caption = h("p", { class: "sq-note" });
   const overlays = h("div");
+  const readings = h("div");
   const thumbnails = h("fieldset", { class: "sq-thumbs" });
   const equation = h("div", { class: "sq-scroll", tabindex: 0, role: "region", "aria-label": "The score as a sum" });
   const pies = h("div", { class: "sq-pies" });
@@ -35,8 +38,8 @@ export default view(({ data, root }) => {
   }, { "data-name": "undo" });
   const note = h("p", { class: "sq-note" });
   const columns = h("div", { class: "sq-columns" },
-    h("div", { class: "sq-picture" }, canvas, overlays, caption, words, note),
-    h("div", {}, equation, pies, table, h("div", { class: "sq-row sq-foot" }, detail, undo)));
+    h("div", { class: "sq-picture" }, h("div", { class: "sq-sight" }, canvas, h("div", {}, overlays, caption)), words, note),
+    h("div", {}, readings, equation, pies, table, h("div", { class: "sq-row sq-foot" }, detail, undo)));
   const pick = cases.length > 1 && choice({
     label: "Network",
     options: cases.map((c, k) => ({ value: k, text: c.title, group: c.experiment })),
@@ -47,11 +50,12 @@ export default view(({ data, root }) => {
   // ---- numbers -------------------------------------------------------------------------------------
 
   const now = () => cases[state.shown];
-  const methods = () => Object.keys(now().methods);
+  const reading = () => now().readings.find((one) => one.name === state.reading) ?? now().readings[0];
+  const methods = () => Object.keys(reading().methods);
 
   /** Weights and values of the concepts of the image that is shown, by a method. */
   function ofImage(method) {
-    const { alpha, y } = now().methods[method];
+    const { alpha, y } = reading().methods[method];
     return { alpha: at(alpha, state.image).values, y: at(y, state.image).values };
   }
 
@@ -62,12 +66,12 @@ export default view(({ data, root }) => {
     return changed ? (row.on ? row.factor : 0) * value : value;
   }
   const total = (method) =>
-    sum(rows.map((row) => contribution(row, method))) + now().methods[method].bias;
+    sum(rows.map((row) => contribution(row, method))) + reading().methods[method].bias;
   const changed = () => rows.some((row) => !row.on || row.factor !== 1);
 
   /** The explained score as it is printed: the rounded sum and the rounded b. */
   const printed = (method) => {
-    const { bias } = now().methods[method];
+    const { bias } = reading().methods[method];
     return rounded(total(method) - bias) + rounded(bias);
   };
 
@@ -119,6 +123,11 @@ export default view(({ data, root }) => {
       options: [{ value: "photo", text: "photo" }, ...available(c)],
       onchange(value) { state.overlay = value; paint(); },
     }).node : "");
+    readings.replaceChildren(c.readings.length > 1 ? radios({
+      label: "Reading of y", value: reading().name,
+      options: c.readings.map(({ name }) => ({ value: name, text: name })),
+      onchange(name) { state.reading = name; arrange(); },
+    }).node : "");
     note.textContent = c.note;
     startImage();
   }
@@ -131,16 +140,25 @@ export default view(({ data, root }) => {
 
   function startImage() {
     const c = now();
-    const order = rows.map((_, k) => k);
     if (!c.groups) { // other images show other concepts first: changes end with the image
       for (const row of rows) { row.on = true; row.factor = 1; }
+    }
+    state.pointed = state.filter = null;
+    arrange(true);
+  }
+
+  /** The rows in their order, for an image or a reading; what is looked at stays, if it may. */
+  function arrange(anew = false) {
+    const order = rows.map((_, k) => k);
+    if (!now().groups) {
       const size = (k) => Math.abs(contribution(rows[k], methods()[0], false));
       order.sort((a, b) => size(b) - size(a));
     }
     state.order = order;
-    state.chosen = [...order].sort((a, b) => Math.abs(contribution(rows[b], methods()[0], false))
-      - Math.abs(contribution(rows[a], methods()[0], false)))[0];
-    state.pointed = state.filter = null;
+    if (anew) {
+      state.chosen = [...order].sort((a, b) => Math.abs(contribution(rows[b], methods()[0], false))
+        - Math.abs(contribution(rows[a], methods()[0], false)))[0];
+    }
     buildTable();
     describe();
     update();
@@ -202,7 +220,7 @@ export default view(({ data, root }) => {
       h("thead", {}, h("tr", {}, ["", "Σ αᵢyᵢ", "+ b", "= total", "+ left over", "= ŷ"].map(
         (text) => h("th", { scope: text ? "col" : null }, text)))),
       h("tbody", {}, methods().map((m) => {
-        const bias = c.methods[m].bias;
+        const { bias } = reading().methods[m];
         const all = total(m);
         const explained = printed(m);
         return h("tr", {}, h("th", { scope: "row" }, methodSwatch(m), m),
@@ -295,10 +313,10 @@ export default view(({ data, root }) => {
     if (row.grouped) {
       detail.append(h("p", { class: "sq-note" }, `${row.members.length} filter${row.members.length > 1 ? "s" : ""}`
         + `, with their contributions by ${first}` + (c.maps ? "; point at one to see where it fires:" : ":")),
-      c.maps ? h("div", { class: "sq-chips" }, members.map((i) => {
+      c.maps ? h("div", { class: "sq-chips" }, (state.allFilters ? members : members.slice(0, FIRST_FILTERS)).map((i) => {
         const chip = button([h("span", { class: "sq-hidden" }, "filter "), `${numeral(i)} `], () => {
           state.filter = state.filter === i ? null : i;
-          for (const other of detail.querySelectorAll(".sq-chips button")) {
+          for (const other of detail.querySelectorAll(".sq-chips [data-filter]")) {
             other.setAttribute("aria-pressed", String(other === chip && state.filter === i));
           }
           paint();
@@ -310,7 +328,11 @@ export default view(({ data, root }) => {
           chip.addEventListener(on, act);
         }
         return chip;
-      })) : h("p", {}, [...members.slice(0, FIRST_FILTERS).map((i) => `${numeral(i)} ${signed(alpha[i] * y[i], 2, true)}`),
+      }), members.length > FIRST_FILTERS ? button(state.allFilters ? `Show ${FIRST_FILTERS}` : `Show all ${members.length}`, () => {
+        state.allFilters = !state.allFilters;
+        describe();
+        detail.querySelector("[data-name=filters]").focus();
+      }, { class: "sq-more", "data-name": "filters" }) : "") : h("p", {}, [...members.slice(0, FIRST_FILTERS).map((i) => `${numeral(i)} ${signed(alpha[i] * y[i], 2, true)}`),
         members.length > FIRST_FILTERS ? `${members.length - FIRST_FILTERS} others ${signed(
           sum(members.slice(FIRST_FILTERS).map((i) => alpha[i] * y[i])), 2, true)}` : null].filter(Boolean).join(", ")));
     } else {
@@ -404,10 +426,15 @@ export default view(({ data, root }) => {
     return { shape, values };
   }
 
-  /** As `canvas.lit`: fade all but where a map is strong. */
+  /** As `style.lit`: fade all but where a map is strong; a dark picture is lightened first. */
   function light(pixels, map) {
     const strong = enlarge(map, SIZE);
     const most = strong.reduce((a, b) => Math.max(a, b), 0);
+    let whole = 0;
+    for (let p = 0; p < pixels.length; p++) if (p % 4 < 3) whole += pixels[p] / 255;
+    const mean = Math.max(whole / (3 * strong.length), 0.01);
+    const power = Math.min(1, Math.log(BRIGHT) / Math.log(mean));
+    for (let p = 0; p < pixels.length; p++) if (p % 4 < 3) pixels[p] = 255 * (pixels[p] / 255) ** power;
     for (let p = 0; p < strong.length; p++) {
       const weight = most > 0 ? 1 / (1 + Math.exp(-(strong[p] / most - 0.4) * 25)) : 0;
       const mean = (pixels[4 * p] + pixels[4 * p + 1] + pixels[4 * p + 2]) / 3;
@@ -417,7 +444,7 @@ export default view(({ data, root }) => {
     }
   }
 
-  /** As `canvas.overlay`: a heat map, the hotter the less the picture shows. */
+  /** As `style.overlay`: a heat map, the hotter the less the picture shows. */
   function glow(pixels, map, table) {
     const hot = enlarge(map, SIZE);
     const most = hot.reduce((a, b) => Math.max(a, b), 0);
@@ -486,15 +513,17 @@ export default view(({ data, root }) => {
 /** A case with its arrays decoded. */
 function readCase(c) {
   const heat = (packed) => packed && { values: unpack(packed.values), peak: unpack(packed.peak) };
+  const methods = (all) => Object.fromEntries(all.map((m) =>
+    [m.name, { alpha: unpack(m.alpha), y: unpack(m.y ?? c.y), bias: m.bias }]));
   return {
     ...c, yhat: unpack(c.yhat), y: unpack(c.y), part: c.part && unpack(c.part).values,
     heat: heat(c.heat), maps: heat(c.maps), masks: c.masks && unpack(c.masks),
-    methods: Object.fromEntries(c.methods.map((m) =>
-      [m.name, { alpha: unpack(m.alpha), y: unpack(m.y ?? c.y), bias: m.bias }])),
+    readings: [{ name: c.reading, methods: c.methods }, ...c.others].map(
+      (one) => ({ name: one.name, methods: methods(one.methods) })),
   };
 }
 
-/** Whole percentages that sum to 100, by largest remainders, as `canvas.shares`. */
+/** Whole percentages that sum to 100, by largest remainders, as `style.shares`. */
 function shares(values) {
   const whole = sum(values);
   if (whole === 0) return values.map(() => 0);
@@ -507,7 +536,7 @@ function shares(values) {
 
 const rgbOf = (colour) => [1, 3, 5].map((k) => parseInt(colour.slice(k, k + 2), 16));
 
-/** Black or white, whichever has more contrast on a colour, as `canvas.readable_on`. */
+/** Black or white, whichever has more contrast on a colour, as `style.readable_on`. */
 function readableOn(colour) {
   const [r, g, b] = rgbOf(colour).map((v) => v / 255)
     .map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));

@@ -1,0 +1,117 @@
+"""What every data set of Experiment 1 gives: images, which are positive, and where the parts are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch.nn.functional import adaptive_avg_pool2d
+
+__all__ = ["Images"]
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images of one binary task, with what is known of them.
+
+    Attributes
+    ----------
+    images : torch.Tensor
+        (N, 3, S, S) uint8.
+    positive : torch.Tensor
+        (N,) bool; whether the image shows the target category.
+    kinds : list of str
+        What each image shows, e.g. ``"dog"`` or ``"background"``.
+    ids : list of str
+        A name for each image, unique within its data set.
+    labels : torch.Tensor or None
+        (N, S, S) uint8; the topmost visible part at each pixel, as its position in `parts` plus 1;
+        0 is none. For data whose parts do not overlap.
+    masks : torch.Tensor or None
+        (N, P, S, S) bool, a mask for each of `parts`; these may overlap. Or the same packed, eight
+        pixels to a byte along the last axis as `numpy.packbits` does: (N, P, S, ceil(S / 8)) uint8.
+        At most one of `labels` and `masks` is given.
+    parts : tuple of str
+        Names of the parts.
+    groups : tuple of str
+        Names of the part groups.
+    group_of : dict
+        The group of each part. Parts that are missing here belong to no group.
+    """
+
+    images: torch.Tensor
+    positive: torch.Tensor
+    kinds: list[str]
+    ids: list[str]
+    labels: torch.Tensor | None = None
+    masks: torch.Tensor | None = None
+    parts: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    group_of: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        given = {"positive": self.positive, "kinds": self.kinds, "ids": self.ids,
+                 "labels": self.labels, "masks": self.masks}
+        for name, value in given.items():
+            if value is not None and len(value) != len(self.images):
+                raise ValueError(f"{name}: {len(value)} entries for {len(self.images)} images")
+        if self.labels is not None and self.masks is not None:
+            raise ValueError("labels and masks are both given; one of them is enough")
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def subset(self, indices: Sequence[int] | torch.Tensor) -> Images:
+        """Return the images at `indices` (whole numbers, or a (N,) bool tensor), in that order."""
+        chosen = torch.as_tensor(indices)
+        chosen = chosen.nonzero()[:, 0] if chosen.dtype == torch.bool else chosen.long()
+        return Images(
+            images=self.images[chosen],
+            positive=self.positive[chosen],
+            kinds=[self.kinds[i] for i in chosen.tolist()],
+            ids=[self.ids[i] for i in chosen.tolist()],
+            labels=None if self.labels is None else self.labels[chosen],
+            masks=None if self.masks is None else self.masks[chosen],
+            parts=self.parts,
+            groups=self.groups,
+            group_of=self.group_of,
+        )
+
+    def group_masks(self, size: int | tuple[int, int] | None = None) -> torch.Tensor:
+        """Return where each part group is.
+
+        Parameters
+        ----------
+        size : int or (int, int), optional
+            Height and width of the result; the images' own if not given.
+
+        Returns
+        -------
+        torch.Tensor
+            (N, P, H, W) float32 in [0, 1] for the P groups: the share of each cell's area that the
+            union of the group's parts covers. All zero for data without parts.
+        """
+        height, width = self.images.shape[-2:]
+        out = (height, width) if size is None else (size, size) if isinstance(size, int) else size
+        result = torch.zeros(len(self), len(self.groups), *out)
+        if self.labels is None and self.masks is None:
+            return result
+        members = torch.zeros(len(self.groups), len(self.parts) + 1, dtype=torch.bool)
+        for value, part in enumerate(self.parts, start=1):
+            if part in self.group_of:
+                members[self.groups.index(self.group_of[part]), value] = True
+        for start in range(0, len(self), 64):  # a few at a time: full-size masks are large
+            chunk = slice(start, start + 64)
+            if self.labels is not None:
+                fine = members[:, self.labels[chunk].long()].transpose(0, 1)  # (n, P, S, S)
+            else:
+                masks = self.masks[chunk]
+                if masks.dtype == torch.uint8:
+                    unpacked = np.unpackbits(masks.numpy(), axis=-1, count=width)
+                    masks = torch.from_numpy(unpacked).bool()
+                fine = torch.stack([masks[:, group[1:]].any(dim=1) for group in members], dim=1)
+            fine = fine.float()
+            result[chunk] = fine if out == (height, width) else adaptive_avg_pool2d(fine, out)
+        return result

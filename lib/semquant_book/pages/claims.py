@@ -1,0 +1,329 @@
+"""What came out for each sentence of ``book/claims.yml``: a function for each, from tables to a Finding.
+
+A sentence about two kinds of fit gets its verdict from the interval over performers
+(`findings.compared`), measured in several places (`findings.combined`). Where the paper says "few", "most"
+or "a bit", the text says what is taken for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pandas as pd
+
+from semquant.checks import one_of
+from semquant_book.datasets.names import METHODS
+from semquant_book.pages import claims_faces as faces
+from semquant_book.pages.comparison import REFERENCES, paper, paper_frame, paper_normalised
+from semquant_book.pages.findings import (
+    FAILS, HOLDS, UNTOLD, Finding, Line, beside, by_reading, combined, compared, gain_lines, level_lines,
+    number, over, percent, spread, told, where_higher,
+)  # fmt: skip
+from semquant_book.study.replicates import by_performer, estimate, gains
+from semquant_book.study.results import DOGS, FIVE, Results
+
+__all__ = ["ANSWER", "TESTS", "findings"]
+
+#: The sentences that answer what the landing page asks.
+ANSWER = ("less-biased", "closer-to-truth", "deviation-measures-concepts")
+
+
+def findings(results: Results, only: Sequence[str] | None = None) -> dict[str, Finding]:
+    """Test the paper's sentences.
+
+    Parameters
+    ----------
+    results : Results
+    only : sequence of str, optional
+        Ids of ``book/claims.yml``; all by default.
+    """
+    for name in only or ():
+        one_of("sentence", name, tuple(TESTS))
+    return {name: TESTS[name](results) for name in only or TESTS}
+
+
+def _of(frame: pd.DataFrame, method: str, metric: str) -> pd.Series:
+    """A metric of one method, a value for each performer."""
+    return by_performer(frame[frame.method == method], metric)
+
+
+def _prefixed(prefix: str, lines: Sequence[Line]) -> tuple[Line, ...]:
+    return tuple(Line(f"{prefix}: {line.name}", line.estimate, line.paper) for line in lines)
+
+
+# --- what the prior loss does ---------------------------------------------------------------------
+
+
+def less_biased(r: Results) -> Finding:
+    """Entropy of contributions as a share of ln n, ours minus baseline."""
+    printed = [paper_normalised("table_1", f"experiment_{k}").drop(columns="average", errors="ignore")
+               for k in (1, 2)]  # a printed average is an erratum
+    rises = [table.loc["ours"] - table.loc["baseline"] for table in printed]
+    metric = "normalised_entropy"
+    lines = (gain_lines(r.experiment_1, metric, paper=rises[0].mean())
+             + gain_lines(r.experiment_2, metric, paper=rises[1].mean()))
+    return Finding(
+        over(lines), lines, "H / ln n, ours minus baseline",
+        f"Entropy as a share of the largest possible, H / ln n: {beside(r.explainers, metric, 2)}. In the paper "
+        f"ours {spread(printed[0].loc['ours'])}, baseline {spread(printed[0].loc['baseline'])}, higher for "
+        "every network.",
+        "For so many performers (fits) ours is higher on recorded photographs: "
+        f"{DOGS}, {where_higher(r.experiment_1[DOGS], metric)}; {FIVE}, "
+        f"{where_higher(r.experiment_1[FIVE], metric)}. On faces, {where_higher(r.attributes, metric)}"
+        + (": no detectable effect." if over(gain_lines({"": r.attributes}, metric)) == UNTOLD else "."),
+        shown=len(by_reading(r.explainers)))
+
+
+def few_filters(r: Results) -> Finding:
+    """How many filters the baseline uses, and how many of the most activated ones it leaves out."""
+    frame = r.explainers.assign(used=np.exp(r.explainers.entropy) / r.explainers.n)
+    used = level_lines(frame, "used", "baseline", "in use, baseline")
+    ignored = level_lines(frame, "ignored_active", "baseline", "strongest ignored, baseline")
+    others = (level_lines(frame, "used", "ours", "in use, ours")
+              + level_lines(frame, "ignored_active", "ours", "strongest ignored, ours"))
+    verdicts = [over(used, 0.25, above=False), over(ignored, 0.5)]
+    n = pd.Series(paper()["settings"]["experiment_1"]["n"])
+    printed = np.exp(paper_frame("table_1", "experiment_1").loc["baseline"]) / n
+    return Finding(
+        combined(verdicts), used + ignored + others, "share of the filters",
+        f"An even distribution of the same entropy would use, of a network's filters, "
+        f"{beside(frame, 'used', 0, percent=True)}; the paper's baseline {spread(printed, 0, percent=True)}. "
+        "“Very few” is taken as less than a quarter, “most” as more than half.",
+        f"Of an image's most activated tenth, not among its largest contributions: "
+        f"{beside(frame, 'ignored_active', 0, percent=True)}.",
+        border=0.25, digits=0, percent=True, plus=False, shown=len(used))
+
+
+def closer_to_truth(r: Results) -> Finding:
+    """The paper's error and the error of rescaled shares, baseline minus ours."""
+    table_3 = paper_frame("table_3").average
+    raw, shares = "error average", "error_of_shares average"
+    here, recorded = ({name: f for name, f in r.experiment_1.items() if (name in (DOGS, FIVE)) == there}
+                      for there in (False, True))
+    lines = tuple(
+        line for frames in (here, recorded)
+        for line in (*_prefixed("raw", gain_lines(frames, raw, sign=-1, paper=table_3.baseline - table_3.ours)),
+                     *_prefixed("rescaled", gain_lines(frames, shares, sign=-1))))
+    known = set(r.references.method)
+    alone = "; ".join(
+        f"{words} {number(_of(r.references, m, raw).mean())} and {number(_of(r.references, m, shares).mean())}"
+        for m, words in REFERENCES.items() if m in known)
+    flips = ("" if r.attributes.agreement.isna().all() else
+             " Faces, rank correlation with the fall of the score when an attribute is flipped: "
+             f"{beside(r.attributes, 'agreement', 2)}.")
+    return Finding(
+        over(lines), lines, "error, baseline minus ours",
+        f"The paper's error, raw: {beside(r.explainers, raw)} (the paper's ours {number(table_3.ours)}, "
+        f"baseline {number(table_3.baseline)}). With each image's contributions rescaled to add up to its "
+        f"score: {beside(r.explainers, shares)}.{flips}",
+        f"The same two errors, raw and rescaled, of what needs no explainer: {alone}.",
+        shown=2 * len(by_reading(r.explainers)))
+
+
+def accuracy_kept(r: Results) -> Finding:
+    """Accuracy of the explainer, ours minus baseline; a percentage point is let pass."""
+    lines = gain_lines(r.experiment_1, "accuracy") + gain_lines(r.experiment_2, "accuracy")
+    values = [v for line in lines for v in line.estimate.values]
+    return Finding(
+        over(lines, -0.01), lines, "accuracy, ours minus baseline, in points",
+        f"Accuracy of the explainers: {beside(r.explainers, 'accuracy', 1, percent=True)}. “Did not decrease” "
+        "is taken as: by less than a percentage point.",
+        f"The largest fall of one performer is {percent(min(values), 1, plus=True)}. Whether the loss overcame "
+        "bias-interpreting is another sentence, the first.",
+        border=-0.01, digits=1, percent=True, shown=len(by_reading(r.explainers)))
+
+
+def deviation_kept(r: Results) -> Finding:
+    """Mean relative deviation, ours minus baseline; a hundredth of the scores' range is let pass."""
+    lines = gain_lines(r.experiment_1, "deviation") + gain_lines(r.experiment_2, "deviation")
+    values = [v for line in lines for v in line.estimate.values]
+    return Finding(
+        over(lines, 0.01, above=False), lines,
+        "relative deviation, ours minus baseline",
+        f"Relative deviation: {beside(r.explainers, 'deviation')}. “A bit” is taken as less than 0.01.",
+        f"The largest rise for one performer is {number(max(values), 4, plus=True)}. In the paper's own table "
+        "it falls for three of the four networks.",
+        border=0.01, digits=4, shown=len(by_reading(r.explainers)))
+
+
+def prior_fades(r: Results) -> Finding:
+    """The share of lambda(t) times the prior loss in the whole loss, last epoch minus first."""
+    h = r.history.assign(weighted=r.history.prior_weight * r.history.prior)
+    h = h.assign(share=h.weighted / (h.weighted + h.distillation))
+    keys = ["architecture", "category", "performer_seed", "scale", "seed"]
+    ends = h[h.epoch == h.epoch.max()].merge(h[h.epoch == 1], on=keys, suffixes=("", "_first"))
+    ends["change"] = ends.share - ends.share_first
+    lines = tuple(Line(reading, estimate(by_performer(g, "change"))) for reading, g in by_reading(ends))
+
+    def fall(name: str, show: Callable[[float], str]) -> str:
+        return "; ".join(f"{reading} {show(g[f'{name}_first'].mean())} to {show(g[name].mean())}"
+                         for reading, g in by_reading(ends))
+
+    labels = paper()["labels"]
+    rising = [labels[a] for a, g in ends.groupby("architecture", sort=False) if (g.prior > g.prior_first).any()]
+    return Finding(
+        over(lines, above=False), lines,
+        "share of the prior loss, last epoch minus first",
+        f"The prior loss times lambda(t), as a share of the whole loss in the first and the last of "
+        f"{h.epoch.max()} epochs: {fall('share', percent)}.",
+        f"lambda falls like 1 / sqrt(t), the distillation loss faster: {fall('distillation', '{:.4g}'.format)}. The "
+        "cross-entropy can't fall below the entropy of w"
+        + (f"; for {', '.join(rising)} it even rises." if rising else "."),
+        digits=0, percent=True, shown=len(lines))
+
+
+# --- what explanations of animals say -------------------------------------------------------------
+
+
+def positive_parts(r: Results) -> Finding:
+    """Share of images in which every named part is above 0: by the paper's own truth, and by ours."""
+    truth = Line("the truth", estimate(by_performer(r.explainers, "true_positive_parts"), share=True))
+    ours = level_lines(r.explainers, "positive_parts", "ours")
+    each = truth.estimate.values
+    gradient = _of(r.references, "gradient_times_input", "positive_parts").mean()
+    return Finding(
+        compared(truth.estimate, 0.5), (truth, *ours), "share of positive images",
+        "By the paper's own truth, the fall of the score when a part's filters are removed, every named part is "
+        f"positive in {spread(each, 0, percent=True)} of a network's images." if each else
+        "The true contributions were not recorded.",
+        f"By ours in {percent(min(line.estimate.value for line in ours))} of them, by construction: alpha is "
+        "positive by a softplus, so that the sign is that of the part's y. By gradient times input, which may be "
+        f"negative, in {percent(gradient)}.",
+        border=0.5, digits=0, percent=True, plus=False, shown=1 + len(ours))
+
+
+def similar_explanations(r: Results) -> Finding:
+    """Mean correlation of two images' part contributions: by ours, and by the truth."""
+    truth = Line("the truth", estimate(by_performer(r.explainers, "true_similarity")))
+    ours = level_lines(r.explainers, "similarity", "ours", share=False)
+    judged = (*ours, truth) if truth.estimate.values else ours
+    equal = _of(r.references, "uniform", "similarity").mean()
+    return Finding(
+        over(judged, 0.5), (*ours, truth), "correlation of two images",
+        f"Correlation of the parts' contributions to two images: {beside(r.explainers, 'similarity', 2)}; of the "
+        f"true ones {told(truth.estimate, 2)}. “Similar” is taken as above 0.5.",
+        f"Equal weights for all filters, which know nothing of the image, come to {number(equal, 2)}: a part with "
+        "many filters is large in every image.",
+        border=0.5, digits=2, plus=False, shown=1 + len(ours))
+
+
+def one_part_a_filter(r: Results) -> Finding:
+    """Share of filters whose peak falls on their own part in at least half of the images."""
+    with_loss, without = (r.performers[r.performers.filter_loss == there] for there in (True, False))
+    lines = tuple(Line(words, estimate(by_performer(frame, "part_specificity"), share=True))
+                  for words, frame in (("with the filter loss", with_loss), ("without", without)))
+    labels = paper()["labels"]
+    each = with_loss.groupby("architecture", sort=False).part_specificity.mean()
+    same = with_loss[with_loss.architecture.isin(without.architecture)].part_specificity.mean()
+    return Finding(
+        compared(lines[0].estimate, 0.9), lines, "share of the filters",
+        "Filters that keep to one part: " + ", ".join(f"{labels[a]} {percent(v)}" for a, v in each.items())
+        + ". “Each” is taken as more than nine in ten.",
+        f"Trained without the filter loss {percent(without.part_specificity.mean())}; the same network with it "
+        f"{percent(same)}." if len(without) else "Nothing was trained without the filter loss here.",
+        border=0.9, digits=0, percent=True, plus=False)
+
+
+def mask_relu_order(r: Results) -> Finding:
+    """Largest difference of a performer's scores between mask and ReLU in either order."""
+    return Finding(
+        HOLDS if r.mask_order <= 1e-4 else FAILS, (), "",
+        f"Largest difference of a performer's scores between the two orders: {r.mask_order:.1g}.",
+        "It is so by construction: the template is clipped at 0 here. Unclipped, as the predecessor's, it would "
+        "turn a negative activation positive.")
+
+
+def grad_cam_agrees(r: Results) -> Finding:
+    """Rank correlation of part contributions with Grad-CAM's mass on the parts."""
+    words = {"ours": "ours", "baseline": "baseline", "uniform": "equal weights"}
+    found = {m: Line(w, estimate(_of(r.grad_cam, m, "rank_correlation"))) for m, w in words.items()}
+    more = estimate(gains(r.grad_cam, "rank_correlation", "ours", "uniform"))
+    return Finding(
+        over([found["ours"], Line("more", more)]), tuple(found.values()), "rank correlation",
+        f"Over a network's named parts: ours {told(found['ours'].estimate, 2)}, baseline "
+        f"{number(found['baseline'].estimate.value, 2)}. It holds if ours agrees more than equal weights do.",
+        f"Equal weights for all filters come to {number(found['uniform'].estimate.value, 2)}, ours minus these "
+        f"{told(more, 2, plus=True)}: large parts gather more of the map whatever the explanation.",
+        digits=2, plus=False, shown=3)
+
+
+def jacobian_problematic(r: Results) -> Finding:
+    """Error of shares of what the Jacobian alone gives, minus that of ours."""
+    metric, alone = "error_of_shares average", ("prior", "gradient_times_input")
+    lines = tuple(
+        Line(f"{REFERENCES[m]}, {reading}",
+             estimate((_of(r.references, m, metric) - _of(g, "ours", metric)).dropna()))
+        for m in alone for reading, g in by_reading(r.explainers))
+    said = ", ".join(f"{REFERENCES[m]} {number(_of(r.references, m, metric).mean())}" for m in alone)
+    return Finding(
+        over(lines), lines, "error of shares, minus that of ours",
+        f"Error of shares: {said}; {beside(r.explainers, metric)}.",
+        "The truth here removes filters under layers that are close to linear, which favours gradients; of deeper "
+        "ones it says nothing.", shown=len(lines))
+
+
+# --- the explainer as a stand-in for the performer ------------------------------------------------
+
+
+def explainer_outperforms(r: Results) -> Finding:
+    """Accuracy of the explainer minus the performer's; sometimes: for some performer, beyond its error."""
+    performer = r.explainers.performer_accuracy
+    frame = r.explainers.assign(more=r.explainers.accuracy - performer,
+                                own=r.explainers.accuracy_own_threshold - performer)
+    each, own = by_performer(frame, "more"), by_performer(frame, "own")
+    right, images = performer.mean(), r.performers.test_images.mean()
+    error = (2 * right * (1 - right) / images) ** 0.5
+    plain = r.attributes[r.attributes.method.isin(METHODS)]
+    more = (plain.accuracy - plain.performer_accuracy).groupby(plain.target).mean()
+    return Finding(
+        HOLDS if each.max() > 2 * error else FAILS if each.max() <= 0 else UNTOLD,
+        (Line("threshold from validation images", estimate(each)),
+         Line("the best on the test images", estimate(own))),
+        "accuracy, explainer minus performer, in points",
+        f"At most {percent(each.max(), 2, plus=True)} for a performer; the standard error of such a difference, if "
+        f"the two erred independently, is {percent(error, 2)}, and “sometimes” asks for twice that.",
+        f"On average {percent(each.mean(), 2, plus=True)}; with the threshold chosen on the evaluated images, as in "
+        f"the paper, {percent(own.mean(), 2, plus=True)}. On faces {percent(more.min(), 2, plus=True)} to "
+        f"{percent(more.max(), 2, plus=True)} by target. The performer's own threshold is not tuned.",
+        digits=2, percent=True)
+
+
+def mimics_mistakes(r: Results) -> Finding:
+    """Share of the performer's wrong answers that the explainer repeats."""
+    lines = tuple(Line(f"{words} answers repeated", estimate(by_performer(r.explainers, metric), share=True))
+                  for words, metric in (("wrong", "mistakes_repeated"), ("right", "right_repeated")))
+    plain = r.attributes[r.attributes.method.isin(METHODS)]
+    deviation = [by_performer(r.explainers, m).mean() for m in ("deviation_of_mistakes", "deviation")]
+    return Finding(
+        compared(lines[0].estimate, 0.5), lines, "share of the performer's answers",
+        f"Of {r.explainers.mistakes.mean():.0f} wrong answers a performer gives, the explainer repeats "
+        f"{percent(lines[0].estimate.value)}; on faces {percent(plain.mistakes_repeated.mean())}. It holds if it "
+        "repeats more than half.",
+        f"It repeats {percent(lines[1].estimate.value, 1)} of the right ones; relative deviation on the wrong ones "
+        f"{number(deviation[0])}, on all {number(deviation[1])}.",
+        border=0.5, digits=0, percent=True, plus=False)
+
+
+#: The test of each sentence of ``book/claims.yml``, by its id, in its order.
+TESTS: dict[str, Callable[[Results], Finding]] = {
+    "less-biased": less_biased,
+    "baseline-few-filters": few_filters,
+    "closer-to-truth": closer_to_truth,
+    "positive-parts": positive_parts,
+    "similar-explanations": similar_explanations,
+    "one-part-a-filter": one_part_a_filter,
+    "mask-relu-order": mask_relu_order,
+    "explainer-outperforms": explainer_outperforms,
+    "accuracy-kept": accuracy_kept,
+    "deviation-kept": deviation_kept,
+    "mimics-mistakes": mimics_mistakes,
+    "prior-fades": prior_fades,
+    "grad-cam-agrees": grad_cam_agrees,
+    "jacobian-problematic": jacobian_problematic,
+    "image-specific-weights": faces.image_specific_weights,
+    "deviation-measures-concepts": faces.deviation_measures_concepts,
+    "entropy-measures-bias": faces.entropy_measures_bias,
+    "more-concepts": faces.more_concepts,
+    "global-from-local": faces.global_from_local,
+}

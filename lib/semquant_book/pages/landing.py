@@ -1,0 +1,87 @@
+"""What the landing page says first: the headline, the slopes, and what surrounds the three answers."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from semquant_book import figures
+from semquant_book.pages.comparison import paper, paper_frame, paper_normalised
+from semquant_book.pages.findings import number, spread
+from semquant_book.study import inspection
+from semquant_book.study.presets import Settings
+from semquant_book.study.replicates import by_performer
+from semquant_book.study.results import Results
+
+__all__ = ["about_the_view", "aside", "headline", "preface", "slopes"]
+
+
+def preface(results: Results) -> str:
+    """Return what a reader of a smoke run has to know first; nothing for other runs."""
+    if results.settings.preset != "smoke":
+        return ""
+    return "**A smoke run: it is of a few images and one step, and its numbers mean nothing.**\n\n"
+
+
+def _entropies(results: Results) -> dict[str, pd.DataFrame]:
+    """H / ln n of baseline and ours for each network: the paper's, and this run's in each reading."""
+    labels, table = paper()["labels"], {}
+    table["the paper"] = paper_normalised("table_1", "experiment_1").T
+    for scale, frame in results.explainers.groupby("scale", sort=False):
+        table[f"here, y {scale}"] = pd.DataFrame({
+            method: by_performer(g, "normalised_entropy").groupby("architecture", sort=False).mean()
+            for method, g in frame.groupby("method")})
+    return {title: frame.rename(index=labels) for title, frame in table.items()}
+
+
+def slopes(results: Results) -> Figure:
+    """Draw the entropy from baseline to ours, per network: the paper's beside this run's."""
+    return figures.entropy_slopes(_entropies(results))
+
+
+def headline(results: Results) -> str:
+    """Say what the slopes show, and why, in Markdown."""
+    tables = _entropies(results)
+    printed, (first, here), *others = tables.pop("the paper"), *tables.items()
+    collapsed = here.baseline.min() <= printed.baseline.max()
+    lead = ("The paper's collapsed baseline appears here too." if collapsed else
+            "What does not appear here is the paper's collapsed baseline.")
+    ours = ("*ours* is where the paper's is" if _meets(printed.ours, here.ours) else
+            "*ours* is not where the paper's is")
+    reading = first.removeprefix("here, ")
+    more = "".join(f" With {title.removeprefix('here, ')} the baseline is at {spread(t.baseline)}, ours at "
+                   f"{spread(t.ours)}." for title, t in others)
+    prior = by_performer(results.references[results.references.method == "prior"], "normalised_entropy")
+    why = (f"Why: the loss pulls towards prior weights that are themselves concentrated (H / ln n "
+           f"{number(prior.mean(), 2)})" + ("." if collapsed else ", and the baseline here has nothing to cure."))
+    return (f"**{lead}** As a share of the largest possible {{term}}`entropy <entropy of contributions>`, ln n, by "
+            f"which networks of different size can be compared, {ours}: {spread(here.ours)} with {reading}, "
+            f"{spread(printed.ours)} in the paper. The baseline is at {spread(here.baseline)}, in the paper at "
+            f"{spread(printed.baseline)}.{more} {why}")
+
+
+def about_the_view(settings: Settings, category: str, shown: inspection.Case) -> str:
+    """Say what can be done with the view of one score, and read out one explanation, in Markdown."""
+    label = paper()["labels"][settings.architectures[0]]
+    said = shown.by_part("ours")[:1].reasons(k=3)[0]
+    return ("Choose a network or a face attribute and an image, switch concepts off or scale their weights, and see "
+            "what the {term}`explained score` becomes. Ours is the explainer with the paper's {term}`prior loss`, "
+            "baseline the one without it; concepts' values are {term}`scaled`, the [summary](experiment1/summary) has "
+            f"the {{term}}`literal` reading too. The first test image of a {category}, by {label}, in words: {said}.")
+
+
+def _meets(a: pd.Series, b: pd.Series) -> bool:
+    """Whether two ranges, each widened by a hundredth, touch."""
+    return a.min() - 0.01 <= b.max() and b.min() - 0.01 <= a.max()
+
+
+def aside(results: Results) -> str:
+    """Say how accurate the performers and explainers are, beside the paper's, in Markdown."""
+    plain = results.performers[results.performers.filter_loss]
+    ours = results.explainers[results.explainers.method == "ours"]
+    printed = paper_frame("table_2", "accuracy", "experiment_1") / 100
+    here = spread(plain.accuracy, 1, percent=True), spread(by_performer(ours, "accuracy"), 1, percent=True)
+    paper_s = (spread(printed.loc[who], 1, percent=True) for who in ("performer", "ours"))
+    return ("The performers are right in {} of the test images, our explainers in {} (the paper's, on photographs, in "
+            "{} and {}). The full-size networks with the paper's own settings have not been run; [the paper "
+            "preset](reproduce/paper_preset) says what that takes.").format(*here, *paper_s)

@@ -1,0 +1,88 @@
+"""Figures of the built pages get a number and a caption that everybody sees.
+
+A figure that a notebook's cell leaves takes its caption from the cell's metadata, ``caption`` (a
+sentence, or a list of one for each figure of the cell); without it the first sentence of its
+alternative text stands there. The still figure of a view brings its own (`semquant_book.views.widgets.show`).
+
+Figures are numbered within a page, after the number of the page in the book: "Figure 6.3" is none of
+the paper's figures, which have plain numbers, and it is the only one in the book. This is a Sphinx
+extension, which ``_config.yml`` lists; Sphinx's own numbers (``numfig``) leave out figures in the
+outputs of notebooks that are HTML.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.transforms.post_transforms import SphinxPostTransform
+
+from semquant_book.views.widgets import first_sentence
+
+__all__ = ["Captions", "setup"]
+
+
+class Captions(SphinxPostTransform):
+    """Give a page's figures captions and numbers, when it is known which outputs it shows."""
+
+    default_priority = 10  # after MyST-NB has chosen one form of each output
+    formats = ("html",)
+
+    def run(self, **options: object) -> None:
+        """Wrap pictures that cells leave in figures; number all figures in their order."""
+        from semquant_book.press.site import toc_pages
+
+        pages = toc_pages(Path(self.app.srcdir))
+        page = pages.index(self.env.docname) + 1 if self.env.docname in pages else 0
+        for cell in list(self.document.findall(_is_cell)):
+            _wrap(cell)
+        count = 0
+        for node in list(self.document.findall(_is_figure)):
+            count += 1
+            number, place = f"{page}.{count}" if page else f"{count}", f"figure-{count}"
+            if isinstance(node, nodes.raw):
+                text = re.sub(r"<figure([^>]*)>", rf'<figure\1 id="{place}">', node.astext(), count=1)
+                text = text.replace("<figcaption>", '<figcaption><span class="caption-number">'
+                                                    f"Figure {number}. </span>", 1)
+                node.children, node.rawsource = [], ""
+                node += nodes.Text(text)
+            else:
+                if not node["ids"]:
+                    node["ids"].append(place)
+                caption = next(node.findall(nodes.caption))
+                caption.insert(0, nodes.inline("", f"Figure {number}. ", classes=["caption-number"]))
+
+
+def _is_cell(node: nodes.Node) -> bool:
+    return isinstance(node, nodes.container) and node.get("nb_element") == "cell_code"
+
+
+def _is_figure(node: nodes.Node) -> bool:
+    """Whether a node is a figure with a caption: Sphinx's, or one that stands in an output as HTML."""
+    if isinstance(node, nodes.raw):
+        return "<figure " in node.astext() and "<figcaption>" in node.astext()
+    return isinstance(node, nodes.figure) and any(node.findall(nodes.caption))
+
+
+def _wrap(cell: nodes.container) -> None:
+    """Put each picture of a cell's outputs into a figure with its caption, if it has none."""
+    given = cell.get("cell_metadata", {}).get("caption", "")
+    pictures = [image for image in cell.findall(nodes.image)
+                if not isinstance(image.parent, (nodes.figure, nodes.inline))]
+    for k, image in enumerate(pictures):
+        caption = given if isinstance(given, str) else given[min(k, len(given) - 1)] if given else ""
+        caption = caption or first_sentence(image.get("alt", ""))
+        if not caption:
+            continue
+        figure = nodes.figure("", classes=["drawn-by-cell"])
+        image.replace_self(figure)
+        figure += image
+        figure += nodes.caption(caption, caption)
+
+
+def setup(app: Sphinx) -> dict:
+    """Register the transform with Sphinx."""
+    app.add_post_transform(Captions)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
