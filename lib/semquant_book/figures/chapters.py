@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+import seaborn as sns
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -90,13 +91,13 @@ def crushing(ways: Mapping[str, Tensor], y: Tensor, w: Tensor,
         Which of them are drawn, the last in full colour.
     """
     figure, axes = plt.subplots(1, len(ways), figsize=(WIDTH, 2.6), sharex=True, sharey=True)
-    shades = plt.get_cmap("Blues")(np.linspace(0.3, 1, len(steps)))
+    shades = sns.color_palette(f"blend:#C2DBEF,{METHOD_COLOURS['ours']}", len(steps))  # on dark pages too
     order = y.mean(0).argsort()
     for ax, (name, way) in zip(np.atleast_1d(axes), ways.items()):
         for step, shade in zip(steps, shades):
             count = range(len(way))[step]
             ax.plot(y.mean(0)[order], way[step].mean(0)[order], marker="o", markersize=3, color=shade,
-                    label="start" if count == 0 else f"step {count:,}")
+                    linewidth=2.4 if shade == shades[-1] else 1.4, label="start" if count == 0 else f"step {count:,}")
         ax.plot(y.mean(0)[order], w.mean(0)[order], "x", color=METHOD_COLOURS["baseline"], markersize=4,
                 label="the performer's own")
         entropy = float(contribution_entropy(way[-1] * y).mean()) / np.log(y.shape[1])
