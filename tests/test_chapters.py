@@ -241,8 +241,11 @@ def test_what_the_mask_leaves_and_what_the_order_changes():
 
 
 def test_specificity_is_told_by_pairs_of_networks():
-    found = {"with the filter loss": [{"part_specificity": 0.5, "accuracy": 0.9}, {"part_specificity": 0.25, "accuracy": 0.7}],
-             "without": [{"part_specificity": 0.25, "accuracy": 0.8}, {"part_specificity": 0.25, "accuracy": 0.8}]}
+    def about(part_specificity, accuracy):
+        return {"part_specificity": part_specificity, "accuracy": accuracy}
+
+    found = {"with the filter loss": [about(0.5, 0.9), about(0.25, 0.7)],
+             "without": [about(0.25, 0.8), about(0.25, 0.8)]}
     table = filters.specificity_table(found).data
     assert table.loc["accuracy", "with the filter loss"].tolist() == pytest.approx([0.9, 0.7, 0.8])
     said = filters.specificity_said(found)
@@ -306,7 +309,8 @@ def test_templates_and_masks_are_what_they_are_given():
 
 
 def test_scores_and_prior_losses_are_drawn_as_given():
-    ax = figures.explained_scores(torch.tensor([1.0, 2.0]), torch.tensor([1.5, 2.5]), torch.tensor([True, False]), "dog").axes[0]
+    ax = figures.explained_scores(torch.tensor([1.0, 2.0]), torch.tensor([1.5, 2.5]),
+                                  torch.tensor([True, False]), "dog").axes[0]
     assert ax.lines[0].get_xydata().tolist() == [[1, 1.5]] and ax.lines[1].get_xydata().tolist() == [[2, 2.5]]
     left, right = figures.prior_losses(torch.tensor([0.2, 0.8]), {"log_alpha": [1, 2], "log_w": [3, 4]}, 0.7,
                                        torch.tensor([0.0, math.pi]), [0.0, 4.0]).axes

@@ -64,15 +64,16 @@ def show_templates(z: Tensor, images: Images, pairs: Sequence[tuple[int, int]], 
         [f"{category} {k} above, filter {i} ({names[i]})" for k, i in zip(number, second)],
         [f"{category} {k} of the figure above" for k in number], note=note)
     show(view, views.template_figure(z[first[0], second[0]], images.images[first[0]]),
-         "An image, the template at the peak of one filter's map, the map, and their product, which is not 0 around the "
-         "peak only.")
+         "An image, the template at the peak of one filter's map, the map, and their product, which is not "
+         "0 around the peak only.")
 
 
 def orders_said(before: Tensor, after: Tensor, unclipped: Tensor, z: Tensor) -> str:
     """Say whether mask and ReLU can change places, with a clipped template and with an unclipped one."""
     stray = float((unclipped * (z < 0)).sum() / unclipped.sum())
-    return (f"The two orders differ by at most {float((before - after).abs().max()):g}. Without clipping, {stray:.0%} of what "
-            "is left after the ReLU would come from places where the filter was negative.")
+    return (f"The two orders differ by at most {float((before - after).abs().max()):g}. Without clipping, "
+            f"{stray:.0%} of what is left after the ReLU would come from places where the filter was "
+            "negative.")
 
 
 def specificity(run: experiment1.Run) -> dict[str, list[dict]]:
@@ -105,22 +106,24 @@ def specificity_said(found: Mapping[str, Sequence[dict]]) -> str:
     pairs = list(zip(*share.values()))
     raised = sum(a > c for a, c in pairs)
     means = [sum(values) / len(values) for values in share.values()]
-    said = (f"In {raised} of {len(pairs)} pairs of networks the filter loss raises the share of specific filters "
-            f"({means[0]:.1%} against {means[1]:.1%}).")
-    return said + (" Fewer than four pairs have no interval: they can't say how much of it is chance." * (len(pairs) < 4))
+    said = (f"In {raised} of {len(pairs)} pairs of networks the filter loss raises the share of specific "
+            f"filters ({means[0]:.1%} against {means[1]:.1%}).")
+    few = " Fewer than four pairs have no interval: they can't say how much of it is chance."
+    return said + few * (len(pairs) < 4)
 
 
 def names_said(run: experiment1.Run, images: int = 300) -> str:
     """Say how many filters each part has, and how well the names hold on positive test images."""
     test, assignment = run.images("test"), run.naming()[0]
     test = test.subset(test.positive.nonzero()[:images, 0])
-    rates, chance, _ = parts.hit_rates(run.measure(test).x, test.group_masks(run.performer().map_size))  # (n, P), (P,)
+    masks = test.group_masks(run.performer().map_size)
+    rates, chance, _ = parts.hit_rates(run.measure(test).x, masks)  # (n, P), (P,)
     named = assignment >= 0
     own = assignment[named]
     hit, luck = rates[named, own], chance[own]
     counts = pd.Series(part_names(run)).value_counts()
-    held = (f"on {len(test)} positive test images the peak of the median named filter is on the part of its name in "
-            f"{float(hit.median()):.0%} of the images where it fires; a random place would be in "
+    held = (f"on {len(test)} positive test images the peak of the median named filter is on the part of its "
+            f"name in {float(hit.median()):.0%} of the images where it fires; a random place would be in "
             f"{float(luck.median()):.0%}." if len(own) else "here no filter has one.")
     return ("Filters by name: " + ", ".join(f"{name} {count}" for name, count in counts.items())
             + ". Unassigned are those whose peak falls on no part group often enough. A name is a tendency: " + held)
