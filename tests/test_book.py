@@ -12,6 +12,7 @@ import nbformat
 import psutil
 import pytest
 import yaml
+from safetensors.torch import load_file
 
 from semquant.checks import InputError
 from semquant_book.datasets import specimens
@@ -186,7 +187,7 @@ def test_a_failing_notebook_stops_the_build_and_is_named(tmp_path):
 
 
 def test_a_preset_of_photographs_goes_through_both_experiments(tmp_path):
-    """The paper preset, made small, on files in the real formats; x in files, a worker fetching."""
+    """The paper preset, made small, on files in the real formats; x made anew in every epoch, a worker fetching."""
     root = tmp_path / "project"
     for name in ("Snakefile", "_config.yml", "_toc.yml"):
         root.mkdir(exist_ok=True)
@@ -200,7 +201,7 @@ def test_a_preset_of_photographs_goes_through_both_experiments(tmp_path):
                "photo_shares": [0.6, 0.15, 0.25], "weights": "fresh", "explainer": "small",
                "batch_norm": True, "explainer_seeds": 1, "scales": ["literal"], "threads": 1,
                "last_layers": ["near_zero"], "selection_sizes": [3], "selection_draws": 1,
-               "amp": False, "cache": "disk", "workers": 1}
+               "amp": False, "cache": "recompute", "workers": 1}
     (root / "book" / "presets" / "smoke.yml").write_text(yaml.safe_dump(values))
     specimens.write_pascal_part(tmp_path / "data", "dog", photos=12, negatives=10)
     specimens.write_celeba(tmp_path / "data")
@@ -208,9 +209,9 @@ def test_a_preset_of_photographs_goes_through_both_experiments(tmp_path):
                    root=root)
     said, _ = process.communicate()
     assert process.returncode == 0, said
-    assert "left out: 0 dog objects" in said and "kept in files in" in said
+    assert "left out: 0 dog objects" in said and "made anew whenever it is needed" in said
     built = tmp_path / "build" / "store"
     assert len(list(built.glob("explainers/alexnet-dog-*.safetensors"))) == 2
     assert len(list(built.glob("explainers/faces-Male-*.safetensors"))) == 7
-    assert len(list(built.glob("surveys/*.x"))) == 3
-    assert not list((tmp_path / "build" / "scratch").iterdir())  # Experiment 1's maps are gone
+    surveys = [load_file(path) for path in built.glob("surveys/faces-*.safetensors")]
+    assert len(surveys) == 3 and not any("x" in kept for kept in surveys)

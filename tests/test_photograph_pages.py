@@ -26,7 +26,7 @@ def record(**changes):
 
 
 def test_a_page_says_whose_run_it_shows():
-    assert "**recorded numbers**, of a run on dog photographs with seed 0" in photographs.source(record())
+    assert "recorded numbers**, of a run on dog photographs with seed 0" in photographs.source(record())
     assert "`records/mine.json`" in photographs.source(record(), "mine.json")
 
 

@@ -37,7 +37,8 @@ _IMAGES = """() => [...document.querySelectorAll("article img")]
 _ALL_LOADED = """() => Promise.all([...document.querySelectorAll("article img[loading=lazy]")]
   .filter((one) => one.checkVisibility()).map((one) => {
     one.loading = "eager";
-    return one.decode().catch(() => null);
+    const late = new Promise((done) => setTimeout(done, 3000));  // it counts as not loaded then
+    return Promise.race([one.decode().catch(() => null), late]);
   }))"""
 # what MathJax has left as it was, and what it could not read
 _RAW_MATHS = r"""() => {

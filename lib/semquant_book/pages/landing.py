@@ -66,8 +66,8 @@ def about_the_view(settings: Settings, category: str, shown: inspection.Case) ->
     said = shown.by_part("ours")[:1].reasons(k=3)[0]
     return ("Choose a network or a face attribute and an image, switch concepts off or scale their weights, and see "
             "what the {term}`explained score` becomes. Ours is the explainer with the paper's {term}`prior loss`, "
-            "baseline the one without it; concepts' values are {term}`scaled`, the [summary](experiment1/summary) has "
-            f"the {{term}}`literal` reading too. The first test image of a {category}, by {label}, in words: {said}.")
+            f"baseline the one without it. The figure, the sentence and the view's first reading of the concepts' values are "
+            f"{{term}}`{shown.scale}`; the view has a switch. The first test image of a {category}, by {label}, in words: {said}.")
 
 
 def _meets(a: pd.Series, b: pd.Series) -> bool:

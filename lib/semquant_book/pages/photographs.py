@@ -14,7 +14,7 @@ from semquant.checks import InputError
 from semquant.explanation import Explanation
 from semquant_book import figures
 from semquant_book.datasets import Images
-from semquant_book.datasets.names import ARCHITECTURES
+from semquant_book.datasets.names import ARCHITECTURES, METHODS, SPLITS
 from semquant_book.figures.style import signed
 from semquant_book.pages import comparison
 from semquant_book.pages.networks import counted_parts
@@ -61,7 +61,7 @@ def counts(record: dict) -> pd.DataFrame:
     photos = record["metrics"]["photos"]
     rows = {f"crops of a {record['category']}": "positive",
             f"photos of {record['data']['negatives_from']}": "negative"}
-    table = pd.DataFrame({words: {split: photos[split][kind] for split in ("train", "val", "test")}
+    table = pd.DataFrame({words: {split: photos[split][kind] for split in SPLITS}
                           for words, kind in rows.items()}).T
     return table.assign(total=table.sum(axis=1))
 
@@ -118,7 +118,7 @@ def named(record: dict) -> str:
 
 def explained(kept: dict) -> dict[str, Explanation]:
     """Return the explanations by filter of a record's examples, ours and the baseline's."""
-    return {method: inspection.example(kept, method) for method in ("ours", "baseline")}
+    return {method: inspection.example(kept, method) for method in METHODS}
 
 
 def _by_part(kept: dict) -> list[Explanation]:
@@ -163,7 +163,7 @@ def shown_photograph(scale: str = "literal") -> None:
     record = records.shown_photograph()
     picture, category = records.read_photograph(), record["category"]
     assignment, groups = torch.tensor(record["assignment"]), record["groups"]
-    said = {reading: {method: _of(record, reading, method) for method in ("ours", "baseline")}
+    said = {reading: {method: _of(record, reading, method) for method in METHODS}
             for reading in record["readings"]}
     first = said.pop(scale)
     maps, heat = records.unpacked(record["maps"]), records.unpacked(record["heat"])
@@ -264,7 +264,7 @@ def named_pies(kept: dict, pictures: Images | None = None) -> Figure:
 def bars_of(examples: Mapping[str, dict]) -> Figure:
     """Draw every filter's contribution to the score of the first example each: Figure 7."""
     first = {name: explained(kept) for name, kept in examples.items()}
-    both = (torch.stack([e[method].contributions[0] for e in first.values()]) for method in ("ours", "baseline"))
+    both = (torch.stack([e[method].contributions[0] for e in first.values()]) for method in METHODS)
     return figures.contribution_distribution(*both, titles=list(first))
 
 

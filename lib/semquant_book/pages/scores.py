@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
 from semquant_book import figures
-from semquant_book.datasets.names import ATTRIBUTES, STARTS, label
+from semquant_book.datasets.names import ATTRIBUTES, METHODS, STARTS, label
 from semquant_book.figures import METHOD_NAMES, signed
 from semquant_book.pages.comparison import (
     INTERVAL, NO_INTERVAL, comparison, entropy_table, paper, paper_frame, paper_normalised,
@@ -73,7 +73,7 @@ def what_was_run(settings: Settings) -> str:
 
 def plain(explainers: pd.DataFrame) -> pd.DataFrame:
     """Return the fits of ours and of the baseline alone."""
-    return explainers[explainers.method.isin(["ours", "baseline"])]
+    return explainers[explainers.method.isin(METHODS)]
 
 
 def _by_start(explainers: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
@@ -195,7 +195,7 @@ def side_by_side(explainers: pd.DataFrame, yardsticks: pd.DataFrame, caption: st
     """
     groups = {f"{METHOD_NAMES[method]}, {start}": fits[fits.method == method]
               for start, fits in _by_start(explainers) for method in ("baseline", "ours")}
-    groups |= {METHOD_NAMES[m]: f for m, f in explainers.groupby("method") if m not in ("ours", "baseline")}
+    groups |= {METHOD_NAMES[m]: f for m, f in explainers.groupby("method") if m not in METHODS}
     groups |= {METHOD_NAMES[m]: f for m, f in yardsticks.groupby("method")}
     found = {name: [estimate(by_performer(f, metric) * factor) for metric, _, _, factor in MEASURES]
              for name, f in groups.items()}

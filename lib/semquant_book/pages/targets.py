@@ -193,7 +193,6 @@ def what_the_prior_does(run: Run, explained: Mapping[str, Explanation], w: Tenso
 
 def side_by_side(run: Run) -> Styler:
     """Return all that was fitted to the target, with what needs no fit and the paper's numbers."""
-    run.make_explainers()  # what is not in the store yet
     frame = tables.attribute_frame(run.settings, [run.target], [run.seed])
     return scores.side_by_side(frame, yardsticks(run), f"{label(run.target)}, preset {run.settings.preset}")
 
