@@ -289,7 +289,7 @@ def folded(summary: str, examples: Mapping[str, dict], pictures: Mapping[str, Im
         drawn |= {f"{name}: every filter's contribution to the score of the first crop, ours on the left, the baseline "
                   "on the right.": bars_of({name: kept}) for name, kept in examples.items()}
     return HTML(_details(summary, "".join(
-        widgets.still(figure, words, "sq-still sq-kept", words, dark_too=True) for words, figure in drawn.items())))
+        widgets.still(figure, words, "folded", words, dark_too=True) for words, figure in drawn.items())))
 
 
 def _details(summary: str, inside: str) -> str:

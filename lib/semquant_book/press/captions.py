@@ -12,6 +12,7 @@ outputs of notebooks that are HTML.
 
 from __future__ import annotations
 
+import itertools
 import re
 from pathlib import Path
 
@@ -38,21 +39,32 @@ class Captions(SphinxPostTransform):
         page = pages.index(self.env.docname) + 1 if self.env.docname in pages else 0
         for cell in list(self.document.findall(_is_cell)):
             _wrap(cell)
-        count = 0
+        numbers = (f"{page}.{count}" if page else f"{count}" for count in itertools.count(1))
         for node in list(self.document.findall(_is_figure)):
-            count += 1
-            number, place = f"{page}.{count}" if page else f"{count}", f"figure-{count}"
-            if isinstance(node, nodes.raw):
-                text = re.sub(r"<figure([^>]*)>", rf'<figure\1 id="{place}">', node.astext(), count=1)
-                text = text.replace("<figcaption>", '<figcaption><span class="caption-number">'
-                                                    f"Figure {number}. </span>", 1)
+            if isinstance(node, nodes.raw):  # HTML may hold several
+                text = re.sub(r"(?s)<figure([^>]*)>(.*?)</figure>",
+                              lambda found: _numbered(found, next(numbers)), node.astext())
                 node.children, node.rawsource = [], ""
                 node += nodes.Text(text)
             else:
+                number = next(numbers)
                 if not node["ids"]:
-                    node["ids"].append(place)
+                    node["ids"].append(_place(number))
                 caption = next(node.findall(nodes.caption))
                 caption.insert(0, nodes.inline("", f"Figure {number}. ", classes=["caption-number"]))
+
+
+def _place(number: str) -> str:
+    """The address of a figure within its page."""
+    return f"figure-{number.rpartition('.')[2]}"
+
+
+def _numbered(found: re.Match, number: str) -> str:
+    """A figure in HTML with its number and address, if it has a caption."""
+    about, inside = found.groups()
+    inside = inside.replace("<figcaption>", '<figcaption><span class="caption-number">'
+                                            f"Figure {number}. </span>", 1)
+    return f'<figure{about} id="{_place(number)}">{inside}</figure>'
 
 
 def _is_cell(node: nodes.Node) -> bool:
