@@ -188,8 +188,7 @@ def test_guesses_are_ranked_against_the_falls():
     falls = torch.tensor([[1.0, 2.0, 3.0], [3.0, 2.0, 1.0]])
     guesses = {"a": falls * 2, "b": -falls, "c": falls.flip(0), "d": falls**3, "e": torch.zeros(2, 3)}
     table = chapters.agreement_table(guesses, falls).data["rank correlation with the true fall"]
-    assert table["a"] == 1 and table["b"] == -1 and table["c"] == -1 and table["d"] == 1
-    assert np.isnan(table["e"])
+    assert table[["a", "b", "c", "d"]].tolist() == pytest.approx([1, -1, -1, 1]) and np.isnan(table["e"])
     assert f"agrees with the falls to {MINUS}1.00" in chapters.agreement_said(guesses, falls)
 
 
@@ -202,7 +201,7 @@ def test_real_steps_come_to_the_taylor_weights_as_they_shrink():
     slope = torch.func.jacrev(outputs)(place[0])[1]
     moved = (outputs(place + 0.1 * slope) - outputs(place))[0]
     w = taylor_prior(outputs, place, target=0)[0, 0]
-    assert found["ε = 0.1"] >= float(abs(moved[0] / moved[1] - w)) - 1e-12
+    assert found["ε = 0.1"] >= float(abs(moved[0] / moved[1] - w).detach()) - 1e-12
 
 
 def test_directions_and_fading_are_told():
@@ -247,7 +246,7 @@ def test_specificity_is_told_by_pairs_of_networks():
     found = {"with the filter loss": [about(0.5, 0.9), about(0.25, 0.7)],
              "without": [about(0.25, 0.8), about(0.25, 0.8)]}
     table = filters.specificity_table(found).data
-    assert table.loc["accuracy", "with the filter loss"].tolist() == pytest.approx([0.9, 0.7, 0.8])
+    assert table.loc[("accuracy", "with the filter loss"), :].tolist() == pytest.approx([0.9, 0.7, 0.8])
     said = filters.specificity_said(found)
     assert "In 1 of 2 pairs" in said and "(37.5% against 25.0%)" in said and "no interval" in said
     four = {label: each * 2 for label, each in found.items()}

@@ -9,7 +9,7 @@ from semquant_book.study.presets import load_settings
 
 
 def cells(html):
-    return [re.findall("<t[dh]>(.*?)</t[dh]>", row) for row in re.findall("<tr>(.*?)</tr>", html.data)]
+    return [re.findall("<t[dh]>(.*?)</t[dh]>", row, re.S) for row in re.findall("<tr>(.*?)</tr>", html.data, re.S)]
 
 
 def test_words_are_escaped_code_is_marked_and_what_is_missing_is_a_dash():
@@ -22,8 +22,7 @@ def test_words_are_escaped_code_is_marked_and_what_is_missing_is_a_dash():
 
 def test_every_departure_and_reading_is_in_one_of_the_two_tables():
     rows = {kind: cells(lists.departures(kind))[1:] for kind in ("reading", "departure")}
-    topics = [row["topic"] for row in lists._read("departures")]
-    assert len(rows["reading"]) + len(rows["departure"]) == len(topics) == len(set(topics))
+    assert len(rows["reading"]) + len(rows["departure"]) == len(lists._read("departures"))
     assert all(len(row) == 5 for found in rows.values() for row in found)
     assert len(cells(lists.errata())) == 1 + len(lists._read("errata"))
 

@@ -36,7 +36,8 @@ def _shown(table: pd.DataFrame, formats: Mapping[str, Callable[[float], str]] | 
 
 def entropy(contributions: Tensor) -> float:
     """Mean entropy of contributions (B, n), as a share of its largest value, ln n."""
-    return float(contribution_entropy(contributions).nanmean()) / math.log(contributions.shape[1])
+    mean = float(contribution_entropy(contributions).nanmean())
+    return mean / math.log(contributions.shape[1]) + 0.0  # no negative zero
 
 
 # ---- one image -----------------------------------------------------------------------------------
