@@ -146,7 +146,7 @@ def test_the_rarer_class_is_repeated_in_training(build):
     few = images.subset(torch.cat([torch.nonzero(images.positive)[:3, 0],
                                    torch.nonzero(~images.positive)[:12, 0]]))
     for recipe, positives in (("one_cycle", 12), ("predecessor", 36)):  # there, three to one
-        repeated = balanced(few, recipe)
+        repeated = few.subset(balanced(few.positive, recipe))
         assert int(repeated.positive.sum()) == positives and len(repeated) == positives + 12
         assert len({i for i, yes in zip(repeated.ids, repeated.positive.tolist()) if yes}) == 3
 

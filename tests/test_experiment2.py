@@ -171,6 +171,7 @@ def test_methods_differ_in_what_their_names_say(settings):
 def test_a_fit_by_its_prior_is_the_explainer_that_is_kept(settings):
     """What a page calls, against what the jobs have made; another prior is fitted and not kept."""
     run = experiment2.Run(settings, "Male")
+    run.make_explainers()
     train, test = run.measured("train"), run.measured("test")
     for prior, method in (("measured", "ours"), ("none", "baseline")):
         fitted = run.fit(train, prior=prior).explain_measured(test)

@@ -14,6 +14,7 @@ from PIL import Image
 
 from semquant_book.pages import claims, status
 from semquant_book.pages.findings import VERDICTS
+from semquant_book.figures import dark
 from semquant_book.press import preview
 from semquant_book.press.site import toc_pages
 from smoke import ROOT
@@ -112,8 +113,12 @@ def without_pixels(cell):
     """A cell's text and outputs; of pictures only that they are there: heavy ones become JPEG."""
     outputs = []
     for output in cell.get("outputs", []):
+        # a drawing for dark pages is given to the page as a file; a widget that is a text too is left out
+        view = "application/vnd.jupyter.widget-view+json"
+        kept = {kind: value for kind, value in output.get("data", {}).items()
+                if kind != dark.MIME and not (kind == view and "text/html" in output["data"])}
         data = {"image" if kind in ("image/png", "image/jpeg") else kind: value
-                for kind, value in output.get("data", {}).items()}
+                for kind, value in kept.items()}
         if "image" in data:
             data["image"] = True
         outputs.append((output.output_type, output.get("text"), data))

@@ -38,7 +38,7 @@ from semquant_book.study.performing import at_once, depth_of, input_of, options_
 from semquant_book.study.pictures import animals_of
 from semquant_book.study.presets import Settings, build_root
 
-__all__ = ["CONCEPTS", "Run", "options"]
+__all__ = ["Run", "options"]
 
 CONCEPTS = FilterConcepts("mask")  # x is the mask's output
 #: What an explainer is called by the prior it is fitted with.

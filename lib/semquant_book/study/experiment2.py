@@ -40,7 +40,7 @@ from semquant_book.study.performing import at_once, depth_of, input_of, options_
 from semquant_book.study.portraits import faces_of
 from semquant_book.study.presets import Settings
 
-__all__ = ["CONCEPTS", "Run", "change", "concepts_of", "flips", "make_flips", "make_surveys",
+__all__ = ["Run", "change", "concepts_of", "flips", "make_flips", "make_surveys",
            "options", "outputs", "survey_of", "target_index"]
 
 #: The shared feature x has d numbers: the first FC layer's output, before or after its ReLU.
