@@ -185,7 +185,7 @@ def template_row(table: Tensor, places: Sequence[tuple[int, int]]) -> Figure:
     shown["negative"] = -torch.ones(size, size)
     figure, axes = plt.subplots(1, len(shown), figsize=(WIDTH, 1.75))
     for ax, (title, template) in zip(axes, shown.items()):
-        drawn = ax.imshow(template, cmap="RdBu", vmin=-1, vmax=1)
+        drawn = ax.imshow(array(template), cmap="RdBu", vmin=-1, vmax=1)
         bare(ax, title)
     figure.colorbar(drawn, ax=axes, shrink=0.75, ticks=[-1, 0, 1]).outline.set_visible(False)
     return figure
@@ -205,7 +205,7 @@ def masking(images: ArrayLike | Tensor, z: Tensor, template: Tensor, x: Tensor) 
         top = max(float(before.max()), 1e-9)
         row[0].imshow(picture)
         _heat(row[1], before.relu(), top)
-        row[2].imshow(mask.clamp_min(0), cmap="Blues", vmin=0, vmax=1)
+        row[2].imshow(array(mask.clamp_min(0)), cmap="Blues", vmin=0, vmax=1)
         _heat(row[3], after.relu(), top)
         for ax in row:
             bare(ax)
@@ -216,4 +216,4 @@ def masking(images: ArrayLike | Tensor, z: Tensor, template: Tensor, x: Tensor) 
 
 
 def _heat(ax: Axes, values: Tensor, top: float) -> None:
-    ax.imshow(values, cmap="inferno", vmin=0, vmax=top)
+    ax.imshow(array(values), cmap="inferno", vmin=0, vmax=top)
