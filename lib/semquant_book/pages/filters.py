@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
-import torch
 from pandas.io.formats.style import Styler
 from torch import Tensor
 
@@ -22,8 +21,8 @@ __all__ = ["best", "mask_said", "names_said", "orders_said", "show_templates", "
 
 def best(assignment: Tensor, scores: Tensor) -> list[int]:
     """Return the filters that have a name, from the best fitting one down."""
-    fit = scores.max(dim=1).values.masked_fill(assignment < 0, -torch.inf)
-    return [i for i in fit.argsort(descending=True, stable=True).tolist() if assignment[i] >= 0]
+    order = scores.max(dim=1).values.argsort(descending=True, stable=True)
+    return [i for i in order.tolist() if assignment[i] >= 0]
 
 
 def strongest(x: Tensor, filters: Sequence[int], images: int = 4) -> Tensor:
