@@ -22,7 +22,8 @@ def semquant(*arguments: str, build) -> subprocess.CompletedProcess:
         (["draw", "--preset", "smoke", "--category", "unicorn"],
          "category: 'unicorn' is not one of bird, cat, cow, dog, horse, sheep"),
         (["performer", "--preset", "smoke", "--architecture", "alexnt"],
-         "architecture: 'alexnt' is not one of alexnet, vgg_m, vgg_s, vgg16 (did you mean alexnet?)"),
+         "architecture: 'alexnt' is not one of alexnet, vgg_m, vgg_s, vgg16, "
+         "efficientnet_lite0 (did you mean alexnet?)"),
         (["explainers", "--preset", "smoke", "--architecture", "vgg_m", "--seed", "-1"],
          "seed: -1 is not a whole number of at least 0"),
         (["faces", "explainers", "--preset", "smoke", "--target", "Atractive"],

@@ -241,4 +241,4 @@ def test_what_fits_into_half_of_the_free_memory_is_kept(monkeypatch, capsys):
              (("auto", 1000), ("auto", 1001), ("memory", 1001), ("recompute", 1))]
     store.in_memory.cache_clear()
     assert found == [True, False, True, False]
-    assert capsys.readouterr().err.count("\n") == 4
+    assert capsys.readouterr().err.count("made anew whenever it is needed") == 2

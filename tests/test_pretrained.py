@@ -779,7 +779,7 @@ def kept(tmp_path, monkeypatch):
 
         net = build(architecture, size=64, width=NARROW)
         kept_performer(net, tmp_path / "kept.safetensors", settings, train, dict,
-                       ("semquant/networks/performers",))
+                       "semquant.networks.performers")
         return net, trained
 
     return run

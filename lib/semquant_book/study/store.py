@@ -257,15 +257,15 @@ def in_memory(cache: str, size: int, what: str) -> bool:
     """Whether something of so many bytes is kept in memory; otherwise it is made anew when needed.
 
     With ``cache: auto`` it is if it takes at most half of what is free (putting it together takes it
-    twice for a moment). A line on standard error says what was decided.
+    twice for a moment). A line on standard error says what isn't kept, since that takes far longer.
     """
     import psutil  # here, so that asking for paths stays quick
 
     free = psutil.virtual_memory().available
     keep = cache == "memory" or (cache == "auto" and size <= free / 2)
-    where = "kept in memory" if keep else "made anew whenever it is needed"
-    print(f"semquant: {what}: {gigabytes(size)}, {where} (free: {gigabytes(free)})", file=sys.stderr,
-          flush=True)
+    if not keep:
+        print(f"semquant: {what}: {gigabytes(size)}, made anew whenever it is needed "
+              f"(free: {gigabytes(free)})", file=sys.stderr, flush=True)
     return keep
 
 
