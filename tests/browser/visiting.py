@@ -64,10 +64,11 @@ _CUT = """(kind) => [...document.querySelectorAll(`article ${kind}`)].filter((on
 _BROKEN = """() => [...document.querySelectorAll("article table code")].filter((one) =>
   one.textContent.length < 12 && !/\\s/.test(one.textContent) && one.getClientRects().length > 1)
   .map((one) => one.textContent)"""
-# pictures that cells leave, without a number and words that everybody sees
+# pictures that cells leave, without a number and words that everybody sees who opens what is folded
 _UNNUMBERED = """() => [...document.querySelectorAll("article .cell_output img")]
   .filter((one) => !one.closest(".sq-view") && !/^Figure \\d+\\.\\d+\\. \\S/.test(
-    one.closest("figure")?.querySelector("figcaption")?.innerText ?? ""))
+    one.closest("figure")?.querySelector("figcaption")
+      ?.[one.closest("details:not([open])") ? "textContent" : "innerText"] ?? ""))
   .map((one) => one.alt)"""
 PAPER = 688  # pixels: A4 without margins
 _MOVING = """() => document.getAnimations()

@@ -75,6 +75,8 @@ def _photograph(settings: Settings) -> dict:
 
 
 #: By name, without ``.json``.
+#:
+#: :meta hide-value:
 RECORDS = {
     **{f"beta-alexnet-{scale}": Recorded(partial(sweeps.network, scale=scale), "quick",
                                          (*SWEEP, "scale", "category", "parts")) for scale in SCALES},
