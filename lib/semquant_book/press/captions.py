@@ -95,6 +95,7 @@ def _wrap(cell: nodes.container) -> None:
 
 
 def setup(app: Sphinx) -> dict:
-    """Register the transform with Sphinx."""
+    """Register the transform with Sphinx, and end its own numbers, which Jupyter Book asks for."""
     app.add_post_transform(Captions)
+    app.connect("config-inited", lambda app, config: setattr(config, "numfig", False), priority=999)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
