@@ -109,6 +109,13 @@ def test_half_of_the_notebooks_code_is_seen(record_property):
     within(record_property, f"hidden lines, of {total:,}", hidden, total // 2)
 
 
+def test_code_that_is_seen_fits_a_page(record_property):
+    """On a page of 1440 px lines of 110 characters are whole; nobody scrolls to a comment."""
+    lengths = {f"{path}: {line}": len(line) for path, cell, tags in code_cells() if not tags & HIDDEN
+               for line in cell.source.splitlines()}
+    none_above(record_property, "characters of a line of seen code", 108, lengths)
+
+
 @being_built
 def test_no_cell_stands_in_two_notebooks(record_property):
     where = defaultdict(set)
