@@ -116,16 +116,25 @@ def test_code_that_is_seen_fits_a_page(record_property):
     none_above(record_property, "characters of a line of seen code", 108, lengths)
 
 
-@being_built
-def test_no_cell_stands_in_two_notebooks(record_property):
+def cells_twice(record_property, at_least: int) -> dict[str, set[str]]:
+    """The cells of so many lines that stand in several notebooks, and where."""
     where = defaultdict(set)
     for path, cell, tags in code_cells():
-        imports = all(line.startswith(("import ", "from ")) for line in code(cell))
-        if code(cell) and "parameters" not in tags and not (imports and len(code(cell)) < 3):
+        if len(code(cell)) >= at_least and "parameters" not in tags:
             where["\n".join(code(cell))].add(path)
     twice = {source: paths for source, paths in where.items() if len(paths) > 1}
-    record_property("figure", f"cells in several notebooks: {len(twice)}")
-    assert not twice, "\n\n".join(f"{sorted(paths)}\n{source}" for source, paths in twice.items())
+    record_property("figure", f"cells of {at_least} or more lines in several notebooks: {len(twice)}")
+    return twice
+
+
+def test_no_work_stands_in_two_notebooks(record_property):
+    assert not cells_twice(record_property, 4)
+
+
+@being_built
+def test_no_cell_stands_in_two_notebooks(record_property):
+    """The pages of one kind show the same pictures and tables, by the same named calls."""
+    assert not cells_twice(record_property, 1)
 
 
 def test_a_folded_cell_has_something_to_see_under_it(built, record_property):
