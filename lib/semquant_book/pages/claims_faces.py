@@ -35,12 +35,12 @@ def image_specific_weights(r: Results) -> Finding:
     return Finding(
         counted(int((shares > 0.01).sum()), len(shares)), (_one("mean over targets", shares),),
         "share of alpha's variance between faces",
-        f"Of alpha's variance {spread(shares, 0, percent=True)}, by target, lies between faces rather than "
-        "between concepts.",
+        f"Of alpha's variance {spread(shares, 0, percent=True)}, by target, lies between faces "
+        "rather than between concepts.",
         f"They are hardly needed. Relative deviation with {most} concepts: fixed linear weights "
-        f"{number(curve['linear', most])}, g {number(curve['learned', most])}, g with one constant concept "
-        f"{number(constant)}. Agreement with the truth by flipping: ours {number(ours, 2)}, with alpha "
-        f"averaged over the faces {number(averaged, 2)}.",
+        f"{number(curve['linear', most])}, g {number(curve['learned', most])}, g with one constant "
+        f"concept {number(constant)}. Agreement with the truth by flipping: ours "
+        f"{number(ours, 2)}, with alpha averaged over the faces {number(averaged, 2)}.",
         digits=0, percent=True, plus=False)
 
 
@@ -56,10 +56,10 @@ def deviation_measures_concepts(r: Results) -> Finding:
     return Finding(
         counted(int(worse.sum()), len(worse)), tuple(_one(names[m], v) for m, v in deviation.items()),
         "relative deviation",
-        f"Relative deviation and accuracy with {said}: g, which sees the face, makes up for what the "
-        "concepts lack.",
-        f"One performer, but a counterexample needs no interval: without information the deviation is more "
-        f"than 1.5 times as large for {int(worse.sum())} of {len(worse)} targets.",
+        f"Relative deviation and accuracy with {said}: g, which sees the face, makes up for what "
+        "the concepts lack.",
+        "One performer, but a counterexample needs no interval: without information the deviation "
+        f"is more than 1.5 times as large for {int(worse.sum())} of {len(worse)} targets.",
         plus=False, shown=3)
 
 
@@ -79,11 +79,10 @@ def entropy_measures_bias(r: Results) -> Finding:
     return Finding(
         counted(int((~fooled).sum()), len(fooled)), tuple(_one(names[m], v) for m, v in entropy.items()),
         "H / ln n",
-        f"H / ln n and agreement with the truth by flipping: {said}. A prior that says nothing raises the one "
-        f"and lowers the other for {int(fooled.sum())} of {len(fooled)} targets.",
-        f"For animals, the lower entropy goes with the smaller error of shares for {same} of {len(gain)} "
-        "performers.",
-        plus=False, shown=3)
+        f"H / ln n and agreement with the truth by flipping: {said}. A prior that says nothing "
+        f"raises the one and lowers the other for {int(fooled.sum())} of {len(fooled)} targets.",
+        f"For animals, the lower entropy goes with the smaller error of shares for {same} of "
+        f"{len(gain)} performers.", plus=False, shown=3)
 
 
 def more_concepts(r: Results) -> Finding:
@@ -94,8 +93,9 @@ def more_concepts(r: Results) -> Finding:
     names = {"learned": "weights by g", "linear": "fixed linear weights"}
     verdicts = {counted(int(falls[w].sum()), len(falls[w])) for w in names}
     said = "; ".join(
-        f"{words} {number(curve.loc[w, few].mean())} to {number(curve.loc[w, most].mean())}, lower by a tenth "
-        f"or more for {int(falls[w].sum())} of {len(falls[w])} targets" for w, words in names.items())
+        f"{words} {number(curve.loc[w, few].mean())} to {number(curve.loc[w, most].mean())}, lower "
+        f"by a tenth or more for {int(falls[w].sum())} of {len(falls[w])} "
+        "targets" for w, words in names.items())
     return Finding(
         verdicts.pop() if len(verdicts) == 1 else MIXED,
         tuple(_one(words, curve.loc[w, most] - curve.loc[w, few]) for w, words in names.items()),

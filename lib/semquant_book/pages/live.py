@@ -52,8 +52,9 @@ from semquant_book.views import widgets
 
 __all__ = ["NotebookForm", "Redistill", "of_attribute", "of_filters"]
 
-NEEDS = ("The controls of this view need a kernel: run <code>make lab</code> in a copy of the project and open "
-         "<code>reproduce/live.ipynb</code>. This is what the page was built with:")
+NEEDS = ("The controls of this view need a kernel: run <code>make lab</code> in a copy of the "
+         "project and open <code>reproduce/live.ipynb</code>. This is what the page was built "
+         "with:")
 FORMATS = {"beta": "g", "entropy": ".3f", "H / ln n": ".3f", "deviation": ".4f", "accuracy": ".3f", "seconds": ".1f"}
 OUTPUT = "executed copy"  # its field in a form; no parameter's name has a space
 DEFAULTS = {"objective": Objective(), "explainer": ExplainerOptions(), "fit": FitOptions()}
@@ -147,30 +148,18 @@ def _set(name: str, field: ipw.Widget, value: object) -> None:
 
 
 class Redistill(_Live):
-    r"""Distil a score again, with other settings, and compare what comes out.
+    """Distil a score again, with other settings, and compare what comes out.
 
-    Parameters
-    ----------
-    train, test : Measured
-        What g is fitted to, with w; and B images that every run is judged on and explains.
-    title : str
-    names, groups : sequence of n str, mapping of str to sequence of int, optional
-        What the concepts are called; which are chosen together, by default each alone.
-    labels, counted : tensor (B,) bool, optional
-        The true answers, by default the network's own; which images the entropy is averaged over.
-    validation : (Measured, tensor (V,) bool), optional
-        Where the threshold of the accuracy is chosen; by default `test`, as in the paper.
-    options : mapping or callable, optional
-        ``objective``, ``explainer``, ``fit`` of `distill_measured`, or a function of the scale.
-    shows, pack : View, callable, optional
-        A view that is given every result: ``shows.data = pack(explanation)``.
+    g is fitted to `train`, with w; every run is judged on the B images of `test` and explains
+    them. `labels` (B,) are true answers, by default the network's own; `counted` (B,) says
+    which images the entropy is averaged over. `validation`, measured and true, is where the
+    threshold of the accuracy is chosen, by default on `test`, as in the paper. Concepts are
+    chosen by `groups`, by default each alone. `options` of `distill_measured`, or a function of
+    the scale that returns them: ``objective``, ``explainer``, ``fit``. The view `shows` gets
+    ``pack(explanation)``.
 
-    Attributes
-    ----------
-    runs : list of dict
-        Settings, results (entropy in nats), and ``history``, the losses of each epoch.
-    fitted, explanation
-        Of the last run: its FittedExplainer, and its Explanation of `test`.
+    `runs` holds settings, results (entropy in nats) and the losses of each epoch; `fitted` and
+    `explanation` are of the last run.
     """
 
     def __init__(self, train: Measured, test: Measured, *, title: str = "Distil again",
@@ -195,8 +184,7 @@ class Redistill(_Live):
         super().__init__(title, {
             "prior": ipw.Dropdown(options=list(CONTROLS) if train.w is not None else ["none"]),
             "beta": ipw.BoundedFloatText(objective.beta, max=1e6),  # a slider has no name for screen readers
-            "epochs": ipw.IntText(fit.epochs),
-            "seed": ipw.BoundedIntText(fit.seed, max=10**9),
+            "epochs": ipw.IntText(fit.epochs), "seed": ipw.BoundedIntText(fit.seed, max=10**9),
             "scale": ipw.Dropdown(options=list(dict.fromkeys([explainer.scale, *SCALES]))),
             "concepts": ipw.SelectMultiple(options=list(self.groups), value=list(self.groups)),
             "drawn": ipw.BoundedIntText(0, max=n), "draw": ipw.BoundedIntText(0, max=10**9),
@@ -295,12 +283,7 @@ def of_attribute(run: experiment2.Run, **more: object) -> Redistill:
 class NotebookForm(_Live):
     """A notebook's parameters as a form; runs the notebook in a process of its own.
 
-    Parameters
-    ----------
-    path : path
-        A notebook with a cell tagged ``parameters``; relative to the project's folder, or anywhere.
-    output : path, optional
-        Where the executed copy goes; likewise.
+    Paths, also of the executed copy, are relative to the project's folder, or absolute.
     """
 
     def __init__(self, path: str | Path, output: str | Path | None = None) -> None:

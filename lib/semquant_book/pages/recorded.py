@@ -17,15 +17,7 @@ __all__ = ["read", "recorded"]
 
 
 def recorded(name: str, size: int = 160) -> Watched:
-    """Return a sweep that comes with the project, as explorers take it.
-
-    Parameters
-    ----------
-    name : str
-        One of `NAMES`.
-    size : int
-        Of its pictures, in pixels.
-    """
+    """Return a sweep of `NAMES` that comes with the project, with pictures of `size` pixels."""
     one_of("sweep", name, NAMES)
     return read(read_record(project_root() / "book" / "records" / f"beta-{name}.json"), size)
 
@@ -63,5 +55,5 @@ def _note(content: dict) -> str:
     train = settings["train_images" if first else "face_train_images"]
     return (f"Recorded run: preset {settings['preset']}, {train:,} training images, one performer; "
             f"{len(content['betas']) * len(content['seeds'])} explainers, {content['epochs'][-1]} "
-            f"epochs each. β = 0 is the baseline, β = {settings['beta' if first else 'attribute_beta']:g} "
-            "the paper's value.")
+            "epochs each. β = 0 is the baseline, β = "
+            f"{settings['beta' if first else 'attribute_beta']:g} the paper's value.")

@@ -35,23 +35,12 @@ class Unavailable(Exception):
 
 
 def vendor(target: Path, cache: Path, lock: Path) -> bool:
-    """Put the locked files, and anywidget's script, into a folder.
+    """Put the locked files, and anywidget's script, into a folder; return whether all is in place.
 
-    Parameters
-    ----------
-    target : path
-        The folder; it is made anew, and is absent afterwards if something is missing.
-    cache : path
-        Where the packages are kept as they were fetched.
-    lock : path
-        A JSON list with ``name``, ``version``, ``integrity`` (as npm's own lock files write it)
-        and ``files``: patterns of paths within the package, and where they go (a path, or a
-        folder if it ends with ``/``).
-
-    Returns
-    -------
-    bool
-        Whether everything is in place. If not, one line on standard error says why.
+    If not, the folder is absent and a line on standard error says why. `lock` is a JSON list
+    with ``name``, ``version``, ``integrity`` (as npm's own lock files write it) and ``files``:
+    patterns of paths within the package, and where they go (a path, or a folder if it ends with
+    ``/``). The cache keeps packages as they were fetched.
     """
     try:
         unpack_locked(target, cache, lock)
@@ -65,12 +54,9 @@ def vendor(target: Path, cache: Path, lock: Path) -> bool:
 
 
 def unpack_locked(target: Path, cache: Path, lock: Path) -> None:
-    """Put the locked files into a folder that is made anew; parameters as for `vendor`.
+    """Put the locked files into a folder that is made anew; see `vendor`.
 
-    Raises
-    ------
-    Unavailable
-        If something can't be fetched, or is not what the lock names.
+    Unavailable, if something can't be fetched, or is not what the lock names.
     """
     shutil.rmtree(target, ignore_errors=True)
     packages = json.loads(lock.read_text())

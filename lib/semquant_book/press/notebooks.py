@@ -39,17 +39,7 @@ _NOT_SAID = ("Ending Cell", "Input Notebook: ", "Output Notebook: ", "Executing 
 
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter of a notebook.
-
-    Attributes
-    ----------
-    name : str
-    default : object
-    help : str
-        The comment beside it.
-    accepted : tuple of str
-        The values that the comment lists; empty if it lists none.
-    """
+    """A parameter of a notebook; `help` is the comment beside it, `accepted` what that lists."""
 
     name: str
     default: object
@@ -63,21 +53,11 @@ class Parameter:
 
 
 def parameters(path: str | Path) -> list[Parameter]:
-    """Return the parameters of a notebook, with what the comments beside them say.
+    """Return the parameters of a notebook's cell with that tag, and what is said beside them.
 
-    A comment lists accepted values as ``a, b, c``, as ``a or b: what it is``, or as
-    ``a: what it does; b: what it does``; ``a file in book/presets`` and ``any of CelebA's 40
-    attributes`` stand for those names.
-
-    Parameters
-    ----------
-    path : path
-        A notebook with a cell tagged ``parameters``.
-
-    Raises
-    ------
-    InputError
-        If there is no such notebook.
+    A comment lists accepted values as ``a, b, c``, as ``a or b: what it is``, or as ``a: what
+    it does; b: what it does``; ``a file in book/presets`` and ``any of CelebA's 40 attributes``
+    stand for those names. InputError, if there is no such notebook.
     """
     return [Parameter(name, default, help, _accepted(default, help))
             for name, (default, help) in _inspected(path).items()]
@@ -97,18 +77,7 @@ def _accepted(default: object, help: str) -> tuple[str, ...]:
 
 
 def notebook_parameters(path: str | Path) -> dict[str, object]:
-    """Return the parameters of a notebook and their defaults.
-
-    Parameters
-    ----------
-    path : path
-        A notebook with a cell tagged ``parameters``.
-
-    Raises
-    ------
-    InputError
-        If there is no such notebook.
-    """
+    """Return a notebook's parameters and their defaults; InputError if there is no such one."""
     return {name: default for name, (default, _) in _inspected(path).items()}
 
 
@@ -126,20 +95,9 @@ def _inspected(path: str | Path) -> dict[str, tuple[object, str]]:
 
 def check_values(known: Sequence[Parameter],
                  values: Mapping[str, object]) -> tuple[dict[str, object], dict[str, str]]:
-    """Check values that a person gave for parameters.
+    """Return the accepted values, each of its parameter's type, and a problem for each other.
 
-    Parameters
-    ----------
-    known : sequence of Parameter
-    values : mapping
-        By name. Text is taken as the type of the parameter's default.
-
-    Returns
-    -------
-    values : dict
-        Those that are accepted, each of its parameter's type.
-    problems : dict
-        For each of the others one line that says what is wrong with it.
+    Text is taken as the type of the parameter's default.
     """
     by_name = {parameter.name: parameter for parameter in known}
     good, problems = {}, {}
@@ -154,28 +112,13 @@ def check_values(known: Sequence[Parameter],
 
 
 def write_parameters(path: str | Path, values: Mapping[str, object], about: str = "") -> Path:
-    """Write a parameter file, which papermill reads too: whole, or not at all.
-
-    Parameters
-    ----------
-    path : path
-    values : mapping
-        By parameter name.
-    about : str
-        A line on top, as a comment.
-    """
+    """Write a parameter file, which papermill reads too, whole or not at all; `about` on top."""
     text = yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True)
     return write_atomic(path, (f"# {about}\n" if about else "") + text)
 
 
 def read_parameters(path: str | Path) -> dict[str, object]:
-    """Read a parameter file: values by name.
-
-    Raises
-    ------
-    InputError
-        If it can't be read, or holds anything but names and values.
-    """
+    """Read a parameter file; InputError if it can't be, or holds more than names and values."""
     try:
         found = yaml.safe_load(Path(path).read_text())
     except (OSError, UnicodeDecodeError) as error:
@@ -213,26 +156,14 @@ def part_of(output: str | Path) -> Path:
 
 def execute(path: str | Path, output: str | Path, parameters: Mapping[str, object],
             say: Callable[[str], object] | None = None) -> Path:
-    """Execute a notebook with parameters and write the executed copy.
+    """Execute a notebook with parameters and write the executed copy when every cell has run.
 
-    Parameters
-    ----------
-    path : path
-        The source notebook; it is only read.
-    output : path
-        Where the executed copy goes, when every cell has run.
-    parameters : mapping
-        Values by parameter name. Text is taken as the type of the parameter's default.
-    say : callable, optional
-        Called with a line for each cell that begins, ``cell 3 of 12``, and with each line that it
-        prints.
+    Text is taken as the type of the parameter's default. `say` is called with a line for each
+    cell that begins, ``cell 3 of 12``, and with each line that it prints.
 
-    Raises
-    ------
-    InputError
-        If the notebook has no such parameter, a value has the wrong type, or a cell fails. The
-        message names the notebook and the cell, and the partly executed copy is kept beside
-        `output` with the ending ``.failed.ipynb``.
+    InputError, if there is no such parameter, a value has the wrong type, or a cell fails. The
+    message names the notebook and the cell; the partly executed copy is kept beside `output`,
+    ending in ``.failed.ipynb``.
     """
     path, output = Path(path), Path(output)
     defaults = notebook_parameters(path)
@@ -248,8 +179,7 @@ def execute(path: str | Path, output: str | Path, parameters: Mapping[str, objec
         with _lines(say, count):
             papermill.execute_notebook(
                 str(path), str(beside), values, kernel_name="python3", progress_bar=False,
-                log_output=say is not None,
-            )
+                log_output=say is not None)
     except PapermillExecutionError as error:
         os.replace(beside, failed)
         reason = f"{error.ename}: {error.evalue}".splitlines()[0]

@@ -44,20 +44,9 @@ def draw(images: ArrayLike | Tensor, heatmaps: ArrayLike | Tensor, explanation: 
          title: str, subtitle: str) -> Figure:
     """Draw the picture: three images, where the network looks, and what each part contributes.
 
-    Parameters
-    ----------
-    images : array or Tensor, (3, 3, S, S) or (3, S, S, 3)
-    heatmaps : array or Tensor, (3, H, W)
-        Grad-CAM of the same images.
-    explanation : Explanation
-        Of the same images, merged to parts. A bar holds the positive contributions.
-    title, subtitle : str
-        Words at the top; a title may have two lines.
-
-    Returns
-    -------
-    Figure
-        Of `SIZE` pixels at 100 dots an inch.
+    Images (3, 3, S, S) or (3, S, S, 3), their heat maps (3, H, W), and an explanation merged to
+    parts, whose positive contributions the bars hold; a title may have two lines. The figure
+    has `SIZE` pixels at 100 dots an inch.
     """
     import matplotlib.pyplot as plt
     from matplotlib.patches import Patch
@@ -129,10 +118,7 @@ def taken_from(notebook: nbformat.NotebookNode) -> tuple[bytes, str] | None:
 
 
 def sentences(text: str, longest: int = LONGEST) -> str:
-    """Return the first whole sentences of a text, as many as fit; of a long first one its words.
-
-    Citations in brackets are left out.
-    """
+    """Return the first whole sentences, as many as fit, without citations; or the first words."""
     text = re.sub(r"\s*\[[^\]]*\d{4}[^\]]*\]", "", " ".join(text.split()))
     kept = ""
     for sentence in re.findall(r".+?[.:!?](?=\s|$)|.+$", text):
@@ -146,23 +132,12 @@ def sentences(text: str, longest: int = LONGEST) -> str:
 
 def tags(title: str, description: str, *, site: str = "", page: str = "", image: str = "",
          alternative: str = "", name: str = "") -> str:
-    """Return a page's tags for its head.
+    """Return a page's tags for its head; what is empty is left out.
 
-    Parameters
-    ----------
-    title, description : str
-        Of the page, as plain text; an empty description is left out.
-    site : str
-        The book's public address with a slash at its end; empty if it has none.
-    page : str
-        The page's address within the book.
-    image : str
-        The picture's address; empty if there is none. With `site` it has to be absolute, since the
-        sites that read it accept no other; without, it is relative, and most of them leave it out.
-    alternative : str
-        The picture in words.
-    name : str
-        The book's name.
+    `site` is the book's public address with a slash at its end, `page` the page's within it.
+    With `site` the picture's address has to be absolute, since the sites that read it accept no
+    other; without, it is relative, and most of them leave it out. `alternative` is the picture
+    in words, `name` the book's.
     """
     found = {"og:title": title, "og:type": "website", "og:site_name": name,
              "og:description": description, "og:url": site and site + page, "og:image": image}

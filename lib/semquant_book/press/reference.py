@@ -30,16 +30,8 @@ TITLE = re.compile(r"# (?:API: )?([^\n]+)\n\n((?:[^\n]+\n)+)")  # and the paragr
 class Module:
     """A module of the project, as its own text has it; it is not imported.
 
-    Attributes
-    ----------
-    name : str
-        With the packages it stands in, e.g. ``semquant.networks.performers``.
-    summary : str
-        The first line of its docstring, without the full stop.
-    public : tuple of str
-        The names in ``__all__`` that are defined in it, and not in a module it imports from.
-    package : bool
-        Whether it is a package's ``__init__``.
+    `public` are the names in ``__all__`` that are defined in it, and not in a module it imports
+    from.
     """
 
     name: str
@@ -49,19 +41,9 @@ class Module:
 
 
 def modules(package: str, root: Path) -> list[Module]:
-    """Return a package and the modules below it, in the order of the contracts and then by name.
+    """Return a package (or module) and all below it, in the order of the contracts, then by name.
 
-    Parameters
-    ----------
-    package : str
-        Dotted name of a package or a module, e.g. ``semquant_book.views``.
-    root : path
-        The project.
-
-    Raises
-    ------
-    InputError
-        If there is no such package, or one of its modules has no docstring.
+    InputError, if there is no such package, or one of its modules has no docstring.
     """
     place = root / "lib" / Path(*package.split("."))
     files = list(place.rglob("*.py")) or [place.with_suffix(".py")]
@@ -107,15 +89,7 @@ def _public(tree: ast.Module) -> tuple[str, ...]:
 
 
 def fill(text: str, root: Path) -> str:
-    """Put what the marks in a page stand for in their places.
-
-    Parameters
-    ----------
-    text : str
-        The page, in MyST Markdown.
-    root : path
-        The project.
-    """
+    """Put what the marks in a page of MyST Markdown stand for in their places."""
     def made(mark: re.Match) -> str:
         if not mark[1]:
             return _pages(root)

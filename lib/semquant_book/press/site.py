@@ -42,14 +42,7 @@ ICON_SCRIPT = (r'<link rel="preload" as="script" href="[^"]*scripts/fontawesome\
 
 
 def public_addresses(root: Path) -> dict[str, str]:
-    """Return the project's public addresses, from ``[tool.semquant]`` of pyproject.toml.
-
-    Returns
-    -------
-    dict
-        ``repository`` and ``site``, each a URL or empty text. Nothing else in the project names
-        an address of its own.
-    """
+    """Return ``repository`` and ``site`` of ``[tool.semquant]`` in pyproject.toml, or empty."""
     with open(root / "pyproject.toml", "rb") as file:
         table = tomllib.load(file).get("tool", {}).get("semquant", {})
     return {name: str(table.get(name, "")).rstrip("/") for name in ("repository", "site")}
@@ -78,16 +71,13 @@ def _configuration(root: Path, addresses: dict[str, str], own_scripts: bool) -> 
 
 def _install_cell(repository: str) -> nbformat.NotebookNode:
     return nbformat.v4.new_code_cell(
-        "# On Colab or Binder: fetch the project and install what this notebook needs.\n"
-        "import importlib.util, os\n"
-        "found = importlib.util.find_spec('semquant')\n"
-        "if found is None or found.origin is None:  # not installed, or only fetched\n"
-        "    if not os.path.isdir('semquant'):\n"
-        f"        !git clone -q --depth 1 {repository} semquant\n"
-        "    %pip install -q './semquant[book]'\n"
-        "if os.path.isdir('semquant/book/presets'):  # also after a restart of the kernel\n"
-        "    os.environ['SEMQUANT_ROOT'] = os.path.abspath('semquant')",
-        id="install", metadata={"tags": ["hide-input"]})
+        "# On Colab or Binder: fetch the project and install what this notebook needs.\nimport "
+        "importlib.util, os\nfound = importlib.util.find_spec('semquant')\nif found is None or "
+        "found.origin is None:  # not installed, or only fetched\n    if not "
+        f"os.path.isdir('semquant'):\n        !git clone -q --depth 1 {repository} semquant\n    "
+        "%pip install -q './semquant[book]'\nif os.path.isdir('semquant/book/presets'):  # also "
+        "after a restart of the kernel\n    os.environ['SEMQUANT_ROOT'] = "
+        "os.path.abspath('semquant')", id="install", metadata={"tags": ["hide-input"]})
 
 
 def _oldest_python(root: Path) -> str:
@@ -98,26 +88,12 @@ def _oldest_python(root: Path) -> str:
 
 def stage(executed: Path, target: Path, root: Path | None = None,
           cache: Path | None = None) -> Path:
-    """Lay out the folder that the book is built from.
+    """Lay out the folder, made anew, that the book is built from.
 
-    The scripts that pages need come along, in ``book/assets/vendor``. If they can't be fetched, a
-    line on standard error says so, and the configuration is without the entries that name them.
-
-    Parameters
-    ----------
-    executed : path
-        Executed notebooks, at the paths they have in the project.
-    target : path
-        The folder to lay out; it is made anew.
-    root : path, optional
-        The project.
-    cache : path, optional
-        Where fetched scripts are kept.
-
-    Raises
-    ------
-    InputError
-        If a page named in ``_toc.yml`` isn't there, or is a notebook that was not executed.
+    The scripts that pages need come along, in ``book/assets/vendor``. If they can't be fetched,
+    a line on standard error says so, and the configuration is without the entries that name
+    them. InputError, if a page named in ``_toc.yml`` isn't there, or is a notebook that was not
+    executed.
     """
     root = root or project_root()
     shutil.rmtree(target, ignore_errors=True)
@@ -169,10 +145,10 @@ def _preview(landing: Path, target: Path) -> dict:
 
 
 def _treat_parameters(notebook: nbformat.NotebookNode) -> None:
-    """Hide parameters that say nothing of a page, and the values it was run with.
+    """Hide parameters, and their values, of pages with the tag ``remove-cell`` or with `RUN` alone.
 
-    What all pages have alike, which run they are of and on which device, is no choice that a reader
-    of one page would look for. A page can also hide its parameters by the tag ``remove-cell``.
+    Which run a page is of and on which device is no choice that a reader of one page would look
+    for.
     """
     cells = {tag: cell for cell in notebook.cells for tag in cell.metadata.get("tags", [])
              if tag in ("parameters", "injected-parameters")}
@@ -201,10 +177,7 @@ def _lighten(notebook: nbformat.NotebookNode) -> None:
 
 
 def _leave_out_live_widgets(notebook: nbformat.NotebookNode) -> None:
-    """Of outputs that are a widget and a text keep the text, and of widgets those that are shown.
-
-    Such a widget needs a kernel; its text says so.
-    """
+    """Of outputs that are a widget and a text keep the text, which says that it needs a kernel."""
     view = "application/vnd.jupyter.widget-view+json"
     shown = []
     for data in (o.get("data", {}) for cell in notebook.cells for o in cell.get("outputs", [])):
@@ -222,10 +195,7 @@ def _leave_out_live_widgets(notebook: nbformat.NotebookNode) -> None:
 
 
 def _keep_for_dark(notebook: nbformat.NotebookNode, folder: Path) -> None:
-    """Take the pictures for dark pages out of the outputs, named after those they stand beside.
-
-    MyST-NB names a picture's file after the SHA-256 of its bytes, too.
-    """
+    """Take the pictures for dark pages out, named as MyST-NB names those beside them."""
     from semquant_book.figures import dark
 
     for output in (o for cell in notebook.cells for o in cell.get("outputs", [])):
@@ -258,13 +228,7 @@ def toc_pages(root: Path) -> list[str]:
 
 
 def build(staged: Path, html: Path) -> Path:
-    """Build the book with warnings as errors, and put the HTML in place when it is whole.
-
-    Raises
-    ------
-    InputError
-        If the build fails; what Sphinx said is on standard error.
-    """
+    """Build the book, with warnings as errors, and put the HTML in place when it is whole."""
     command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build",
                str(staged), "-W", "--keep-going", "-n", "--quiet"]
     done = subprocess.run(command, capture_output=True, text=True)
@@ -291,13 +255,10 @@ def build(staged: Path, html: Path) -> Path:
 def _mend(html: Path) -> None:
     """Mend what the theme and docutils put on the pages.
 
-    The theme brings its icons twice, as a font and as a script of 1.5 MB that replaces the font's by
-    drawings on each page that is opened: the font stays.
-
-    Controls are called what is written on them (WCAG 2.5.3), not by the theme's other labels; the
-    arrows that open a part of the navigation, with nothing written on them, get a name. A
-    bibliography's entries have a role that ARIA has dropped, in a list whose other members are no
-    entries: it stays plain text.
+    The theme brings its icons as a font and as a script of 1.5 MB that replaces the font's on
+    each page: the font stays. Controls are called what is written on them (WCAG 2.5.3); arrows
+    that open a part of the navigation get a name. A bibliography's entries have a role that
+    ARIA has dropped: it stays plain text.
     """
     for page in html.rglob("*.html"):
         text = page.read_text()
@@ -319,8 +280,7 @@ def _mend(html: Path) -> None:
 def _with_dark(found: re.Match, html: Path) -> str:
     """A picture, and the one for dark pages beside it, if there is one; see book.css.
 
-    That one is loaded when it is to be seen; the usual one always, since a page that is printed from
-    dark needs it at once.
+    That one is loaded when it is to be seen; the usual one always, for printing.
     """
     before, root, name, after = found.groups()
     if not (html / "_static" / DARK / f"{name}.webp").exists():

@@ -31,22 +31,8 @@ def make_book(preset: str, *, cores: str = "all", data: str = "", target: str = 
     kills itself when a pipe from here is closed (`_be_snakemake`). The lock belongs to both
     processes and goes with them, so that nothing has to be unlocked by hand after a crash.
 
-    Parameters
-    ----------
-    preset : str
-        A file in ``book/presets``.
-    cores : str
-        Number of cores, or ``"all"``.
-    data : str
-        Folder of real photographs, or empty.
-    target : str
-        A rule of the Snakefile.
-
-    Raises
-    ------
-    InputError
-        If the preset isn't accepted, the build folder can't be written, another run is under way,
-        or a job failed (what it said is on standard error).
+    InputError, if a value isn't accepted, the build folder can't be written, another run is
+    under way, or a job failed (what it said is on standard error).
     """
     load_settings(preset)
     if cores != "all" and not cores.isdigit():
@@ -150,8 +136,8 @@ def _end_with(make: int) -> None:
 def _be_snakemake() -> None:
     """Run Snakemake here, in the first process of a group, until standard input is closed.
 
-    Nothing is written there. The other end belongs to `make_book` alone and is closed when its
-    process ends; then this process and its jobs, which write whole files only, are killed.
+    Nothing is written there; its other end is closed when the process of `make_book` ends. Then
+    this one and its jobs, which write whole files only, are killed.
     """
     from snakemake.cli import main
 

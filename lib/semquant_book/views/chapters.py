@@ -24,15 +24,12 @@ from torch import Tensor
 from semquant.checks import InputError, number, one_of
 from semquant.networks import interpretable
 from semquant_book.figures.style import (
-    FAINT, INK, METHOD_COLOURS, PART_COLOURS, SIGN_COLOURS, WIDTH, array, bare, part_colour, rgb,
-)
+    FAINT, INK, METHOD_COLOURS, PART_COLOURS, SIGN_COLOURS, WIDTH, array, bare, part_colour, rgb)
 from semquant_book.views.widgets import View, colours, pack, picture
 
-__all__ = [
-    "BiasExplorer", "PriorExplorer", "SelectionExplorer", "TemplateExplorer", "Watched",
-    "bias_figure", "explore_bias", "explore_prior", "explore_selection", "explore_templates",
-    "prior_figure", "selection_figure", "template_figure",
-]
+__all__ = ["BiasExplorer", "PriorExplorer", "SelectionExplorer", "TemplateExplorer", "Watched",
+           "bias_figure", "explore_bias", "explore_prior", "explore_selection", "explore_templates",
+           "prior_figure", "selection_figure", "template_figure"]
 
 FEW = 10  # choices; of fewer the whole range is told
 LOSSES = ("cross_entropy", "l2")
@@ -44,36 +41,14 @@ TARGET_COLOURS = ("#4477AA", "#CCBB44", "#228833", "#AA3377")  # Paul Tol's brig
 
 @dataclass
 class Watched:
-    """Fits with E strengths of the prior and S seeds, watched at T epochs, on I images.
+    """Fits with E strengths of the prior and S seeds, at T epochs, on I images with n concepts.
 
-    Attributes
-    ----------
-    title : str
-        What is explained.
-    betas, seeds, epochs : sequence of E, S and T numbers
-        beta 0 is the baseline; epoch 0 is the start.
-    names : sequence of n str
-        What the concepts are called.
-    yhat, y, w : array (I,), (I, n), (I, n)
-        Of the images: scores, values of the concepts, prior weights.
-    alpha, bias : array (E, S, T, I, n), (E, S, T)
-        What was learned.
-    entropy, deviation, accuracy : array (E, S, T)
-        Means over the test images.
-    loss : {"cross_entropy", "l2"}
-        The prior loss that was used.
-    pictures, labels : array (I, H, W, 3) and sequence of I str
-        The images, and their alternative text.
-    parts : sequence of n str, optional
-        The part group of each concept, which colours it; else the sign of its contribution does.
-    phrases : sequence of n (str, str), optional
-        What a value above 0 and one below are called, where that depends on the image.
-    usual : float
-        The beta to begin with.
-    unit, averaged : str
-        What the concepts are, and which images the measures are means over.
-    note : str
-        A sentence on where the numbers are from.
+    beta 0, the first, is the baseline; epoch 0 is the start. Scores `yhat` (I,), values `y` and
+    prior weights `w` (I, n); learned `alpha` (E, S, T, I, n) and `bias` (E, S, T); means over
+    the test images `entropy`, `deviation`, `accuracy` (E, S, T); `pictures` (I, H, W, 3). A
+    concept has the colour of its part, or else of the sign of its contribution; its two
+    `phrases` say a value above 0 and one below, where that depends on the image. `usual` is the
+    beta to begin with.
     """
 
     title: str
@@ -131,15 +106,11 @@ def explore_bias(*runs: Watched) -> BiasExplorer:
     return BiasExplorer(data={
         "runs": [_common(run) | {name: pack(getattr(run, name)) for name in (
             "yhat", "alpha", "bias", "entropy", "deviation", "accuracy")} for run in runs],
-        "colours": _colours(runs), "parts": _parts(runs),
-    })
+        "colours": _colours(runs), "parts": _parts(runs)})
 
 
 def bias_figure(run: Watched, image: int = 0) -> Figure:
-    """Draw what the bias-interpreting explorer shows first: an image's contributions, the measures.
-
-    Outlined bars are the baseline's. The measures are means over seeds, bands hold all seeds.
-    """
+    """Draw what the explorer shows first: contributions, and measures with bands of seeds."""
     figure = plt.figure(figsize=(WIDTH, 3.3))
     grid = figure.add_gridspec(2, 2, width_ratios=(1.5, 1))
     bars, *curves = (figure.add_subplot(place) for place in (grid[:, 0], grid[0, 1], grid[1, 1]))
@@ -191,8 +162,7 @@ def _common(run: Watched) -> dict:
         "y": pack(run.y),
         "parts": None if run.parts is None else list(run.parts),
         "phrases": None if run.phrases is None else [list(pair) for pair in run.phrases],
-        "pictures": [picture(image, size=112) for image in run.pictures],
-    }
+        "pictures": [picture(image, size=112) for image in run.pictures]}
 
 
 def _parts(runs: Sequence[Watched]) -> list[str]:
@@ -218,9 +188,7 @@ def explore_prior(*runs: Watched) -> PriorExplorer:
     """Return the explorer of one or more watched sweeps, of their first seed."""
     return PriorExplorer(data={
         "runs": [_common(run) | {"w": pack(run.w), "alpha": pack(np.asarray(run.alpha)[:, 0])}
-                 for run in runs],
-        "colours": _colours(runs), "parts": _parts(runs),
-    })
+                 for run in runs], "colours": _colours(runs), "parts": _parts(runs)})
 
 
 def prior_figure(run: Watched, image: int = 0) -> Figure:
@@ -256,22 +224,15 @@ class SelectionExplorer(View, script="charts selection"):
 
 
 def explore_selection(points: pd.DataFrame, names: Mapping[str, str], note: str = "") -> SelectionExplorer:
-    """Return the explorer of random choices of concepts.
+    """Return the explorer of random choices of concepts, a row of `tables.selection_frame` each.
 
-    Parameters
-    ----------
-    points : DataFrame
-        A row for each choice, as `semquant_book.study.tables.selection_frame` returns it: ``target``,
-        ``size``, ``weights`` ("linear" or "learned"), ``deviation``, ``accuracy_loss``.
-    names : mapping of str to str
-        What each target is called; these are shown, in this order.
-    note : str
-        A sentence on where the numbers are from.
+    Targets are shown in the order of their `names`.
     """
     missing = [column for column in ("target", "size", "weights", *SELECTION_MEASURES)
                if column not in points]
     if missing or points.empty:
-        raise InputError(f"points: {'no rows' if not missing else 'no column ' + ', '.join(missing)}; "
+        raise InputError("points: "
+                         f"{'no rows' if not missing else 'no column ' + ', '.join(missing)}; "
                          "accepted: a row for each choice of concepts")
     targets = []
     for target, colour in zip(names, TARGET_COLOURS, strict=False):
@@ -320,18 +281,8 @@ def explore_templates(maps: Tensor, pictures: ArrayLike | Tensor, titles: Sequen
                       labels: Sequence[str], decay: float = 4.0, note: str = "") -> TemplateExplorer:
     """Return the explorer of templates, with the maps of some filters and a made-up one.
 
-    Parameters
-    ----------
-    maps : Tensor (M, n, n)
-        Maps before mask and ReLU, z.
-    pictures : array or Tensor, (M, 3, H, W) or (M, H, W, 3)
-        The images that the maps are of.
-    titles, labels : sequence of M str
-        What to call each map, and the alternative text of its image.
-    decay : float
-        beta of the template to begin with.
-    note : str
-        A sentence on where the maps are from.
+    The M maps (M, n, n) are those before mask and ReLU, z, with M pictures, their titles and
+    alternative texts; `decay` is beta of the template to begin with.
     """
     if maps.dim() != 3 or maps.shape[1] != maps.shape[2]:
         raise InputError(f"maps: shape {tuple(maps.shape)} is not (M, n, n)")
@@ -342,8 +293,7 @@ def explore_templates(maps: Tensor, pictures: ArrayLike | Tensor, titles: Sequen
     return TemplateExplorer(data={
         "maps": [{"title": title, "label": label, "picture": picture(image, 160), "z": pack(z)}
                  for z, image, title, label in zip(maps, pictures, titles, labels)],
-        "size": int(maps.shape[1]), "decay": decay, "shades": pack(SHADES, "u1"), "note": note,
-    })
+        "size": int(maps.shape[1]), "decay": decay, "shades": pack(SHADES, "u1"), "note": note})
 
 
 def template_figure(z: Tensor, image: ArrayLike | Tensor, decay: float = 4.0) -> Figure:

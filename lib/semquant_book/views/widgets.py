@@ -58,12 +58,8 @@ def _together(ending: str, *names: str) -> str:
 class View(anywidget.AnyWidget):
     """A view; subclasses name their script, after those it builds on: ``script="charts bias"``.
 
-    Attributes
-    ----------
-    data : dict
-        All that is shown, as the subclass's function packs it. Setting it again redraws.
-    caption : str
-        What it shows, for the caption of the figure in whose place it stands.
+    `data` is all that it shows, as the subclass's function packs it; setting it again redraws.
+    `caption` stands below.
     """
 
     caption = ""
@@ -93,21 +89,10 @@ def show(view: View, figure: Figure, description: str, keep: bool = False,
          caption: str = "") -> None:
     """Display a view, and before it the still figure that stands in its place in print.
 
-    Pages without scripts show the figure too. Where the view works, its script hides the picture,
-    unless it is to be kept, and the figure's caption stands below the view.
-
-    Parameters
-    ----------
-    view : View
-    figure : Figure
-        It is closed, so that it does not appear a second time.
-    description : str
-        The figure in words, for those who can't see it.
-    keep : bool
-        Whether the figure stays beside the view where that works: a figure of the paper, say.
-    caption : str
-        What everybody reads below. By default the view's own caption, or, of a figure that is kept,
-        the first sentence of the description.
+    Pages without scripts show the figure too. Where the view works, its script hides the
+    picture, unless it is to be kept beside it (a figure of the paper, say), and the caption
+    stands below the view: by default the view's own, or, of a figure that is kept, the first
+    sentence of the description, which is for those who can't see it.
     """
     from IPython.display import HTML, display
 
