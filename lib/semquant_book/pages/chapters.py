@@ -40,9 +40,6 @@ def entropy(contributions: Tensor) -> float:
     return mean / math.log(contributions.shape[1]) + 0.0  # no negative zero
 
 
-# ---- one image -----------------------------------------------------------------------------------
-
-
 def part_names(run: experiment1.Run) -> list[str]:
     """Return the part that each filter of a performer is named after."""
     groups = [*run.images("val").groups, UNASSIGNED]
@@ -102,9 +99,6 @@ def _recorded(run: experiment1.Run, method: str, scale: str) -> dict[str, float]
         run.explainer(method, scale, seed)
         found.append(run.explainer_record(method, scale, seed)["metrics"])
     return {key: sum(each[key] for each in found) / len(found) for key in ("entropy", "deviation")}
-
-
-# ---- bias-interpreting ---------------------------------------------------------------------------
 
 
 def toy_table(ways: Mapping[str, Tensor], y: Tensor, yhat: Tensor, w: Tensor) -> Styler:
@@ -222,9 +216,6 @@ def sweeps_said(runs: Sequence[Watched]) -> str:
         lines.append(f"- *{run.title}*: {', '.join(said)}.")
     return ("Entropies after the last epoch, means over three seeds of $g$, each sweep of one "
             "performer, so that there is no interval:\n\n" + "\n".join(lines))
-
-
-# ---- the prior -----------------------------------------------------------------------------------
 
 
 def clipping_said(w: Tensor, positive: Tensor) -> str:

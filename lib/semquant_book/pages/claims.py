@@ -44,9 +44,6 @@ def _prefixed(prefix: str, lines: Sequence[Line]) -> tuple[Line, ...]:
     return tuple(Line(f"{prefix}: {line.name}", line.estimate, line.paper) for line in lines)
 
 
-# --- what the prior loss does ---------------------------------------------------------------------
-
-
 def less_biased(r: Results) -> Finding:
     """Entropy of contributions as a share of ln n, ours minus baseline."""
     printed = [paper_normalised("table_1", f"experiment_{k}").drop(columns="average", errors="ignore")
@@ -165,9 +162,6 @@ def prior_fades(r: Results) -> Finding:
         digits=0, percent=True, shown=len(lines))
 
 
-# --- what explanations of animals say -------------------------------------------------------------
-
-
 def positive_parts(r: Results) -> Finding:
     """Share of images in which every named part is above 0: by the paper's own truth, and by ours."""
     truth = Line("the truth", estimate(by_performer(r.explainers, "true_positive_parts"), share=True))
@@ -255,9 +249,6 @@ def jacobian_problematic(r: Results) -> Finding:
         f"Error of shares: {said}; {beside(r.explainers, metric)}.",
         "The truth here removes filters under layers that are close to linear, which favours "
         "gradients; of deeper ones it says nothing.", shown=len(lines))
-
-
-# --- the explainer as a stand-in for the performer ------------------------------------------------
 
 
 def explainer_outperforms(r: Results) -> Finding:

@@ -121,9 +121,6 @@ def counted(hits: int, cases: int) -> str:
     return HOLDS if hits == cases else MIXED if hits else FAILS
 
 
-# --- from tables to lines and words ---------------------------------------------------------------
-
-
 def percent(share: float, digits: int = 0, *, plus: bool = False) -> str:
     """Write a share in percent."""
     return number(share, digits, percent=True, plus=plus)

@@ -2,11 +2,6 @@
 
 They are plain ipywidgets. What takes long runs beside the notebook, in a thread or a process. A
 built page has no kernel: it shows the text that each view also is, which says so and what came out.
-
->>> from semquant_book.pages import live
->>> live.of_filters(experiment1.Run(settings, "alexnet", "dog"))
->>> live.Redistill(train, test, names=names)  # of anything that was measured
->>> live.NotebookForm("book/experiment1/alexnet.ipynb")
 """
 
 from __future__ import annotations
@@ -52,9 +47,8 @@ from semquant_book.views import widgets
 
 __all__ = ["NotebookForm", "Redistill", "of_attribute", "of_filters"]
 
-NEEDS = ("The controls of this view need a kernel: run <code>make lab</code> in a copy of the "
-         "project and open <code>reproduce/live.ipynb</code>. This is what the page was built "
-         "with:")
+NEEDS = ("The controls of this view need a kernel: run <code>make lab</code> in a copy of the project "
+         "and open <code>reproduce/live.ipynb</code>. This is what the page was built with:")
 FORMATS = {"beta": "g", "entropy": ".3f", "H / ln n": ".3f", "deviation": ".4f", "accuracy": ".3f", "seconds": ".1f"}
 OUTPUT = "executed copy"  # its field in a form; no parameter's name has a space
 DEFAULTS = {"objective": Objective(), "explainer": ExplainerOptions(), "fit": FitOptions()}
@@ -114,7 +108,8 @@ class _Live(ipw.VBox):
             raise self.error
         return self
 
-    def _tell(self, line: str) -> None:
+    def _tell(self, line: str, share: float) -> None:
+        self.bar.value = share
         if not self._stopping.is_set():
             self.line.value = line
 
@@ -203,15 +198,14 @@ class Redistill(_Live):
     def _work(self) -> str:
         row = {"run": len(self.runs) + 1} | {name: field.value for name, field in self.fields.items()}
         among, row["concepts"] = self._among(row["concepts"], row.pop("drawn"), row.pop("draw"))
-        epochs, row["history"], started = row["epochs"], [], time.perf_counter()
-        shown = started
+        epochs, row["history"] = row["epochs"], []
+        started = shown = time.perf_counter()
 
         def on_epoch(epoch: int, explainer: FittedExplainer, means: dict[str, float]) -> bool:
             nonlocal shown
             if means:
                 row["history"].append(means)
-                self.bar.value = epoch / epochs
-                self._tell(f"epoch {epoch} of {epochs}, loss {means['loss']:.4g}")
+                self._tell(f"epoch {epoch} of {epochs}, loss {means['loss']:.4g}", epoch / epochs)
             if (now := time.perf_counter()) > shown + 1:
                 self.result.value, shown = _results([*self.runs, row]), now
             return self._stopping.is_set()
@@ -236,9 +230,8 @@ class Redistill(_Live):
         """Explain the test images; return the numbers of the run."""
         said, held = (self.fitted.explain_measured(Measured(m.x, m.y[:, among], m.yhat))
                       for m in (self.test, self.held))
+        self.explanation, (threshold, _) = said, metrics.best_threshold(held.total, self.truth)
         entropy = float(metrics.contribution_entropy(said[self.counted].contributions).nanmean())
-        threshold, _ = metrics.best_threshold(held.total, self.truth)
-        self.explanation = said
         return {"entropy": entropy, "H / ln n": entropy / math.log(max(len(among), 2)),
                 "deviation": float(metrics.relative_deviation(said.yhat, said.total).mean()),
                 "accuracy": metrics.accuracy(said.total, self.labels, threshold)}
@@ -338,8 +331,7 @@ class NotebookForm(_Live):
         for line in map(str.rstrip, self._process.stdout):
             lines = [*lines[-299:], line]
             if line.startswith("cell "):  # cell 3 of 12
-                self._tell(line)
-                self.bar.value = (int(line.split()[1]) - 1) / int(line.split()[3])
+                self._tell(line, (int(line.split()[1]) - 1) / int(line.split()[3]))
             self.result.value = f"<pre>{escape(chr(10).join(lines))}</pre>"
         status = self._process.wait()
         if self._stopping.is_set():

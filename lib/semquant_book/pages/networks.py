@@ -33,9 +33,6 @@ NUMBERS = {"entropy": "entropy H, nats", "normalised_entropy": "H / ln n",
 """The rows of `numbers`."""
 
 
-# --- the performer --------------------------------------------------------------------------------
-
-
 def performer(run: Run, shown: inspection.Case) -> str:
     """Say how large a performer is, what it was trained on, and how often it is right."""
     about, settings = run.record(), run.settings
@@ -63,9 +60,6 @@ def named(shown: inspection.Case, part_specificity: float) -> str:
 def counted_parts(names: Sequence[str], groups: Sequence[str]) -> str:
     """Count names of filters by part, those of no part last."""
     return ", ".join(f"{part} {names.count(part)}" for part in (*groups, UNASSIGNED) if part in names)
-
-
-# --- one explanation ------------------------------------------------------------------------------
 
 
 def filters(shown: inspection.Case, per_part: int = 2) -> Figure:
@@ -103,9 +97,6 @@ def residuals(shown: inspection.Case, most: int = 8) -> Figure:
     return figures.sample_sheet(shown.images.images[worst], [
         f"ŷ {signed(float(shown.ours.yhat[i]), 1)}, left {signed(float(shown.ours.residual[i]), 1, plus=True)}"
         for i in worst], columns=4)
-
-
-# --- the numbers ----------------------------------------------------------------------------------
 
 
 def entropies(records: pd.DataFrame) -> str:
@@ -193,9 +184,6 @@ def shares_said(errors: pd.DataFrame, references: pd.DataFrame) -> str:
             "not how useful it is.")
 
 
-# --- how the explainers learned -------------------------------------------------------------------
-
-
 def learning(run: Run, scale: str) -> Figure:
     """Draw the losses of ours and of the baseline over their epochs."""
     histories = {method: run.explainer_record(method, scale, 0)["history"] for method in METHODS}
@@ -215,9 +203,6 @@ def fall_of_losses(history: Sequence[dict]) -> str:
             f"{weights}: as soon as the prior weighs less, the distillation loss draws the weights "
             "away from it. What is left of the prior in this explainer is what its first epochs "
             "put there.")
-
-
-# --- all networks ---------------------------------------------------------------------------------
 
 
 def what_was_run(settings: Settings, category: str) -> str:

@@ -35,9 +35,6 @@ SUPPLEMENT = (("entropy", "supplement_entropy", 1, 3, "entropy in nats"),
               ("deviation", "supplement_deviation", 1, 3, "relative deviation"))
 
 
-# --- one category on the pretrained trunk ---------------------------------------------------------
-
-
 def source(record: dict, kept: str = "") -> str:
     """Say which run a page shows; `kept` is where one on the reader's folder was recorded."""
     if kept:
@@ -146,9 +143,6 @@ def explore(record: dict, data: str = "") -> None:
                  "For a few test crops, pies of what the parts contribute to the score: by ours and by the baseline.")
 
 
-# --- the picture that may be shown ----------------------------------------------------------------
-
-
 def shown_photograph(scale: str = "literal") -> None:
     """Show the one photograph that may be redistributed, explained by the recorded recipe."""
     record = records.shown_photograph()
@@ -187,9 +181,6 @@ def _of(record: dict, reading: str, method: str) -> Explanation:
     """One explanation of the shown photograph, by filter."""
     kept = {key: record[key] for key in ("yhat", "groups", "assignment")}
     return inspection.example(kept | record["readings"][reading], method)
-
-
-# --- five categories, and four networks from scratch ----------------------------------------------
 
 
 def performers(found: Mapping[str, dict]) -> Styler:

@@ -30,9 +30,6 @@ MEASURES = (("entropy", "H", 3, 1), ("normalised_entropy", "H / ln n", 3, 1),
             ("r2", "variance explained", 3, 1), ("agreement", "agreement with flips", 2, 1))
 
 
-# --- the performer ------------------------------------------------------------------------------
-
-
 def judged(record: dict) -> pd.DataFrame:
     """Return a performer's accuracy for each attribute, as `figures.outcome_dots` takes it."""
     table = pd.DataFrame(record["metrics"])[["accuracy", "balanced_accuracy", "rate"]]
@@ -62,9 +59,6 @@ def what_was_run(settings: Settings) -> str:
             "photographs of CelebA. In both n = 39 concepts explain a score, so that entropies can "
             "be compared as they are, and as a share of the largest possible one, ln 39 = "
             f"{math.log(N):.3f}.")
-
-
-# --- the paper's tables -------------------------------------------------------------------------
 
 
 def plain(explainers: pd.DataFrame) -> pd.DataFrame:
@@ -165,9 +159,6 @@ def gallery(settings: Settings, target: str, share: float = 0.5) -> Figure:
         right = (said & (labels == answer)).nonzero()[:, 0]
         chosen += (right if len(right) else said.nonzero()[:, 0]).roll(-k)[:1].tolist()
     return figures.signed_bars(portraits(settings, chosen), ours[chosen], target, share=share, most=8)
-
-
-# --- controls -----------------------------------------------------------------------------------
 
 
 def side_by_side(explainers: pd.DataFrame, yardsticks: pd.DataFrame, caption: str = "") -> Styler:

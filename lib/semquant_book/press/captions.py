@@ -1,13 +1,9 @@
 """Figures of the built pages get a number and a caption that everybody sees.
 
-A figure that a notebook's cell leaves takes its caption from the cell's metadata, ``caption`` (a
-sentence, or a list of one for each figure of the cell); without it the first sentence of its
-alternative text stands there. The still figure of a view brings its own (`semquant_book.views.widgets.show`).
-
-Figures are numbered within a page, after the number of the page in the book: "Figure 6.3" is none of
-the paper's figures, which have plain numbers, and it is the only one in the book. This is a Sphinx
-extension, which ``_config.yml`` lists; Sphinx's own numbers (``numfig``) leave out figures in the
-outputs of notebooks that are HTML.
+A cell's figure takes its caption from the cell's metadata, ``caption`` (a sentence, or a list of
+one for each figure), else from the first sentence of its alternative text; a view's still figure
+brings its own. Figures are numbered within a page, "Figure 6.3", other than the paper's. This is a
+Sphinx extension; Sphinx's own ``numfig`` leaves out figures in outputs that are HTML.
 """
 
 from __future__ import annotations

@@ -1,13 +1,10 @@
 """What the workflow's jobs make, and which of it a notebook needs: a few words in its metadata.
 
-A notebook's metadata says under ``semquant``
-
-- ``needs``: what has to be there before it is executed: words for what jobs make
-  (`Results.meant`), and names of files in ``book``, such as ``records/beta-*.json``;
-- ``parameters``: what the book executes it with, by name; ``{preset}``, ``{category}`` and
-  ``{data}`` stand for the run's own, and a parameter that comes out empty is not given;
-- ``preset``: null, or, for a page about the drawings, the preset that it is executed with where the
-  run's images are photographs.
+A notebook's metadata says under ``semquant``: ``needs``, words for what jobs have to make before it
+is executed (`Results.meant`) and names of files in ``book``, such as ``records/beta-*.json``;
+``parameters``, what it is executed with, where ``{preset}``, ``{category}`` and ``{data}`` stand for
+the run's own and what comes out empty is not given; ``preset``, null, or, for a page about the
+drawings, the one that it is executed with where the run's images are photographs.
 
 Imports nothing heavy, so that the workflow can ask without loading torch.
 """

@@ -1,8 +1,7 @@
 """Running a notebook with parameters through papermill, strictly.
 
 papermill warns of a misspelt parameter and goes on, and leaves a failed notebook where a good one
-would be. Here a parameter's name and type are checked first, the output path holds a complete
-notebook or none, and a failure names the notebook and the cell.
+would be. Here parameters are checked first, and the output is a complete notebook or none.
 """
 
 from __future__ import annotations
@@ -23,11 +22,10 @@ from papermill.exceptions import PapermillExecutionError
 
 from semquant.checks import InputError, one_of
 from semquant_book.datasets.names import ATTRIBUTES
-from semquant_book.files import write_atomic
 from semquant_book.study.presets import preset_names
 
 __all__ = ["Parameter", "check_values", "execute", "notebook_parameters", "parameters",
-           "part_of", "read_parameters", "write_parameters"]
+           "part_of", "read_parameters"]
 
 _TYPES = {str: "text", int: "a whole number", float: "a number", bool: "true or false",
           list: "a list"}
@@ -82,8 +80,7 @@ def notebook_parameters(path: str | Path) -> dict[str, object]:
 
 
 def _inspected(path: str | Path) -> dict[str, tuple[object, str]]:
-    path = Path(path)
-    if not path.is_file():
+    if not Path(path).is_file():
         raise InputError(f"notebook: {path} is not there")
     try:
         found = papermill.inspect_notebook(str(path))
@@ -99,8 +96,7 @@ def check_values(known: Sequence[Parameter],
 
     Text is taken as the type of the parameter's default.
     """
-    by_name = {parameter.name: parameter for parameter in known}
-    good, problems = {}, {}
+    by_name, good, problems = {parameter.name: parameter for parameter in known}, {}, {}
     for name, value in values.items():
         try:
             about = by_name[one_of("parameter", name, tuple(by_name))]
@@ -109,12 +105,6 @@ def check_values(known: Sequence[Parameter],
         except InputError as error:
             problems[name] = str(error)
     return good, problems
-
-
-def write_parameters(path: str | Path, values: Mapping[str, object], about: str = "") -> Path:
-    """Write a parameter file, which papermill reads too, whole or not at all; `about` on top."""
-    text = yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True)
-    return write_atomic(path, (f"# {about}\n" if about else "") + text)
 
 
 def read_parameters(path: str | Path) -> dict[str, object]:

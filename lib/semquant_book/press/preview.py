@@ -1,14 +1,9 @@
 """What other sites show of a page when somebody shares it: a title, a sentence or two, a picture.
 
-The picture is drawn by the landing page from its own run, in a cell with the tag ``preview`` that
-readers don't see; `site.stage` takes it from there. The rest is a Sphinx extension, which
-``_config.yml`` lists: it puts the Open Graph tags of a page into its head.
-
-`sphinxext-opengraph` (0.13) is the library for such tags. Its descriptions are the first 200
-characters of a page, with the LaTeX of formulas and the brackets of citations, cut within a word;
-where the book has no public address, it writes one for every page, which is wrong in folders; it
-gives a picture of the book's own no size and no large card. All of this would have to be handed to
-it or taken out again, and what is left are the few lines of `tags`.
+The landing page draws the picture from its own run, in a cell with the tag ``preview`` that readers
+don't see; `site.stage` takes it from there. The rest is a Sphinx extension that puts Open Graph tags
+into a page's head. `sphinxext-opengraph` (0.13) cuts descriptions within a word, with the LaTeX of
+formulas, and has wrong addresses in folders: mending that takes more than the few lines of `tags`.
 """
 
 from __future__ import annotations

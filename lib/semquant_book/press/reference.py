@@ -60,9 +60,8 @@ def _place(name: str, layers: dict[str, int]) -> int:
 
 def _layers(root: Path) -> dict[str, int]:
     """Places of modules and packages in the contracts' layers, the lowest layer first."""
-    with open(root / "pyproject.toml", "rb") as file:
-        contracts = tomllib.load(file)["tool"]["importlinter"]["contracts"]
-    names = [f"{container}.{name}" for contract in contracts
+    project = tomllib.loads((root / "pyproject.toml").read_text())
+    names = [f"{container}.{name}" for contract in project["tool"]["importlinter"]["contracts"]
              for container in contract.get("containers", ())
              for layer in reversed(contract["layers"]) for name in re.findall(r"\w+", layer)]
     return {name: place for place, name in enumerate(names)}

@@ -1,9 +1,7 @@
 """From executed notebooks to the book's HTML: a folder to build from, and the build.
 
-Some things need the book's public address, ``site`` in ``[tool.semquant]`` of pyproject.toml: the
-sitemap, ``robots.txt``, each page's canonical address, and the absolute address of the picture that
-other sites show of a shared page. Without it there are none of the first three, and the picture's
-address is relative to the page: it is there, but most sites accept an absolute one only.
+The sitemap, ``robots.txt``, each page's canonical address and the absolute one of the picture of a
+shared page need the book's public address, ``site`` in ``[tool.semquant]`` of pyproject.toml.
 """
 
 from __future__ import annotations
@@ -41,10 +39,13 @@ ICON_SCRIPT = (r'<link rel="preload" as="script" href="[^"]*scripts/fontawesome\
                r'|<script [^>]*src="[^"]*scripts/fontawesome\.js[^"]*"></script>')
 
 
+def _toml(root: Path) -> dict:
+    return tomllib.loads((root / "pyproject.toml").read_text())
+
+
 def public_addresses(root: Path) -> dict[str, str]:
     """Return ``repository`` and ``site`` of ``[tool.semquant]`` in pyproject.toml, or empty."""
-    with open(root / "pyproject.toml", "rb") as file:
-        table = tomllib.load(file).get("tool", {}).get("semquant", {})
+    table = _toml(root).get("tool", {}).get("semquant", {})
     return {name: str(table.get(name, "")).rstrip("/") for name in ("repository", "site")}
 
 
@@ -52,9 +53,8 @@ def _configuration(root: Path, addresses: dict[str, str], own_scripts: bool) -> 
     """Read ``_config.yml``; add what needs a public address, drop scripts that aren't there."""
     config = yaml.safe_load((root / "_config.yml").read_text())
     options = config["sphinx"]["config"]
-    if not own_scripts:  # Sphinx's and MyST-NB's own entries name public addresses
-        for name in OWN_SCRIPTS:
-            options.pop(name, None)
+    for name in () if own_scripts else OWN_SCRIPTS:  # the default entries name public addresses
+        options.pop(name, None)
     if addresses["repository"]:
         # the workflow publishes the folder built from, with install cells, as this branch
         config["repository"] = {"url": addresses["repository"], "branch": "notebooks"}
@@ -71,19 +71,21 @@ def _configuration(root: Path, addresses: dict[str, str], own_scripts: bool) -> 
 
 def _install_cell(repository: str) -> nbformat.NotebookNode:
     return nbformat.v4.new_code_cell(
-        "# On Colab or Binder: fetch the project and install what this notebook needs.\nimport "
-        "importlib.util, os\nfound = importlib.util.find_spec('semquant')\nif found is None or "
-        "found.origin is None:  # not installed, or only fetched\n    if not "
-        f"os.path.isdir('semquant'):\n        !git clone -q --depth 1 {repository} semquant\n    "
-        "%pip install -q './semquant[book]'\nif os.path.isdir('semquant/book/presets'):  # also "
-        "after a restart of the kernel\n    os.environ['SEMQUANT_ROOT'] = "
-        "os.path.abspath('semquant')", id="install", metadata={"tags": ["hide-input"]})
+        "# On Colab or Binder: fetch the project and install what this notebook needs.\n"
+        "import importlib.util, os\n"
+        "found = importlib.util.find_spec('semquant')\n"
+        "if found is None or found.origin is None:  # not installed, or only fetched\n"
+        "    if not os.path.isdir('semquant'):\n"
+        f"        !git clone -q --depth 1 {repository} semquant\n"
+        "    %pip install -q './semquant[book]'\n"
+        "if os.path.isdir('semquant/book/presets'):  # also after a restart of the kernel\n"
+        "    os.environ['SEMQUANT_ROOT'] = os.path.abspath('semquant')",
+        id="install", metadata={"tags": ["hide-input"]})
 
 
 def _oldest_python(root: Path) -> str:
     """Return the first version in pyproject.toml's requires-python, e.g. 3.11."""
-    with open(root / "pyproject.toml", "rb") as file:
-        return re.search(r"\d+\.\d+", tomllib.load(file)["project"]["requires-python"])[0]
+    return re.search(r"\d+\.\d+", _toml(root)["project"]["requires-python"])[0]
 
 
 def stage(executed: Path, target: Path, root: Path | None = None,
@@ -136,8 +138,7 @@ def stage(executed: Path, target: Path, root: Path | None = None,
 
 def _preview(landing: Path, target: Path) -> dict:
     """Put the picture that the landing page drew beside the style sheet; return its settings."""
-    found = preview.taken_from(nbformat.read(landing, as_version=4)) if landing.exists() else None
-    if found is None:
+    if not landing.exists() or not (found := preview.taken_from(nbformat.read(landing, 4))):
         return {}
     picture, words = found
     write_atomic(target / "book" / "assets" / preview.FILE, picture)
@@ -160,9 +161,13 @@ def _treat_parameters(notebook: nbformat.NotebookNode) -> None:
             cell.metadata.tags = [*{*cell.metadata.tags, "remove-cell"}]
 
 
+def _outputs(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
+    return [output for cell in notebook.cells for output in cell.get("outputs", [])]
+
+
 def _lighten(notebook: nbformat.NotebookNode) -> None:
     """Give figures full of pictures as JPEG: as PNG they would make a page heavy."""
-    for output in (o for cell in notebook.cells for o in cell.get("outputs", [])):
+    for output in _outputs(notebook):
         data, about = output.get("data", {}), output.get("metadata", {})
         if len(data.get("image/png", "")) < HEAVY:
             continue
@@ -180,7 +185,7 @@ def _leave_out_live_widgets(notebook: nbformat.NotebookNode) -> None:
     """Of outputs that are a widget and a text keep the text, which says that it needs a kernel."""
     view = "application/vnd.jupyter.widget-view+json"
     shown = []
-    for data in (o.get("data", {}) for cell in notebook.cells for o in cell.get("outputs", [])):
+    for data in (output.get("data", {}) for output in _outputs(notebook)):
         if "text/html" in data:
             data.pop(view, None)
         shown += [data[view]["model_id"]] if view in data else []
@@ -198,7 +203,7 @@ def _keep_for_dark(notebook: nbformat.NotebookNode, folder: Path) -> None:
     """Take the pictures for dark pages out, named as MyST-NB names those beside them."""
     from semquant_book.figures import dark
 
-    for output in (o for cell in notebook.cells for o in cell.get("outputs", [])):
+    for output in _outputs(notebook):
         picture = output.get("data", {}).pop(dark.MIME, None)
         usual = next((output.data[kind] for kind in ("image/png", "image/jpeg")
                       if kind in output.get("data", {})), None)

@@ -1,10 +1,7 @@
 """Views of the chapters: bias-interpreting, the prior, choices of concepts, templates.
 
-Each view shows arrays that are packed here and computes in the browser. Nothing here knows where the
-arrays are from: any fits that were watched can be explored.
-
->>> from semquant_book.views import chapters
->>> chapters.explore_bias(chapters.Watched(...))
+Each view shows arrays that are packed here and computes in the browser; any fits that were watched
+can be explored: ``chapters.explore_bias(chapters.Watched(...))``.
 """
 
 from __future__ import annotations
@@ -92,9 +89,6 @@ class Watched:
             raise InputError(f"betas: {self.betas[0]} is first; accepted: 0, the baseline")
 
 
-# ---- bias-interpreting ---------------------------------------------------------------------------
-
-
 class BiasExplorer(View, script="charts bias"):
     """Contributions, their entropy and the deviation, by strength of the prior, epoch and seed."""
 
@@ -175,9 +169,6 @@ def _colours(runs: Sequence[Watched]) -> dict:
     return colours(tuple(_parts(runs)))
 
 
-# ---- the prior -----------------------------------------------------------------------------------
-
-
 class PriorExplorer(View, script="charts prior"):
     """The explainer's weights against the prior weights, by strength of the prior and epoch."""
 
@@ -212,9 +203,6 @@ def scaled(values: np.ndarray, loss: str) -> np.ndarray:
     """Scale weights (n,) as a prior loss compares them: to sum 1, or to length 1."""
     size = values.sum() if one_of("loss", loss, LOSSES) == "cross_entropy" else np.linalg.norm(values)
     return values / size if size else values
-
-
-# ---- choices of concepts -------------------------------------------------------------------------
 
 
 class SelectionExplorer(View, script="charts selection"):
@@ -266,9 +254,6 @@ def selection_figure(points: pd.DataFrame, names: Mapping[str, str]) -> Figure:
     axes[0].set_ylabel("relative deviation")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(names))
     return figure
-
-
-# ---- templates -----------------------------------------------------------------------------------
 
 
 class TemplateExplorer(View, script="charts template"):

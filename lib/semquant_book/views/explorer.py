@@ -1,7 +1,6 @@
 """The explanation explorer: a score as a sum of contributions, to look at and to change.
 
->>> from semquant_book.views import explorer
->>> explorer.explore(explorer.case("my network", images, {"ours": explanation}))
+``explorer.explore(explorer.case("my network", images, {"ours": explanation}))``
 """
 
 from __future__ import annotations
