@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from semquant.checks import InputError
-from semquant_book.pages import claim_list, claims, claims_faces
+from semquant_book.pages import claim_list, claims
 from semquant_book.pages.findings import FAILS, HOLDS, MIXED, UNTOLD
 from semquant_book.study.results import DOGS, FIVE
 
@@ -103,7 +103,7 @@ def test_few_filters(used, ignored, verdict):
     base = frame.method == "baseline"
     frame.loc[base, "entropy"] = np.log((used + wobble[base]) * 128)
     frame.loc[base, "ignored_active"] = ignored + wobble[base]
-    found = claims.few_filters(run(frame))
+    found = claims.baseline_few_filters(run(frame))
     assert found.verdict == verdict
     assert found.value == pytest.approx(used)
     assert "baseline 12% to 30%" in found.text  # the paper's, 59 of 512 to 151 of 512
@@ -256,7 +256,7 @@ def test_image_specific_weights(shares, verdict):
                 alpha_between_images=dict(zip(("Attractive", "Male"), shares)),
                 attributes=faces(deviation={"ours": 0.015, "constant": 0.016}, agreement={"ours": 0.37}),
                 yardsticks=pd.DataFrame({"method": ["mean_alpha", "prior"], "agreement": [0.41, 0.5]}))
-    found = claims_faces.image_specific_weights(given)
+    found = claims.image_specific_weights(given)
     assert found.verdict == verdict
     assert "fixed linear weights 0.100, g 0.020" in found.against
     assert "ours 0.37, with alpha averaged over the faces 0.41" in found.against
@@ -266,7 +266,7 @@ def test_image_specific_weights(shares, verdict):
 def test_deviation_measures_concepts(constant, verdict):
     deviation = {"ours": 0.015, "shuffled": 0.03, "constant": constant}
     given = run(explainers(), attributes=faces(deviation=deviation, accuracy=dict.fromkeys(deviation, 0.88)))
-    found = claims_faces.deviation_measures_concepts(given)
+    found = claims.deviation_measures_concepts(given)
     assert found.verdict == verdict and found.low is None  # one performer
     assert f"one constant concept {constant:.3f} and 88.0%" in found.text
 
@@ -277,7 +277,7 @@ def test_entropy_measures_bias(entropy, agreement, verdict):
     attributes = faces(normalised_entropy={"baseline": 0.85, "ours": 0.86, "permuted": entropy},
                        agreement={"baseline": 0.4, "ours": 0.4, "permuted": agreement})
     frame = explainers(normalised_entropy=(0.7, 0.9), **{"error_of_shares average": (0.05, 0.1)})
-    found = claims_faces.entropy_measures_bias(run(frame, attributes=attributes))
+    found = claims.entropy_measures_bias(run(frame, attributes=attributes))
     assert found.verdict == verdict
     assert "for 4 of 4 performers" in found.against
 
@@ -285,13 +285,13 @@ def test_entropy_measures_bias(entropy, agreement, verdict):
 def test_entropy_measures_bias_without_a_truth():
     attributes = faces(normalised_entropy={"baseline": 0.85, "ours": 0.86, "permuted": 0.9},
                        agreement={"baseline": None, "ours": None, "permuted": None})
-    assert claims_faces.entropy_measures_bias(run(explainers(), attributes=attributes)).verdict == UNTOLD
+    assert claims.entropy_measures_bias(run(explainers(), attributes=attributes)).verdict == UNTOLD
 
 
 @pytest.mark.parametrize("points, verdict", [
     (CURVE, MIXED), ([(w, n, 1 / n) for w, n, _ in CURVE], HOLDS), ([(w, n, 0.1) for w, n, _ in CURVE], FAILS)])
 def test_more_concepts(points, verdict):
-    assert claims_faces.more_concepts(SimpleNamespace(selections=selections(points))).verdict == verdict
+    assert claims.more_concepts(SimpleNamespace(selections=selections(points))).verdict == verdict
 
 
 @pytest.mark.parametrize("whole, four, local, verdict", [
@@ -299,5 +299,5 @@ def test_more_concepts(points, verdict):
 def test_global_from_local(whole, four, local, verdict):
     frame = pd.DataFrame([{"attribute": "Male", "whole": True, "others": whole, "four_local": four},
                           {"attribute": "Bald", "whole": False, "others": local, "four_local": 0.2}])
-    found = claims_faces.global_from_local(SimpleNamespace(variance_explained=frame))
+    found = claims.global_from_local(SimpleNamespace(variance_explained=frame))
     assert found.verdict == verdict and "global from 36 local" == found.lines[0].name

@@ -21,10 +21,9 @@ from semquant_book.study.replicates import LEAST, by_performer, estimate
 __all__ = ["animals_shown", "beginning", "cells", "comparison", "entropy_table", "error_table", "paper",
            "paper_frame", "paper_normalised", "part_table", "per_category"]
 
+#: What stands beside the explainers, in words.
 REFERENCES = {"gradient_times_input": "gradient times input", "prior": "prior weights alone",
               "uniform": "equal weights"}
-"""What stands beside the explainers, in words."""
-
 NO_INTERVAL = f"seeds of g averaged; fewer than {LEAST} performers in a cell, no interval"
 INTERVAL = "seeds of g averaged; ± is half the 95% interval for the mean over performers"
 
@@ -59,16 +58,14 @@ def paper_normalised(table: str, *keys: str) -> pd.DataFrame:
     return values / logs
 
 
-def cells(frame: pd.DataFrame, value: str, *, rows: str = "method",
-          columns: str = "architecture") -> pd.DataFrame:
+def cells(frame: pd.DataFrame, value: str, *, columns: str = "architecture") -> pd.DataFrame:
     """Gather a metric in a table whose cells list a mean over seeds of g for each performer."""
-    found = {key: by_performer(group, value).tolist()
-             for key, group in frame.dropna(subset=[value]).groupby([rows, columns], sort=False)}
-    index = pd.MultiIndex.from_tuples(found, names=[rows, columns])
+    found = {key: by_performer(group, value).tolist() for key, group in
+             frame.dropna(subset=[value]).groupby(["method", columns], sort=False)}
+    index = pd.MultiIndex.from_tuples(found, names=["method", columns])
     table = pd.Series(list(found.values()), index, dtype=object).unstack(columns)
-    order = {name: list(frame[name].unique()) for name in (rows, columns)}
-    table = table.reindex(index=[r for r in order[rows] if r in table.index],
-                          columns=[c for c in order[columns] if c in table])
+    table = table.reindex(index=[r for r in frame.method.unique() if r in table.index],
+                          columns=[c for c in frame[columns].unique() if c in table])
     return table.map(lambda v: v if isinstance(v, list) else [])
 
 
@@ -130,7 +127,7 @@ def entropy_table(frame: pd.DataFrame, table: str, *keys: str, columns: str = "a
     for method in ("baseline", "ours"):
         for metric, unit, digits in (("entropy", "H", 3), ("normalised_entropy", "H / ln n", 2)):
             measured, published = found[metric]
-            mine = [_cell(measured, method, row) for row in rows]
+            mine = [measured.get(row, {}).get(method, []) for row in rows]
             said[labels[method], f"{unit}, this run"] = [
                 figures.with_interval(estimate(v), digits) if v else "\N{EM DASH}" for v in mine]
             said[labels[method], f"{unit}, paper"] = [
@@ -138,10 +135,6 @@ def entropy_table(frame: pd.DataFrame, table: str, *keys: str, columns: str = "a
                 for row in rows]
     return _styled(pd.DataFrame(said, index=[labels.get(r, r) for r in rows]),
                    _titled(caption, found["entropy"][0]))
-
-
-def _cell(table: pd.DataFrame, row: str, column: str) -> list:
-    return table.at[row, column] if row in table.index and column in table else []
 
 
 def _styled(table: pd.DataFrame, caption: str | None) -> Styler:

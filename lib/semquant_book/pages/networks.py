@@ -26,11 +26,11 @@ __all__ = ["accuracies", "contribution_bars", "controls", "counted_parts", "entr
            "part_errors_said", "performer", "performers", "pies", "residuals", "shares_said",
            "some", "thresholds", "trained", "what_was_run"]
 
+#: The rows of `numbers`.
 NUMBERS = {"entropy": "entropy H, nats", "normalised_entropy": "H / ln n",
            "error average": "error of part contributions",
            "error_of_shares average": "the same, contributions rescaled", "deviation": "relative deviation",
            "accuracy": "accuracy"}
-"""The rows of `numbers`."""
 
 
 def performer(run: Run, shown: inspection.Case) -> str:
@@ -68,11 +68,10 @@ def filters(shown: inspection.Case, per_part: int = 2) -> Figure:
 
 
 def pies(shown: inspection.Case, chosen: Sequence[int]) -> Figure:
-    """Draw a few test images, Grad-CAM, and the parts' contributions by ours and the baseline: Figure 5."""
+    """Draw a few test images, Grad-CAM, and the parts' contributions by both methods: Figure 5."""
     chosen = list(chosen)
-    return figures.explanation_pies(
-        shown.images.images[chosen], shown.heatmaps(chosen),
-        shown.by_part("ours")[chosen], shown.by_part("baseline")[chosen])
+    return figures.explanation_pies(shown.images.images[chosen], shown.heatmaps(chosen),
+                                    *(shown.by_part(method)[chosen] for method in METHODS))
 
 
 def contribution_bars(shown: inspection.Case, chosen: Sequence[int]) -> Figure:
@@ -144,12 +143,11 @@ def part_error_dots(records: pd.DataFrame, scale: str) -> Figure:
     """Draw the error of each part's contribution, and the paper's where it is of the category: Table 3."""
     frame = records[records.scale == scale]
     parts = _parts(frame)
-    rows = pd.DataFrame([dict(part=p, method=r.method, error=getattr(r, "error"))
-                         for p in parts for r in frame.assign(error=frame[f"error {p}"]).itertuples()],
+    rows = pd.DataFrame([dict(part=p, method=method, error=error) for p in parts
+                         for method, error in zip(frame.method, frame[f"error {p}"])],
                         columns=["part", "method", "error"])
     table = comparison.paper_frame("table_3")
-    theirs = pd.DataFrame([dict(part=p, method=k, error=table.loc[k, p]) for p in parts
-                           for k in METHODS])
+    theirs = pd.DataFrame([dict(part=p, method=k, error=table.loc[k, p]) for p in parts for k in METHODS])
     return figures.part_errors(rows, theirs if set(frame.category) == {"dog"} and parts else None)
 
 

@@ -6,7 +6,7 @@ can be explored: ``chapters.explore_bias(chapters.Watched(...))``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import matplotlib.pyplot as plt
@@ -92,15 +92,11 @@ class Watched:
 class BiasExplorer(View, script="charts bias"):
     """Contributions, their entropy and the deviation, by strength of the prior, epoch and seed."""
 
-    caption = "Contributions, their entropy and the deviation, by strength of the prior, epoch and seed."
-
 
 def explore_bias(*runs: Watched) -> BiasExplorer:
     """Return the explorer of one or more watched sweeps; the first is shown first."""
-    return BiasExplorer(data={
-        "runs": [_common(run) | {name: pack(getattr(run, name)) for name in (
-            "yhat", "alpha", "bias", "entropy", "deviation", "accuracy")} for run in runs],
-        "colours": _colours(runs), "parts": _parts(runs)})
+    return BiasExplorer(data=_sweeps(runs, lambda run: {name: pack(getattr(run, name)) for name in (
+        "yhat", "alpha", "bias", "entropy", "deviation", "accuracy")}))
 
 
 def bias_figure(run: Watched, image: int = 0) -> Figure:
@@ -148,38 +144,35 @@ def _lines(ax: Axes, run: Watched, values: np.ndarray) -> None:
     ax.set_xlabel("epoch", fontsize=8.5)
 
 
+def _sweeps(runs: Sequence[Watched], own: Callable[[Watched], dict]) -> dict:
+    """What both views of watched fits show, and each run's own.
+
+    Parts are in the order of all figures; a notebook's file sorts a dict's keys.
+    """
+    there = dict.fromkeys(part for run in runs for part in run.parts or ())
+    parts = sorted(there, key=[*PART_COLOURS, *there].index)
+    return {"runs": [_common(run) | own(run) for run in runs], "colours": colours(tuple(parts)),
+            "parts": parts}
+
+
 def _common(run: Watched) -> dict:
-    """What the views of watched fits both show."""
     return {
-        **{name: getattr(run, name) for name in ("title", "loss", "usual", "unit", "averaged", "note")},
+        **{name: getattr(run, name)
+           for name in ("title", "loss", "usual", "unit", "averaged", "note")},
         **{name: list(getattr(run, name)) for name in ("betas", "seeds", "epochs", "names", "labels")},
-        "y": pack(run.y),
-        "parts": None if run.parts is None else list(run.parts),
+        "y": pack(run.y), "parts": None if run.parts is None else list(run.parts),
         "phrases": None if run.phrases is None else [list(pair) for pair in run.phrases],
         "pictures": [picture(image, size=112) for image in run.pictures]}
-
-
-def _parts(runs: Sequence[Watched]) -> list[str]:
-    """The parts that are there, in the order of all figures; a notebook's file sorts a dict's keys."""
-    there = dict.fromkeys(part for run in runs for part in run.parts or ())
-    return sorted(there, key=[*PART_COLOURS, *there].index)
-
-
-def _colours(runs: Sequence[Watched]) -> dict:
-    return colours(tuple(_parts(runs)))
 
 
 class PriorExplorer(View, script="charts prior"):
     """The explainer's weights against the prior weights, by strength of the prior and epoch."""
 
-    caption = "The explainer's weights against the prior weights, by strength of the prior and epoch."
-
 
 def explore_prior(*runs: Watched) -> PriorExplorer:
     """Return the explorer of one or more watched sweeps, of their first seed."""
-    return PriorExplorer(data={
-        "runs": [_common(run) | {"w": pack(run.w), "alpha": pack(np.asarray(run.alpha)[:, 0])}
-                 for run in runs], "colours": _colours(runs), "parts": _parts(runs)})
+    return PriorExplorer(data=_sweeps(runs, lambda run: {
+        "w": pack(run.w), "alpha": pack(np.asarray(run.alpha)[:, 0])}))
 
 
 def prior_figure(run: Watched, image: int = 0) -> Figure:
@@ -207,8 +200,6 @@ def scaled(values: np.ndarray, loss: str) -> np.ndarray:
 
 class SelectionExplorer(View, script="charts selection"):
     """How well random choices of so many concepts explain: each choice, and what is usual."""
-
-    caption = "How well random choices of so many concepts explain: each choice, and what is usual."
 
 
 def explore_selection(points: pd.DataFrame, names: Mapping[str, str], note: str = "") -> SelectionExplorer:
@@ -258,8 +249,6 @@ def selection_figure(points: pd.DataFrame, names: Mapping[str, str]) -> Figure:
 
 class TemplateExplorer(View, script="charts template"):
     """A filter's map, a template with its peak anywhere, and the masked map."""
-
-    caption = "A filter's map, a template with its peak anywhere, and the masked map."
 
 
 def explore_templates(maps: Tensor, pictures: ArrayLike | Tensor, titles: Sequence[str],

@@ -63,13 +63,13 @@ class View(anywidget.AnyWidget):
     """
 
     caption = ""
-
     _esm = "export default {render() {}};"
     _css = _together("css", "style")
     data = traitlets.Dict().tag(sync=True)
 
     def __init_subclass__(cls, script: str = "", **options: object) -> None:
         if script:  # none: a class that anywidget makes of one of ours, to add traits
+            cls.caption = vars(cls).get("caption", cls.__doc__)
             cls._esm = _together("mjs", "common", *script.split())
             cls._css = _together("css", "style", *script.split())
         super().__init_subclass__(**options)
