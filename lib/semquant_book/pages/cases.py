@@ -8,19 +8,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from semquant_book.datasets.names import METHODS
-from semquant_book.pages import comparison
-
-from semquant_book.study import inspection
-from semquant_book.study import experiment2
-from semquant_book.study.pictures import animals_of
-from semquant_book.study.portraits import faces_of, portraits
-from semquant_book.views import explorer
-from semquant_book.datasets.drawn import animals
 from semquant.checks import one_of
 from semquant.explanation import Explanation, grad_cam
+from semquant_book.datasets.drawn import animals
+from semquant_book.datasets.names import METHODS, PHRASES, label
+from semquant_book.pages import comparison
+from semquant_book.study import experiment2, inspection
+from semquant_book.study.pictures import animals_of
+from semquant_book.study.portraits import faces_of, portraits
 from semquant_book.study.presets import Settings
-from semquant_book.datasets.names import PHRASES, label
+from semquant_book.views import explorer
 
 __all__ = ["again", "of_attribute", "of_case", "of_everything"]
 
@@ -107,17 +104,16 @@ def of_attribute(settings: Settings, target: str, seed: int = 0, last_layer: str
         chosen = [*torch.nonzero(yhat > 0)[:4, 0].tolist(), *torch.nonzero(yhat <= 0)[:4, 0].tolist()]
     chosen = list(chosen)
     net = run.performer()
-    images = faces_of(settings, "test").images[chosen]
-    device = next(net.parameters()).device
-    heat = grad_cam(net, "mask", net.prepare(images.to(device)), experiment2.target_index(target))
-    drawn = settings.faces == "drawn"
+    images = faces_of(settings, "test").images[chosen].to(next(net.parameters()).device)
+    heat = grad_cam(net, "mask", net.prepare(images), experiment2.target_index(target))
+    face = "drawn face" if settings.faces == "drawn" else "photographed face"
     there, absent = PHRASES[target]
     return explorer.case(
         label(target), portraits(settings, chosen),
         {method: e[chosen] for method, e in found.items()},
         experiment=EXPERIMENT_2, says=(f"“{there}”", f"“{absent}”"),
         phrases=[PHRASES[name] for name in found["ours"].names], heatmaps=heat.cpu(),
-        labels=[f"{'drawn face' if drawn else 'photographed face'} {i + 1}" for i in chosen],
+        labels=[f"{face} {i + 1}" for i in chosen],
         share=share, reasons=len(found["ours"].names),
         note=f"Preset {settings.preset}, explainers with seed 0; test faces. A bar to the right "
              "speaks for the attribute, one to the left against it.")

@@ -167,19 +167,13 @@ def error_table(explainers: pd.DataFrame, references: pd.DataFrame, *,
     return _styled(table, _titled(caption, most))
 
 
-def part_table(frame: pd.DataFrame, *, metric: str = "error", published: bool = True,
-               caption: str | None = None) -> Styler:
-    """Put the errors of the parts of Table 3, of one category and reading, beside the paper's.
-
-    The paper's are of dogs, and there are none of ``error_of_shares``.
-    """
+def part_table(frame: pd.DataFrame, *, published: bool = True, caption: str | None = None) -> Styler:
+    """Put the errors of Table 3's parts, of one category and reading, beside the paper's, of dogs."""
     parts = [*tables.TABLE_3_PARTS, "average"]
     measured = pd.DataFrame({
-        method: [by_performer(frame[frame.method == method], f"{metric} {part}").tolist()
+        method: [by_performer(frame[frame.method == method], f"error {part}").tolist()
                  for part in parts] for method in ("baseline", "ours")}, index=parts)
-    theirs = paper_frame("table_3").T[["baseline", "ours"]]
-    if not published or metric != "error":
-        theirs = theirs * float("nan")
+    theirs = paper_frame("table_3").T[["baseline", "ours"]] * (1 if published else float("nan"))
     return figures.comparison_table(_labelled(measured), _labelled(theirs),
                                     caption=_titled(caption, measured))
 

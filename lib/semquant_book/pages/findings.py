@@ -55,21 +55,6 @@ class Finding:
     plus: bool = True
     shown: int = 2
 
-    @property
-    def value(self) -> float:
-        """The first line's mean; NaN without one."""
-        return self.lines[0].estimate.value if self.lines else float("nan")
-
-    @property
-    def low(self) -> float | None:
-        """Where the first line's interval begins; None without one."""
-        return self.lines[0].estimate.low if self.lines else None
-
-    @property
-    def high(self) -> float | None:
-        """Where the first line's interval ends; None without one."""
-        return self.lines[0].estimate.high if self.lines else None
-
     def write(self, value: float) -> str:
         """Write one of its numbers."""
         return number(value, self.digits, percent=self.percent, plus=self.plus)

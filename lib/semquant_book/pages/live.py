@@ -60,11 +60,11 @@ class _Live(ipw.VBox):
     _thread = threading.Thread()  # none that runs
 
     def __init__(self, title: str, fields: Mapping[str, ipw.Widget], helps: Mapping[str, str] = {}) -> None:
-        self.fields, self.error = dict(fields), None
+        self.fields, self.error, self._stopping = dict(fields), None, threading.Event()
         self.run_button = ipw.Button(description="Run", button_style="primary")
         self.stop_button = ipw.Button(description="Stop", disabled=True)
-        self.bar, self.line, self.link = ipw.FloatProgress(max=1.0), ipw.HTML(), ipw.Output()
-        self.above, self.result, self._stopping = ipw.HTML(), ipw.HTML(), threading.Event()
+        self.bar, self.link = ipw.FloatProgress(max=1.0), ipw.Output()
+        self.above, self.line, self.result = ipw.HTML(), ipw.HTML(), ipw.HTML()
         self.run_button.on_click(lambda _: self.run())
         self.stop_button.on_click(lambda _: self.stop())
         super().__init__([
@@ -145,16 +145,12 @@ def _set(name: str, field: ipw.Widget, value: object) -> None:
 class Redistill(_Live):
     """Distil a score again, with other settings, and compare what comes out.
 
-    g is fitted to `train`, with w; every run is judged on the B images of `test` and explains
-    them. `labels` (B,) are true answers, by default the network's own; `counted` (B,) says
-    which images the entropy is averaged over. `validation`, measured and true, is where the
-    threshold of the accuracy is chosen, by default on `test`, as in the paper. Concepts are
-    chosen by `groups`, by default each alone. `options` of `distill_measured`, or a function of
-    the scale that returns them: ``objective``, ``explainer``, ``fit``. The view `shows` gets
-    ``pack(explanation)``.
-
-    `runs` holds settings, results (entropy in nats) and the losses of each epoch; `fitted` and
-    `explanation` are of the last run.
+    g is fitted to `train`, with w; every run explains the B images of `test` and is judged on them.
+    `labels` (B,) are true answers, by default the network's own; the entropy, in nats, is averaged
+    over images `counted` (B,). The threshold of the accuracy is chosen on `validation`, measured
+    and true, by default on `test`, as in the paper. Concepts are chosen by `groups`, by default
+    each alone. `options` of `distill_measured` may be a function of the scale. The view `shows`
+    gets ``pack(explanation)``. `runs` holds all results, `fitted` and `explanation` the last one's.
     """
 
     def __init__(self, train: Measured, test: Measured, *, title: str = "Distil again",
@@ -298,8 +294,9 @@ class NotebookForm(_Live):
         own = Path(".venv", "bin", "semquant")
         values = {name: str(field.value) for name, field in self.fields.items()}
         output = values.pop(OUTPUT)
-        return shlex.join([str(own) if (self.root / own).exists() else "semquant", "notebook", str(self.path), output,
-                           *(word for name, value in values.items() for word in ("-p", name, value))])
+        return shlex.join([
+            str(own) if (self.root / own).exists() else "semquant", "notebook", str(self.path), output,
+            *(word for name, value in values.items() for word in ("-p", name, value))])
 
     def _spell(self, _: object = None) -> None:
         self.above.value = f"<pre>{escape(self.command)}</pre>"
@@ -348,4 +345,4 @@ def _field(p: Parameter) -> ipw.Widget:
     if p.accepted:
         return ipw.Dropdown(options=p.accepted, value=p.default)
     kinds = {bool: ipw.Checkbox, int: ipw.IntText, float: ipw.FloatText}
-    return kinds[type(p.default)](p.default) if type(p.default) in kinds else ipw.Text(str(p.default))
+    return kinds.get(type(p.default), lambda value: ipw.Text(str(value)))(p.default)

@@ -127,8 +127,7 @@ def one_concept(explained: Mapping[str, Explanation], drops: Tensor, k: int) -> 
     """
     names, rows = next(iter(explained.values())).names, {}
     values = {method: e.contributions for method, e in explained.items()}
-    if len(drops):
-        values["flipping it in the drawing"] = drops
+    values |= {"flipping it in the drawing": drops} if len(drops) else {}
     for method, found in values.items():
         share = _sizes(found).mean(dim=0)
         same = (found[: len(drops), k].sign() == drops[:, k].sign()).float()

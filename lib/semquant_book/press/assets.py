@@ -71,11 +71,9 @@ def integrity(path: Path) -> str:
 
 def _archives(packages: list[dict], cache: Path) -> list[Path]:
     """Return the packages' archives, fetching those that the cache lacks or holds damaged."""
-    wanted = {}  # "name@version" -> (path in the cache, checksum)
-    for package in packages:
-        flat = package["name"].lstrip("@").replace("/", "-")
-        wanted[f"{package['name']}@{package['version']}"] = (
-            cache / f"{flat}-{package['version']}.tgz", package["integrity"])
+    wanted = {f"{p['name']}@{p['version']}": (  # path in the cache, checksum
+        cache / f"{p['name'].lstrip('@').replace('/', '-')}-{p['version']}.tgz", p["integrity"])
+        for p in packages}
     missing = [spec for spec, (path, checksum) in wanted.items()
                if not path.is_file() or integrity(path) != checksum]
     if missing:

@@ -30,11 +30,11 @@ class Captions(SphinxPostTransform):
     def run(self, **options: object) -> None:
         """Wrap pictures that cells leave in figures; number all figures in their order."""
         from semquant_book.press.site import toc_pages
-
         pages = toc_pages(Path(self.app.srcdir))
         page = pages.index(self.env.docname) + 1 if self.env.docname in pages else 0
-        for cell in list(self.document.findall(_is_cell)):
-            _wrap(cell)
+        for cell in list(self.document.findall(nodes.container)):
+            if cell.get("nb_element") == "cell_code":
+                _wrap(cell)
         numbers = (f"{page}.{count}" if page else f"{count}" for count in itertools.count(1))
         for node in list(self.document.findall(_is_figure)):
             if isinstance(node, nodes.raw):  # HTML may hold several
@@ -63,8 +63,7 @@ def _numbered(found: re.Match, number: str) -> str:
     return f'<figure{about} id="{_place(number)}">{inside}</figure>'
 
 
-def _is_cell(node: nodes.Node) -> bool:
-    return isinstance(node, nodes.container) and node.get("nb_element") == "cell_code"
+
 
 
 def _is_figure(node: nodes.Node) -> bool:

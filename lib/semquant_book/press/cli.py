@@ -65,7 +65,6 @@ def _parser() -> argparse.ArgumentParser:
                        help="10^12 operations a second that a GPU is assumed to sustain (default 40)")
 
     from semquant_book.datasets.fetch import add_parser
-
     add_parser(commands)
 
     site = command("site", "build the book from executed notebooks", "")
@@ -90,14 +89,12 @@ def _run(arguments: argparse.Namespace) -> str:
         os.environ["SEMQUANT_DATA"] = os.path.abspath(arguments.data)
     if arguments.command == "notebook":
         from semquant_book.press.notebooks import execute, read_parameters
-
         values = read_parameters(arguments.parameters) if arguments.parameters else {}
         values |= dict(arguments.given)
         say = (lambda line: print(line, flush=True)) if arguments.log else None
         return f"wrote {execute(arguments.source, arguments.output, values, say)}"
     if arguments.command == "data":
         from semquant_book.datasets.fetch import run
-
         return run(arguments)
     if arguments.command == "record":
         from semquant_book.study.record_book import remake
@@ -106,7 +103,6 @@ def _run(arguments: argparse.Namespace) -> str:
         from semquant_book.study import rehearsal
         from semquant.checks import number
         from semquant_book.study.presets import load_settings
-
         number("tflops", arguments.tflops, 0.001)
         settings = load_settings(arguments.preset)
         content = rehearsal.rehearse(settings, arguments.data, say=_say)
@@ -114,36 +110,30 @@ def _run(arguments: argparse.Namespace) -> str:
         return f"wrote {rehearsal.save(content)}"
     if arguments.command == "site":
         from semquant_book.press import site
-
         staged = site.stage(arguments.executed, arguments.html.with_name("site"))
         return f"the book is {site.build(staged, arguments.html)}"
 
     if arguments.command == "book":
         from semquant_book.press.workflow import make_book
-
         return make_book(arguments.preset, cores=arguments.cores, data=arguments.data,
                          target=arguments.target)
 
     from semquant.checks import number, one_of
     from semquant_book.datasets.names import ARCHITECTURES, CATEGORIES, TRUNK
     from semquant_book.study.presets import load_settings
-
     settings = load_settings(arguments.preset)
     if arguments.command == "sweep":
         from semquant_book.study import sweeps
-
         return sweeps.make(settings, say=_say)
     if arguments.command == "faces":
         return _faces(arguments, settings)
     one_of("category", arguments.category, CATEGORIES)
     if arguments.command == "draw":
         from semquant_book.study import pictures
-
         return pictures.make_data(settings, arguments.category)
     one_of("architecture", arguments.architecture, (*ARCHITECTURES, TRUNK))
     number("seed", arguments.seed, 0, integer=True)
     from semquant_book.study import experiment1
-
     run = experiment1.Run(settings, arguments.architecture, arguments.category, arguments.seed,
                           not getattr(arguments, "without_filter_loss", False))
     return run.make_performer() if arguments.command == "performer" else run.make_explainers()
@@ -152,11 +142,9 @@ def _run(arguments: argparse.Namespace) -> str:
 def _faces(arguments: argparse.Namespace, settings) -> str:
     """Do a job of Experiment 2."""
     from semquant.checks import number, one_of
-
     one_of("step", arguments.step, ("draw", "performer", "survey", "explainers", "selection"))
     number("seed", arguments.seed, 0, integer=True)
     from semquant_book.study import concept_choice, experiment2, face_performers, portraits
-
     run = experiment2.Run(settings, arguments.target, arguments.seed)
     experiment2.target_index(arguments.target)
     jobs = {

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import ArrayLike
     from torch import Tensor
-
     from semquant.explanation import Explanation
 
 __all__ = ["SIZE", "draw", "png", "sentences", "setup", "tags", "taken_from"]
@@ -45,9 +44,7 @@ def draw(images: ArrayLike | Tensor, heatmaps: ArrayLike | Tensor, explanation: 
     """
     import matplotlib.pyplot as plt
     from matplotlib.patches import Patch
-
     from semquant_book.figures.style import INK, array, bare, overlay, part_colour, resize, rgb, signed
-
     pictures, heatmaps, values = rgb(images), array(heatmaps), array(explanation.contributions)
     if not len(pictures) == len(heatmaps) == len(values) == 3:
         raise InputError(f"images: {len(pictures)}, heat maps: {len(heatmaps)}, explanations: "
@@ -94,7 +91,6 @@ def draw(images: ArrayLike | Tensor, heatmaps: ArrayLike | Tensor, explanation: 
 def png(figure: Figure) -> bytes:
     """Return a figure as a PNG of `SIZE` pixels, whatever a notebook's settings; it is closed."""
     import matplotlib.pyplot as plt
-
     with io.BytesIO() as file:
         figure.savefig(file, format="png", dpi=100, bbox_inches=None)
         plt.close(figure)
@@ -151,7 +147,6 @@ def tags(title: str, description: str, *, site: str = "", page: str = "", image:
 def _description(doctree) -> str:
     """The first paragraph outside of boxes, up to its first formula of more than a letter."""
     from docutils import nodes
-
     for paragraph in doctree.findall(nodes.paragraph):
         if not isinstance(paragraph.parent, nodes.section):
             continue

@@ -88,8 +88,7 @@ def _oldest_python(root: Path) -> str:
     return re.search(r"\d+\.\d+", _toml(root)["project"]["requires-python"])[0]
 
 
-def stage(executed: Path, target: Path, root: Path | None = None,
-          cache: Path | None = None) -> Path:
+def stage(executed: Path, target: Path, root: Path | None = None) -> Path:
     """Lay out the folder, made anew, that the book is built from.
 
     The scripts that pages need come along, in ``book/assets/vendor``. If they can't be fetched,
@@ -105,8 +104,7 @@ def stage(executed: Path, target: Path, root: Path | None = None,
         text = path.read_text()
         if (filled := reference.fill(text, root)) != text:
             write_atomic(path, filled)
-    own_scripts = vendor(target / "book" / "assets" / "vendor",
-                         cache or build_root() / "cache" / "assets",
+    own_scripts = vendor(target / "book" / "assets" / "vendor", build_root() / "cache" / "assets",
                          root / "book" / "assets" / "lock.json")
     addresses = public_addresses(root)
     config = _configuration(root, addresses, own_scripts)
@@ -202,7 +200,6 @@ def _leave_out_live_widgets(notebook: nbformat.NotebookNode) -> None:
 def _keep_for_dark(notebook: nbformat.NotebookNode, folder: Path) -> None:
     """Take the pictures for dark pages out, named as MyST-NB names those beside them."""
     from semquant_book.figures import dark
-
     for output in _outputs(notebook):
         picture = output.get("data", {}).pop(dark.MIME, None)
         usual = next((output.data[kind] for kind in ("image/png", "image/jpeg")

@@ -120,7 +120,6 @@ def _relative(maps: Tensor | ArrayLike) -> dict:
 def _bits(masks: Tensor, chosen: Sequence[int]) -> dict:
     """Pack masks (B, P, H, W): one number a pixel whose bit k says whether group chosen[k] is there."""
     from torch.nn import functional
-
     small = functional.interpolate(masks.float(), size=(MASK_SIZE, MASK_SIZE), mode="area")
     there = array(small)[:, list(chosen)] >= 0.5
     bits = (there * (1 << np.arange(len(chosen)))[:, None, None]).sum(1)

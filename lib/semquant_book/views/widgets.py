@@ -95,7 +95,6 @@ def show(view: View, figure: Figure, description: str, keep: bool = False,
     sentence of the description, which is for those who can't see it.
     """
     from IPython.display import HTML, display
-
     caption = caption or (not keep and view.caption) or first_sentence(description)
     display(HTML(still(figure, description, "sq-still" + " sq-kept" * keep, caption, keep)))
     display(view)
