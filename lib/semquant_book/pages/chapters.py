@@ -30,7 +30,10 @@ __all__ = ["agreement_said", "agreement_table", "clipping_said", "cosines_said",
            "show_bias", "show_prior", "spread_said", "sweeps_said", "toy_said", "toy_table"]
 
 
-def _shown(table: pd.DataFrame, formats: Mapping[str, Callable[[float], str]] | Callable = signed) -> Styler:
+def _shown(table: pd.DataFrame, formats: Mapping[str, Callable] | str | None = None) -> Styler:
+    """A table in the book's looks; relative deviations have three decimals, if nothing else is said."""
+    if formats is None:
+        formats = {c: "{:.3f}".format if c == "relative deviation" else signed for c in table}
     return table.style.format(formats, na_rep="\N{EM DASH}").set_table_attributes('class="dataframe"')
 
 
@@ -105,9 +108,7 @@ def toy_table(ways: Mapping[str, Tensor], y: Tensor, yhat: Tensor, w: Tensor) ->
     """Compare where fits of alpha (T, B, n) to a linear performer, yhat = sum of w y, ended."""
     found = {name: _toy_row(way[-1], y, yhat, w) for name, way in ways.items()}
     found["the performer itself, w y"] = _toy_row(w, y, yhat, w)
-    table = pd.DataFrame(found).T
-    return _shown(table, {"relative deviation": "{:.3f}".format} | dict.fromkeys(
-        [c for c in table if c != "relative deviation"], signed))
+    return _shown(pd.DataFrame(found).T)
 
 
 def _toy_row(alpha: Tensor, y: Tensor, yhat: Tensor, w: Tensor) -> dict[str, float]:
@@ -148,9 +149,7 @@ def fits_table(fits: Mapping[str, Explanation], test: Measured, positive: Tensor
     rows = {name: _fit_row(e.contributions[positive], prior) | {
         "relative deviation": float(relative_deviation(e.yhat, e.total).mean())} for name, e in fits.items()}
     rows["prior weights alone, w y"] = _fit_row(prior, prior)
-    table = pd.DataFrame(rows).T
-    return _shown(table, {"relative deviation": "{:.3f}".format} | dict.fromkeys(
-        [c for c in table if c != "relative deviation"], signed))
+    return _shown(pd.DataFrame(rows).T)
 
 
 def _fit_row(contributions: Tensor, prior: Tensor) -> dict[str, float]:
@@ -167,8 +166,7 @@ def fits_said(fits: Mapping[str, Explanation], test: Measured, positive: Tensor,
     why = (f"The prior's own contributions, $w_i y_i$, have {w:.2f}: the loss pulls towards "
            "weights that are themselves "
            f"{'more concentrated' if w < h['baseline'] else 'more even'} than what distillation "
-           "alone finds")
-    why += ("" if towards else ", yet it moved the other way here")
+           f"alone finds{'' if towards else ', yet it moved the other way here'}")
     cure = "With AdamW the baseline has little to cure, as in the toy. " if h["baseline"] > 0.85 else ""
     return (
         f"In the *{scale}* reading, with seed 0 of $g$, the baseline ends at H / ln n = "

@@ -142,18 +142,14 @@ def _published(architecture: str, category: str) -> pd.DataFrame:
 def part_error_dots(records: pd.DataFrame, scale: str) -> Figure:
     """Draw the error of each part's contribution, and the paper's where it is of the category: Table 3."""
     frame = records[records.scale == scale]
-    parts = _parts(frame)
+    parts = [p for p in tables.TABLE_3_PARTS  # that have filters, and so an error
+             if frame.get(f"error {p}", pd.Series(dtype=float)).notna().any()]
     rows = pd.DataFrame([dict(part=p, method=method, error=error) for p in parts
                          for method, error in zip(frame.method, frame[f"error {p}"])],
                         columns=["part", "method", "error"])
     table = comparison.paper_frame("table_3")
     theirs = pd.DataFrame([dict(part=p, method=k, error=table.loc[k, p]) for p in parts for k in METHODS])
     return figures.part_errors(rows, theirs if set(frame.category) == {"dog"} and parts else None)
-
-
-def _parts(records: pd.DataFrame) -> list[str]:
-    """The parts of Table 3 that have filters, and so an error."""
-    return [p for p in tables.TABLE_3_PARTS if records.get(f"error {p}", pd.Series(dtype=float)).notna().any()]
 
 
 def part_errors_said(records: pd.DataFrame, images: str = "positive test images") -> str:

@@ -214,12 +214,12 @@ def supplement(frame: pd.DataFrame, scale: str, columns: str = "category") -> It
                                     digits=digits, caption=f"Photographs: {title}, y {scale}")
 
 
-def part_tables(frame: pd.DataFrame, scale: str, first: str = "dog") -> HTML:
-    """Show the errors of parts of one category; of the others on demand."""
+def part_tables(frame: pd.DataFrame, scale: str) -> HTML:
+    """Show the errors of parts of dogs; of the other categories on demand."""
     frame = frame[frame.scale == scale]
     each = {c: comparison.part_table(g, published=c == "dog", caption=f"Error of part contributions, {c}, y {scale}"
                                      ).to_html() for c, g in frame.groupby("category", sort=False)}
-    shown = each.pop(first)
+    shown = each.pop("dog")
     return HTML(shown + _details("The other categories", "".join(each.values())))
 
 
@@ -253,13 +253,13 @@ def folded(summary: str, examples: Mapping[str, dict], pictures: Mapping[str, Im
     `pictures` are the crops of those that are at hand; `bars_too`: of every filter's
     contributions, after the pies.
     """
-    drawn = {f"{name}: pies of what each part contributes to the scores of a few crops, ours "
-             "above, the baseline "
-             "below.": named_pies(kept, pictures.get(name)) for name, kept in examples.items()}
+    pies = ("pies of what each part contributes to the scores of a few crops, ours above, the "
+            "baseline below.")
+    bars = ("every filter's contribution to the score of the first crop, ours on the left, the "
+            "baseline on the right.")
+    drawn = {f"{name}: {pies}": named_pies(kept, pictures.get(name)) for name, kept in examples.items()}
     if bars_too:
-        drawn |= {f"{name}: every filter's contribution to the score of the first crop, ours on "
-                  "the left, the baseline on the "
-                  "right.": bars_of({name: kept}) for name, kept in examples.items()}
+        drawn |= {f"{name}: {bars}": bars_of({name: kept}) for name, kept in examples.items()}
     return HTML(_details(summary, "".join(
         widgets.still(figure, words, "folded", words, dark_too=True) for words, figure in drawn.items())))
 

@@ -85,8 +85,7 @@ def _wrap(cell: nodes.container) -> None:
             continue
         figure = nodes.figure("", classes=["drawn-by-cell"])
         image.replace_self(figure)
-        figure += image
-        figure += nodes.caption(caption, caption)
+        figure += [image, nodes.caption(caption, caption)]
 
 
 def setup(app: Sphinx) -> dict:

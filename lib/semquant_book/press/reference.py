@@ -1,13 +1,12 @@
 """Pages made from the modules themselves: the table of modules, and the API reference.
 
-A page says where: a comment in its Markdown stands for what is made of the modules below a package::
+A comment in a page's Markdown stands for what is made of the modules below a package::
 
     <!-- modules: semquant -->       a table of them, each with the first line of its docstring
     <!-- reference: semquant -->     their reference: a heading and an ``automodule`` each
     <!-- pages of the reference -->  a table of the pages that hold such references
 
-Modules come in the order of the contracts in pyproject.toml: none imports from one that stands
-below it.
+Modules come in the order of the contracts in pyproject.toml, so that none imports from a later one.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """The book's interactive views: they compute in the browser, with or without a kernel.
 
-A view is an anywidget whose script stands in ``views/<name>.mjs``, after ``views/common.mjs``; its
-look is in ``views/style.css`` and, if there is one, ``views/<name>.css``. All
-that it shows is in its trait ``data``, which a built page carries, so that a reader needs no kernel
-and no network. In JupyterLab the same view follows when ``data`` is set again.
+A view is an anywidget whose script stands in ``scripts/<name>.mjs``, after ``scripts/common.mjs``,
+its look in ``style.css`` and ``<name>.css`` there. All that it shows is in its trait ``data``, which
+a built page carries; in JupyterLab the same view follows when ``data`` is set again.
 """
 
 from __future__ import annotations
