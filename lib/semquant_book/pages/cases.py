@@ -113,8 +113,7 @@ def of_attribute(settings: Settings, target: str, seed: int = 0, last_layer: str
         {method: e[chosen] for method, e in found.items()},
         experiment=EXPERIMENT_2, says=(f"“{there}”", f"“{absent}”"),
         phrases=[PHRASES[name] for name in found["ours"].names], heatmaps=heat.cpu(),
-        labels=[f"{face} {i + 1}" for i in chosen],
-        share=share, reasons=len(found["ours"].names),
+        labels=[f"{face} {i + 1}" for i in chosen], share=share, reasons=len(found["ours"].names),
         note=f"Preset {settings.preset}, explainers with seed 0; test faces. A bar to the right "
              "speaks for the attribute, one to the left against it.")
 

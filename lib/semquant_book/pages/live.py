@@ -47,8 +47,9 @@ from semquant_book.views import widgets
 
 __all__ = ["NotebookForm", "Redistill", "of_attribute", "of_filters"]
 
-NEEDS = ("The controls of this view need a kernel: run <code>make lab</code> in a copy of the project "
-         "and open <code>reproduce/live.ipynb</code>. This is what the page was built with:")
+NEEDS = ("The controls of this view need a kernel: run <code>make lab</code> in a copy of the "
+         "project and open <code>reproduce/live.ipynb</code>. This is what the page was built "
+         "with:")
 FORMATS = {"beta": "g", "entropy": ".3f", "H / ln n": ".3f", "deviation": ".4f", "accuracy": ".3f", "seconds": ".1f"}
 OUTPUT = "executed copy"  # its field in a form; no parameter's name has a space
 DEFAULTS = {"objective": Objective(), "explainer": ExplainerOptions(), "fit": FitOptions()}
