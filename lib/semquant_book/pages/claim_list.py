@@ -64,7 +64,8 @@ def _badge(verdict: str) -> str:
 
 def _item(name: str, sentence: dict, finding: Finding, brief: bool) -> str:
     quote = f"“{escape(sentence['quote'].strip())}”"
-    where = f"<small>{escape(_section(sentence['section']))}</small>"
+    section = sentence["section"]
+    where = f"<small>{'section ' * section[0].isdigit()}{escape(section)}</small>"
     parts = [f'<li class="claim" id="claim-{name}"><p class="claim-quote">{quote} {where}</p>',
              f"<p>{_badge(finding.verdict)}</p>", _lines(finding, finding.lines[:finding.shown]),
              f"<p>{escape(finding.text)}</p>"]
@@ -80,8 +81,7 @@ def _item(name: str, sentence: dict, finding: Finding, brief: bool) -> str:
     return "".join(parts) + "</li>"
 
 
-def _section(where: str) -> str:
-    return f"section {where}" if where[0].isdigit() else where
+
 
 
 def _lines(finding: Finding, lines: tuple[Line, ...]) -> str:

@@ -35,8 +35,8 @@ def flips(seed: int, size: int = 128) -> Figure:
     """Draw for each attribute a new face that has it, where it is not too rare, and flip it."""
     shown: list[int] = []
     for k in range(len(ATTRIBUTES)):
-        wanted = [i for i in range(60) if faces.attributes_of(seed, "test", i)[k] and i not in shown]
-        shown.append(wanted[0] if wanted else k)
+        shown.append(next((i for i in range(60) if i not in shown
+                           and faces.attributes_of(seed, "test", i)[k]), k))
     return figures.flipped_pairs(
         np.stack([faces.render(seed, "test", i, size=size) for i in shown]),
         np.stack([faces.render(seed, "test", i, size=size, flip=(name,)) for i, name in zip(shown, ATTRIBUTES)]),

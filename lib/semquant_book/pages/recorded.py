@@ -41,13 +41,12 @@ def read(content: dict, size: int = 160) -> Watched:
         names = [label(name) for name in content["names"]]
         about = {"unit": "attributes", "averaged": "test faces", "usual": settings["attribute_beta"]}
         phrases = [PHRASES[name] for name in content["names"]]
-    measures = {measure: np.array(content["metrics"][measure]) for measure in MEASURES}
     return Watched(
         title=title, betas=content["betas"], seeds=content["seeds"], epochs=content["epochs"],
         names=names, parts=content.get("parts"), phrases=phrases, yhat=yhat, y=unpack(kept["y"]),
         w=unpack(kept["w"]), alpha=unpack(content["alpha"]), bias=unpack(content["bias"]),
-        loss=content["loss"], note=_note(content), pictures=np.stack(pictures), labels=labels, **measures,
-        **about)
+        loss=content["loss"], note=_note(content), pictures=np.stack(pictures), labels=labels, **about,
+        **{measure: np.array(content["metrics"][measure]) for measure in MEASURES})
 
 
 def _note(content: dict) -> str:

@@ -157,10 +157,8 @@ def execute(path: str | Path, output: str | Path, parameters: Mapping[str, objec
     """
     path, output = Path(path), Path(output)
     defaults = notebook_parameters(path)
-    values = {}
-    for name, value in parameters.items():
-        one_of(f"parameter of {path.name}", name, tuple(defaults))
-        values[name] = _typed(name, value, defaults[name])
+    values = {one_of(f"parameter of {path.name}", name, tuple(defaults)):
+              _typed(name, value, defaults[name]) for name, value in parameters.items()}
     beside = part_of(output)
     failed = output.with_name(f"{output.stem}.failed.ipynb")
     try:

@@ -133,15 +133,11 @@ def tags(title: str, description: str, *, site: str = "", page: str = "", image:
     found = {"og:title": title, "og:type": "website", "og:site_name": name,
              "og:description": description, "og:url": site and site + page, "og:image": image}
     if image:
-        found |= {"og:image:width": SIZE[0], "og:image:height": SIZE[1],
-                  "og:image:alt": alternative}
-    lines = [f'<meta property="{key}" content="{escape(str(value))}">'
-             for key, value in found.items() if value]
-    named = {"description": description,
-             "twitter:card": "summary_large_image" if image else "summary"}
-    lines += [f'<meta name="{key}" content="{escape(value)}">'
-              for key, value in named.items() if value]
-    return "\n".join(lines) + "\n"
+        found |= {"og:image:width": SIZE[0], "og:image:height": SIZE[1], "og:image:alt": alternative}
+    named = {"description": description, "twitter:card": "summary_large_image" if image else "summary"}
+    return "".join(f'<meta {kind}="{key}" content="{escape(str(value))}">\n'
+                   for kind, each in (("property", found), ("name", named))
+                   for key, value in each.items() if value)
 
 
 def _description(doctree) -> str:

@@ -39,6 +39,7 @@ def make_book(preset: str, *, cores: str = "all", data: str = "", target: str = 
         raise InputError(f"cores: {cores!r} is neither a whole number nor all")
     if data and not os.path.isdir(data):
         raise InputError(f"data: {data} is not a folder; accepted: a folder of real photographs")
+    data = data and os.path.abspath(data)
     build = check_writable(build_root())
     started = time.monotonic()
     with open(build / ".lock", "a+") as lock:
@@ -53,16 +54,14 @@ def make_book(preset: str, *, cores: str = "all", data: str = "", target: str = 
         lock.flush()
         command = [sys.executable, "-m", __name__, target, "--cores", cores,
                    "--snakefile", str(project_root() / "Snakefile"), "--directory", str(build),
-                   "--nolock", "--rerun-incomplete", "--config", f"preset={preset}",
-                   f"data={os.path.abspath(data) if data else ''}"]
+                   "--nolock", "--rerun-incomplete", "--config", f"preset={preset}", f"data={data}"]
         if load_settings(preset).device != "cpu" and shutil.which("nvidia-smi"):
             command += ["gpu=1", "--resources", "gpu=1"]  # jobs that compute take turns on it
         # jobs call `python`: the one this runs on, wherever the shell would look
         path = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")])
         environment = os.environ | {"PATH": path, "SEMQUANT_BUILD": str(build),
                                     "SEMQUANT_ROOT": str(project_root())}
-        if data:
-            environment["SEMQUANT_DATA"] = os.path.abspath(data)
+        environment |= {"SEMQUANT_DATA": data} if data else {}
         if make := environment.pop("SEMQUANT_MAKE", ""):
             threading.Thread(target=_end_with, args=(int(make),), daemon=True).start()
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
