@@ -6,12 +6,12 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import yaml
 
 from semquant.checks import InputError
 from semquant_book.press.cli import main
 from semquant_book.press.notebooks import (
-    check_values, execute, notebook_parameters, parameters, read_parameters, write_parameters,
-)
+    check_values, execute, notebook_parameters, parameters, read_parameters)
 
 
 @pytest.fixture
@@ -130,7 +130,8 @@ def test_values_are_checked_all_at_once(notebook):
 
 def test_a_parameter_file_and_p_before_it(notebook, tmp_path, capsys):
     values = {"name": "from the file: b", "count": 3, "rate": 1.5, "fail": False}
-    file = write_parameters(tmp_path / "values.yml", values, "a comment")
+    file = tmp_path / "values.yml"
+    file.write_text("# a comment\n" + yaml.safe_dump(values, sort_keys=False))
     assert read_parameters(file) == values
     out = tmp_path / "out.ipynb"
     status = main(["notebook", str(notebook), str(out), "--parameters", str(file), "-p", "count", "9",

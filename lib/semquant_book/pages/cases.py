@@ -8,19 +8,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from semquant_book.datasets.names import METHODS
-from semquant_book.pages import comparison
-
-from semquant_book.study import inspection
-from semquant_book.study import experiment2
-from semquant_book.study.pictures import animals_of
-from semquant_book.study.portraits import faces_of, portraits
-from semquant_book.views import explorer
-from semquant_book.datasets.drawn import animals
 from semquant.checks import one_of
 from semquant.explanation import Explanation, grad_cam
+from semquant_book.datasets.drawn import animals
+from semquant_book.datasets.names import METHODS, PHRASES, label
+from semquant_book.pages import comparison
+from semquant_book.study import experiment2, inspection
+from semquant_book.study.pictures import animals_of
+from semquant_book.study.portraits import faces_of, portraits
 from semquant_book.study.presets import Settings
-from semquant_book.datasets.names import PHRASES, label
+from semquant_book.views import explorer
 
 __all__ = ["again", "of_attribute", "of_case", "of_everything"]
 
@@ -33,18 +30,9 @@ def of_case(shown: inspection.Case, settings: Settings, architecture: str, categ
             chosen: Sequence[int] = range(8), scale: str = "") -> dict:
     """Return the explorer's case of a network of Experiment 1, as a page has gathered it.
 
-    The reader can switch to the other reading of y's scale where the page has gathered it too.
-
-    Parameters
-    ----------
-    shown : inspection.Case
-    settings : Settings
-    architecture, category : str
-        Which network.
-    chosen : sequence of int
-        Positions among the positive test images; those that there are not are left out.
-    scale : str
-        The reading of y's scale to begin with; the one of ``shown`` by default.
+    Of the `chosen` positive test images those that there are not are left out. The reader can
+    switch from `scale`, by default that of `shown`, to the other reading of y's scale where the
+    page has gathered it too.
     """
     some, pictures, common = _of_images(shown, settings, architecture, category, chosen)
     found = {shown.scale: {method: getattr(shown, method) for method in METHODS}, **shown.others}
@@ -53,8 +41,8 @@ def of_case(shown: inspection.Case, settings: Settings, architecture: str, categ
     scale = scale or shown.scale
     note = f"Preset {settings.preset}, explainers with seed 0; test images."
     if len(found) > 1:
-        note += (" The literal reading takes y as it is; in the scaled one the contributions start as large as "
-                 "the scores vary.")
+        note += (" The literal reading takes y as it is; in the scaled one the contributions start "
+                 "as large as the scores vary.")
     elif scale:
         note += f" y {scale}."
     return explorer.case(
@@ -84,16 +72,8 @@ def again(shown: inspection.Case, settings: Settings, architecture: str, categor
           chosen: Sequence[int] = range(8)) -> Callable[[Explanation], dict]:
     """Return what turns results of `live.of_filters` into the explanation explorer's data.
 
-    Parameters
-    ----------
-    shown, settings, architecture, category, chosen
-        As in `of_case`.
-
-    Returns
-    -------
-    callable
-        Takes an Explanation of all test images by some or all filters, named as there
-        (``"ear filter 12"``).
+    It takes an Explanation of all test images by some or all filters, named as there (``"ear
+    filter 12"``); the arguments are those of `of_case`.
     """
     some, pictures, common = _of_images(shown, settings, architecture, category, chosen)
     positive = animals_of(settings, category, "test", architecture).positive
@@ -113,41 +93,27 @@ def of_attribute(settings: Settings, target: str, seed: int = 0, last_layer: str
                  chosen: Sequence[int] | None = None, share: float = 0.5) -> dict:
     """Return the explorer's case of a target of Experiment 2.
 
-    Parameters
-    ----------
-    settings : Settings
-    target : str
-        An attribute.
-    seed : int
-        Of the performer.
-    last_layer : {"near_zero", "default"}, optional
-        How g's last layer starts; the settings' first by default.
-    chosen : sequence of int, optional
-        Positions among the test faces; by default the first four that the network finds to have
-        the attribute, and the first four that it doesn't.
-    share : float
-        The most important reasons make up this share of all contributions.
+    Shown are the `chosen` test faces, by default the first four that the network finds to have
+    the attribute and the first four that it doesn't; ``last_layer`` is how g's last layer
+    starts, by default the settings' first.
     """
     run = experiment2.Run(settings, target, seed)
-    found = {method: run.explain(method, last_layer)
-             for method in METHODS}
+    found = {method: run.explain(method, last_layer) for method in METHODS}
     yhat = found["ours"].yhat
     if chosen is None:
         chosen = [*torch.nonzero(yhat > 0)[:4, 0].tolist(), *torch.nonzero(yhat <= 0)[:4, 0].tolist()]
     chosen = list(chosen)
     net = run.performer()
-    images = faces_of(settings, "test").images[chosen]
-    device = next(net.parameters()).device
-    heat = grad_cam(net, "mask", net.prepare(images.to(device)), experiment2.target_index(target))
-    drawn = settings.faces == "drawn"
+    images = faces_of(settings, "test").images[chosen].to(next(net.parameters()).device)
+    heat = grad_cam(net, "mask", net.prepare(images), experiment2.target_index(target))
+    face = "drawn face" if settings.faces == "drawn" else "photographed face"
     there, absent = PHRASES[target]
     return explorer.case(
         label(target), portraits(settings, chosen),
         {method: e[chosen] for method, e in found.items()},
         experiment=EXPERIMENT_2, says=(f"“{there}”", f"“{absent}”"),
         phrases=[PHRASES[name] for name in found["ours"].names], heatmaps=heat.cpu(),
-        labels=[f"{'drawn face' if drawn else 'photographed face'} {i + 1}" for i in chosen],
-        share=share, reasons=len(found["ours"].names),
+        labels=[f"{face} {i + 1}" for i in chosen], share=share, reasons=len(found["ours"].names),
         note=f"Preset {settings.preset}, explainers with seed 0; test faces. A bar to the right "
              "speaks for the attribute, one to the left against it.")
 

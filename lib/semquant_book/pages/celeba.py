@@ -22,19 +22,9 @@ __all__ = ["evidence", "explore", "gallery", "origin", "what_was_run"]
 
 
 def evidence(data: str, run: bool, preset: str, device: str) -> records.Evidence:
-    """Return the recorded run, or run a preset on the folder now and write its record.
+    """Return the recorded run, or run a preset on the folder `data` now and write its record.
 
-    Parameters
-    ----------
-    data : str
-        The folder with CelebA; empty if there is none.
-    run, preset, device
-        The page's parameters.
-
-    Raises
-    ------
-    InputError
-        If it is to be run without a folder.
+    InputError, if it is to be run without a folder.
     """
     if data:
         os.environ["SEMQUANT_DATA"] = data
@@ -51,13 +41,13 @@ def evidence(data: str, run: bool, preset: str, device: str) -> records.Evidence
 def origin(data: str, run: bool, preset: str) -> str:
     """Say whether the numbers are recorded, and why photographs are shown or not."""
     if run:
-        return (f"**This page shows a run on the folder that was given.** Its record was also written to "
-                f"`records/{preset}.json` in the build folder.")
+        return ("**This page shows a run on the folder that was given.** Its record was also "
+                f"written to `records/{preset}.json` in the build folder.")
     shown = ("they are read from the folder that was given." if data else
              "none is shown; [how to get them](../reproduce/real_data.md).")
-    return ("**This page shows recorded numbers** (`book/records/celeba.json`). CelebA's photographs "
-            "may be used for research "
-            f"that is not commercial and may not be handed on, so {shown}")
+    return ("**This page shows recorded numbers** (`book/records/celeba.json`). CelebA's "
+            "photographs may be used for research that is not commercial and may not be handed on, "
+            f"so {shown}")
 
 
 def what_was_run(found: records.Evidence, run: bool) -> str:
@@ -67,16 +57,13 @@ def what_was_run(found: records.Evidence, run: bool) -> str:
                "splits but for half-size "
                "copies), so that a difference of a point or two may be chance.")
     return (f"**What was run.** {data['train']:,} training, {data['val']:,} validation and "
-            f"{data['test']:,} test faces of "
-            f"CelebA's official partition (CelebA has 162,770, 19,867 and 19,962). {used['face_size']} "
-            "pixels a side; VGG-16 at "
+            f"{data['test']:,} test faces of CelebA's official partition (CelebA has 162,770, "
+            f"19,867 and 19,962). {used['face_size']} pixels a side; VGG-16 at "
             f"{used['face_width']:g} of the paper's width, {performer['parameters']:,} parameters, "
-            f"{used['face_epochs']} epochs, "
-            f"{performer['seconds'] / 60:.0f} minutes; one performer, explainers with "
-            f"{used['explainer_seeds']} seeds of g, ours "
-            f"with beta {used['attribute_beta']:g}. Thresholds are chosen on the validation faces, "
-            "everything else is measured "
-            f"on the test faces.{'' if run else persons}")
+            f"{used['face_epochs']} epochs, {performer['seconds'] / 60:.0f} minutes; one "
+            f"performer, explainers with {used['explainer_seeds']} seeds of g, ours with beta "
+            f"{used['attribute_beta']:g}. Thresholds are chosen on the validation faces, "
+            f"everything else is measured on the test faces.{'' if run else persons}")
 
 
 def _pictures(names: list[str], data: str) -> np.ndarray | None:
@@ -84,8 +71,8 @@ def _pictures(names: list[str], data: str) -> np.ndarray | None:
     try:
         return photographs(names) if data else None
     except InputError:
-        display(Markdown(f"The folder does not hold {', '.join(names)}, all of which were explained: "
-                         "without pictures."))
+        display(Markdown(f"The folder does not hold {', '.join(names)}, all of which were "
+                         "explained: without pictures."))
         return None
 
 
@@ -114,5 +101,4 @@ def explore(found: records.Evidence, data: str, share: float = 0.5) -> None:
             note="A bar to the right speaks for the attribute, one to the left against it."))
     widgets.show(explorer.explore(*cases), gallery(found, next(iter(found.record["examples"])), data, share),
                  "The signed contributions of the attributes that matter most to the score of the "
-                 "first target, for a few "
-                 "test faces, by ours.")
+                 "first target, for a few test faces, by ours.")

@@ -30,7 +30,10 @@ __all__ = ["agreement_said", "agreement_table", "clipping_said", "cosines_said",
            "show_bias", "show_prior", "spread_said", "sweeps_said", "toy_said", "toy_table"]
 
 
-def _shown(table: pd.DataFrame, formats: Mapping[str, Callable[[float], str]] | Callable = signed) -> Styler:
+def _shown(table: pd.DataFrame, formats: Mapping[str, Callable] | str | None = None) -> Styler:
+    """A table in the book's looks; relative deviations have three decimals, if nothing else is said."""
+    if formats is None:
+        formats = {c: "{:.3f}".format if c == "relative deviation" else signed for c in table}
     return table.style.format(formats, na_rep="\N{EM DASH}").set_table_attributes('class="dataframe"')
 
 
@@ -38,9 +41,6 @@ def entropy(contributions: Tensor) -> float:
     """Mean entropy of contributions (B, n), as a share of its largest value, ln n."""
     mean = float(contribution_entropy(contributions).nanmean())
     return mean / math.log(contributions.shape[1]) + 0.0  # no negative zero
-
-
-# ---- one image -----------------------------------------------------------------------------------
 
 
 def part_names(run: experiment1.Run) -> list[str]:
@@ -58,9 +58,9 @@ def median_positive(images: Images, measured: Measured) -> int:
 def performer_said(measured: Measured, chosen: int, names: Sequence[str]) -> str:
     """Say what one pass gave: the chosen image's score, the maps, how many filters have a name."""
     n, size = measured.x.shape[1:3]
-    return (f"Its score is $\\hat y$ = {signed(float(measured.yhat[chosen]))}. The top map has {n} filters "
-            f"on {size} × {size} positions; {sum(name != UNASSIGNED for name in names)} of them could be "
-            "named after a part.")
+    return (f"Its score is $\\hat y$ = {signed(float(measured.yhat[chosen]))}. The top map has {n} "
+            f"filters on {size} × {size} positions; {sum(name != UNASSIGNED for name in names)} of "
+            "them could be named after a part.")
 
 
 def equation(one: Explanation) -> str:
@@ -75,9 +75,9 @@ def equation(one: Explanation) -> str:
 def spread_said(alpha: Tensor) -> str:
     """Say how much the median filter's weight, of alpha (B, n), varies over images."""
     spread = float((alpha.std(0) / alpha.mean(0)).median())
-    return ("Dots are medians over the positive images, lines run from the 5th to the 95th percentile. For "
-            f"the median filter, the standard deviation of its weight over images is {spread:.0%} of its "
-            "mean.")
+    return ("Dots are medians over the positive images, lines run from the 5th to the 95th "
+            "percentile. For the median filter, the standard deviation of its weight over images "
+            f"is {spread:.0%} of its mean.")
 
 
 def deviations_said(run: experiment1.Run, explanation: Explanation, scale: str) -> str:
@@ -87,11 +87,12 @@ def deviations_said(run: experiment1.Run, explanation: Explanation, scale: str) 
     for reading in run.settings.scales:
         ours, baseline = (_recorded(run, method, reading)["deviation"] for method in METHODS)
         recorded.append(f"*{reading}*, {ours:.3f} with the prior loss and {baseline:.3f} without")
-    return (f"On these {len(explanation)} images it is {here:.3f} on average. All numbers above are of the "
-            f"*{scale}* reading of $y$'s scale, which the paper leaves open. Taken *literally*, $y$ is the "
-            "sum over positions; *scaled*, a constant factor on $\\alpha$ lets the contributions start as "
-            "large as the scores vary. On all test images, by reading, mean over seeds of $g$: "
-            f"{'; '.join(recorded)}. These are fits to one performer, so there is no interval.")
+    return (f"On these {len(explanation)} images it is {here:.3f} on average. All numbers above "
+            f"are of the *{scale}* reading of $y$'s scale, which the paper leaves open. Taken "
+            "*literally*, $y$ is the sum over positions; *scaled*, a constant factor on $\\alpha$ "
+            "lets the contributions start as large as the scores vary. On all test images, by "
+            f"reading, mean over seeds of $g$: {'; '.join(recorded)}. These are fits to one "
+            "performer, so there is no interval.")
 
 
 def _recorded(run: experiment1.Run, method: str, scale: str) -> dict[str, float]:
@@ -103,24 +104,11 @@ def _recorded(run: experiment1.Run, method: str, scale: str) -> dict[str, float]
     return {key: sum(each[key] for each in found) / len(found) for key in ("entropy", "deviation")}
 
 
-# ---- bias-interpreting ---------------------------------------------------------------------------
-
-
 def toy_table(ways: Mapping[str, Tensor], y: Tensor, yhat: Tensor, w: Tensor) -> Styler:
-    """Compare where fits to a linear performer, yhat = sum of w y, ended.
-
-    Parameters
-    ----------
-    ways : mapping
-        For each fit's name alpha after each step, (steps + 1, B, n).
-    y, w : Tensor (B, n)
-    yhat : Tensor (B,)
-    """
+    """Compare where fits of alpha (T, B, n) to a linear performer, yhat = sum of w y, ended."""
     found = {name: _toy_row(way[-1], y, yhat, w) for name, way in ways.items()}
     found["the performer itself, w y"] = _toy_row(w, y, yhat, w)
-    table = pd.DataFrame(found).T
-    return _shown(table, {"relative deviation": "{:.3f}".format} | dict.fromkeys(
-        [c for c in table if c != "relative deviation"], signed))
+    return _shown(pd.DataFrame(found).T)
 
 
 def _toy_row(alpha: Tensor, y: Tensor, yhat: Tensor, w: Tensor) -> dict[str, float]:
@@ -139,36 +127,29 @@ def toy_said(ways: Mapping[str, Tensor], y: Tensor, yhat: Tensor, w: Tensor) -> 
     order = c.argsort(descending=True)
     few = int((c[order].cumsum(0) < 0.9 * c.sum()).sum()) + 1
     return (
-        "It appears with two things together: plain gradient descent, and a sum that starts far too high, "
-        f"here {times:.0f} times the score. Then {few} of {len(c)} concepts carry nine tenths of the sum and "
-        f"H / ln n falls to {h[crushed]:.2f}, although the performer uses all of them (its own is "
-        f"{entropy(w * y):.2f}). It does not appear when the sum starts where the scores are "
-        f"({h[fitting]:.2f}), nor with AdamW from the same high start ({h[adam]:.2f}). Where it appears, the "
-        f"prior loss cures it ({h[cured]:.2f}). Where it doesn't, the prior loss has nothing to cure and "
-        f"pulls towards its own entropy: with AdamW from {h[adam]:.2f} to {h[adam_prior]:.2f}. And entropy "
-        "alone can't tell a cure from an accident: a prior that gives each concept another one's weight "
-        f"brings it to {h[wrong]:.2f}.")
+        "It appears with two things together: plain gradient descent, and a sum that starts far "
+        f"too high, here {times:.0f} times the score. Then {few} of {len(c)} concepts carry nine "
+        f"tenths of the sum and H / ln n falls to {h[crushed]:.2f}, although the performer uses "
+        f"all of them (its own is {entropy(w * y):.2f}). It does not appear when the sum starts "
+        f"where the scores are ({h[fitting]:.2f}), nor with AdamW from the same high start "
+        f"({h[adam]:.2f}). Where it appears, the prior loss cures it ({h[cured]:.2f}). Where it "
+        "doesn't, the prior loss has nothing to cure and pulls towards its own entropy: with AdamW "
+        f"from {h[adam]:.2f} to {h[adam_prior]:.2f}. And entropy alone can't tell a cure from an "
+        "accident: a prior that gives each concept another one's weight brings it to "
+        f"{h[wrong]:.2f}.")
 
 
 def fits_table(fits: Mapping[str, Explanation], test: Measured, positive: Tensor) -> Styler:
-    """Compare fits to one performer, and the prior alone, by the paper's measures.
+    """Compare fits to one performer, and the prior alone, by the paper's measures on test images.
 
-    Parameters
-    ----------
-    fits : mapping
-        For each fit's name its explanation of the test images.
-    test : Measured
-        Of the test images, with w.
-    positive : Tensor (B,) bool
-        Entropies and correlations are means over these, as in the paper; deviations over all.
+    Entropies and correlations are means over the `positive` (B,), as in the paper; deviations
+    over all.
     """
     prior = (test.w * test.y)[positive]
     rows = {name: _fit_row(e.contributions[positive], prior) | {
         "relative deviation": float(relative_deviation(e.yhat, e.total).mean())} for name, e in fits.items()}
     rows["prior weights alone, w y"] = _fit_row(prior, prior)
-    table = pd.DataFrame(rows).T
-    return _shown(table, {"relative deviation": "{:.3f}".format} | dict.fromkeys(
-        [c for c in table if c != "relative deviation"], signed))
+    return _shown(pd.DataFrame(rows).T)
 
 
 def _fit_row(contributions: Tensor, prior: Tensor) -> dict[str, float]:
@@ -182,18 +163,19 @@ def fits_said(fits: Mapping[str, Explanation], test: Measured, positive: Tensor,
     w = entropy((test.w * test.y)[positive])
     change, wrong = h["ours"] - h["baseline"], h["permuted prior"] - h["baseline"]
     towards = (change < 0) == (w < h["baseline"])
-    why = (f"The prior's own contributions, $w_i y_i$, have {w:.2f}: the loss pulls towards weights that are "
-           f"themselves {'more concentrated' if w < h['baseline'] else 'more even'} than what distillation "
-           "alone finds")
-    why += ("" if towards else ", yet it moved the other way here")
+    why = (f"The prior's own contributions, $w_i y_i$, have {w:.2f}: the loss pulls towards "
+           "weights that are themselves "
+           f"{'more concentrated' if w < h['baseline'] else 'more even'} than what distillation "
+           f"alone finds{'' if towards else ', yet it moved the other way here'}")
     cure = "With AdamW the baseline has little to cure, as in the toy. " if h["baseline"] > 0.85 else ""
     return (
-        f"In the *{scale}* reading, with seed 0 of $g$, the baseline ends at H / ln n = {h['baseline']:.2f}, "
-        f"*ours* at {h['ours']:.2f} ({signed(change, plus=True)}). {why}. {cure}The paper's baselines are at "
-        ".65 to .80, and *ours* there at .93 to .95.\n\nA control: with each prior weight given to another "
-        "filter, the values of $w$ are the same and their meaning is gone. It moves the entropy by "
-        f"{signed(wrong, plus=True)}. Entropy says how evenly contributions are spread, not whether they are "
-        "right; how far they are from the truth by removal is measured in [the summary of Experiment "
+        f"In the *{scale}* reading, with seed 0 of $g$, the baseline ends at H / ln n = "
+        f"{h['baseline']:.2f}, *ours* at {h['ours']:.2f} ({signed(change, plus=True)}). {why}. "
+        f"{cure}The paper's baselines are at .65 to .80, and *ours* there at .93 to .95.\n\nA "
+        "control: with each prior weight given to another filter, the values of $w$ are the same "
+        f"and their meaning is gone. It moves the entropy by {signed(wrong, plus=True)}. Entropy "
+        "says how evenly contributions are spread, not whether they are right; how far they are "
+        "from the truth by removal is measured in [the summary of Experiment "
         "1](../experiment1/summary).")
 
 
@@ -215,9 +197,9 @@ def readings_table(run: experiment1.Run) -> Styler:
 def show_bias(runs: Sequence[Watched]) -> None:
     """Show the bias-interpreting explorer of recorded sweeps."""
     show(views.explore_bias(*runs), views.bias_figure(runs[0]),
-         "Bars of every filter's contribution to one image's score with the paper's beta, in the colour of "
-         "its part, and outlines of the baseline's; beside them entropy and relative deviation over epochs "
-         "for six strengths of the prior.")
+         "Bars of every filter's contribution to one image's score with the paper's beta, in the "
+         "colour of its part, and outlines of the baseline's; beside them entropy and relative "
+         "deviation over epochs for six strengths of the prior.")
 
 
 def sweeps_said(runs: Sequence[Watched]) -> str:
@@ -230,20 +212,17 @@ def sweeps_said(runs: Sequence[Watched]) -> str:
         said = [f"{h[k]:.2f} ({h[k] / ln_n:.2f} of ln n, deviation {deviation[k]:.3f}) with β = {run.betas[k]:g}"
                 for k in (0, usual, len(run.betas) - 1)]
         lines.append(f"- *{run.title}*: {', '.join(said)}.")
-    return ("Entropies after the last epoch, means over three seeds of $g$, each sweep of one performer, so "
-            "that there is no interval:\n\n" + "\n".join(lines))
-
-
-# ---- the prior -----------------------------------------------------------------------------------
+    return ("Entropies after the last epoch, means over three seeds of $g$, each sweep of one "
+            "performer, so that there is no interval:\n\n" + "\n".join(lines))
 
 
 def clipping_said(w: Tensor, positive: Tensor) -> str:
     """Say how many of the prior weights (B, n) are negative."""
     below, empty = (w < 0).float().mean(1), (w <= 0).all(1)
-    return (f"Clipping matters: in the mean positive image {float(below[positive].mean()):.0%} of the "
-            f"weights are negative, in the mean negative one {float(below[~positive].mean()):.0%}. In "
-            f"{int(empty.sum())} of {len(w)} images nothing is left; the prior loss says nothing about such "
-            "an image.")
+    return (f"Clipping matters: in the mean positive image {float(below[positive].mean()):.0%} of "
+            "the weights are negative, in the mean negative one "
+            f"{float(below[~positive].mean()):.0%}. In {int(empty.sum())} of {len(w)} images "
+            "nothing is left; the prior loss says nothing about such an image.")
 
 
 def agreement_table(guesses: Mapping[str, Tensor], falls: Tensor) -> Styler:
@@ -255,24 +234,19 @@ def agreement_table(guesses: Mapping[str, Tensor], falls: Tensor) -> Styler:
 def agreement_said(guesses: Mapping[str, Tensor], falls: Tensor) -> str:
     """Say what `agreement_table` shows, of five guesses in its order."""
     rho = [float(rank_agreement(guess, falls).nanmean()) for guess in guesses.values()]
-    return (f"Spearman's rank correlation, mean of {len(falls)} positive images. The prior's order of "
-            f"filters agrees with the falls to {signed(rho[2])}. Multiplying derivative and activation "
-            f"position by position, before summing, gives {signed(rho[4])}; clipping negative weights, as "
-            f"Experiment 1 does, {signed(rho[3])}. Correlations this high are consistent with a performer "
-            "whose top is close to linear in its maps, and need not hold for a deeper one.")
+    return (f"Spearman's rank correlation, mean of {len(falls)} positive images. The prior's order "
+            f"of filters agrees with the falls to {signed(rho[2])}. Multiplying derivative and "
+            f"activation position by position, before summing, gives {signed(rho[4])}; clipping "
+            f"negative weights, as Experiment 1 does, {signed(rho[3])}. Correlations this high are "
+            "consistent with a performer whose top is close to linear in its maps, and need not "
+            "hold for a deeper one.")
 
 
 def real_steps_table(outputs: nn.Module, place: Tensor, steps: Sequence[float] = (1.0, 0.1, 0.01, 0.001)) -> Styler:
-    r"""Compare :math:`\Delta\hat y / \Delta y_i` of real steps with w_i of Case 2; output 0 is the score.
+    r"""Compare :math:`\Delta\hat y / \Delta y_i` of real steps with w_i of Case 2.
 
-    Parameters
-    ----------
-    outputs : Module
-        x (1, d) -> (1, n + 1).
-    place : Tensor (1, d)
-        Where the steps begin.
-    steps : sequence of float
-        Their sizes, along each concept's derivative.
+    The steps begin at `place` (1, d), along each concept's derivative; `outputs` gives the
+    score first: (1, n + 1).
     """
     w = taylor_prior(outputs, place, target=0)[0]
     jacobian = torch.func.jacrev(outputs)(place[0])  # (n + 1, d)
@@ -289,28 +263,29 @@ def directions_said(share: Tensor, entropic: Mapping[str, Sequence[float]], angl
     """Say where both directions of the cross-entropy are lowest; arguments as in `figures.prior_losses`."""
     lowest = {direction: float(share[torch.tensor(values).argmin()]) for direction, values in entropic.items()}
     gap = float((torch.tensor(squared) - (2 - 2 * angle.cos())).abs().max())
-    return ("The paper does not say which of the two distributions of the cross-entropy is inside the "
-            "logarithm. It matters: one way the loss is lowest at the prior itself (share "
+    return ("The paper does not say which of the two distributions of the cross-entropy is inside "
+            "the logarithm. It matters: one way the loss is lowest at the prior itself (share "
             f"{lowest['log_alpha']:.2f}), the other way at the edge of what is drawn "
-            f"({lowest['log_w']:.2f}), with all weight on the largest $w$, which is just what the prior is "
-            f"to prevent. The first is used here. The curve on the right is $2 - 2\\cos$ to {gap:.0e}.")
+            f"({lowest['log_w']:.2f}), with all weight on the largest $w$, which is just what the "
+            "prior is to prevent. The first is used here. The curve on the right is $2 - 2\\cos$ "
+            f"to {gap:.0e}.")
 
 
 def fading_said(settings: Settings) -> str:
     """Say how far the prior loss has faded when this preset's fits stop."""
     stop = settings.explainer_epochs
     return ("The limit is 0, as the paper asks, but the way there is long: with β = 10, λ is "
-            f"{prior_weight(25, 10):.1f} at epoch 25 and {prior_weight(100, 10):.1f} at epoch 100. The "
-            f"explainers of this preset stop at epoch {stop}, with λ = "
-            f"{prior_weight(stop, settings.beta):.2f}. In runs of this length the prior guides learning to "
-            "the end, not in early epochs only.")
+            f"{prior_weight(25, 10):.1f} at epoch 25 and {prior_weight(100, 10):.1f} at epoch 100. "
+            f"The explainers of this preset stop at epoch {stop}, with λ = "
+            f"{prior_weight(stop, settings.beta):.2f}. In runs of this length the prior guides "
+            "learning to the end, not in early epochs only.")
 
 
 def show_prior(runs: Sequence[Watched]) -> None:
     """Show the prior explorer of recorded sweeps."""
     show(views.explore_prior(*runs), views.prior_figure(runs[0]),
-         "Three scatter plots of learned weights against prior weights: before training, after it without "
-         "the prior loss, and after it with the paper's beta.")
+         "Three scatter plots of learned weights against prior weights: before training, after it "
+         "without the prior loss, and after it with the paper's beta.")
 
 
 def cosines_said(runs: Sequence[Watched]) -> str:
@@ -320,6 +295,7 @@ def cosines_said(runs: Sequence[Watched]) -> str:
         w, alpha = torch.tensor(run.w), torch.tensor(run.alpha[:, 0, -1])  # (images, n), (strengths, images, n)
         cosine = torch.cosine_similarity(alpha, w[None], dim=2).mean(dim=1).tolist()
         usual = list(run.betas).index(run.usual)
-        lines.append(f"- *{run.title}*: {signed(cosine[0])} without the prior loss, {signed(cosine[usual])} "
-                     f"with β = {run.usual:g}, {signed(cosine[-1])} with β = {run.betas[-1]:g}.")
+        lines.append(f"- *{run.title}*: {signed(cosine[0])} without the prior loss, "
+                     f"{signed(cosine[usual])} with β = {run.usual:g}, {signed(cosine[-1])} with β "
+                     f"= {run.betas[-1]:g}.")
     return "The cosine between α and w after the last epoch, mean of the images shown:\n\n" + "\n".join(lines)

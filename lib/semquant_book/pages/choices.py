@@ -22,13 +22,12 @@ __all__ = ["curves", "explore", "means", "what_was_run", "which_matter", "with_a
 def what_was_run(settings: Settings) -> str:
     """Say how many choices a point stands on."""
     return (f"Preset `{settings.preset}`, targets "
-            f"{', '.join(label(t).lower() for t in settings.targets)}, one performer. For "
-            f"each target and number of concepts, up to {settings.selection_draws} random choices with "
-            "fixed linear weights "
-            f"(least squares on the training faces) and {settings.selection_fits} with g (ours, last "
-            "layer started "
-            f"{STARTS[settings.last_layers[0]]}); with all 39 there is only one choice. Measured on "
-            f"{len(faces_of(settings, 'test')):,} test faces.")
+            f"{', '.join(label(t).lower() for t in settings.targets)}, one performer. For each "
+            f"target and number of concepts, up to {settings.selection_draws} random choices with "
+            "fixed linear weights (least squares on the training faces) and "
+            f"{settings.selection_fits} with g (ours, last layer started "
+            f"{STARTS[settings.last_layers[0]]}); with all 39 there is only one choice. Measured "
+            f"on {len(faces_of(settings, 'test')):,} test faces.")
 
 
 def curves(points: pd.DataFrame, target: str) -> Figure:
@@ -49,8 +48,8 @@ def means(points: pd.DataFrame) -> Styler:
                 f" ± {signed(row['std'], 3)}" if row["std"] == row["std"] else ""), axis=1)
     frame = pd.DataFrame(shown).rename_axis("concepts")
     return frame.style.set_table_attributes('class="dataframe"').set_caption(
-        "Mean and standard deviation over random choices and targets; how much the choice matters, not "
-        "an error")
+        "Mean and standard deviation over random choices and targets; how much the choice matters, "
+        "not an error")
 
 
 def with_and_without_g(settings: Settings, points: pd.DataFrame) -> str:
@@ -59,15 +58,13 @@ def with_and_without_g(settings: Settings, points: pd.DataFrame) -> str:
     few, most = min(settings.selection_sizes), max(settings.selection_sizes)
     explainers = tables.attribute_frame(settings)
     constant = explainers[explainers.method == "constant"].deviation.mean()
-    return (f"With fixed linear weights the relative deviation is {number(mean['linear', few])} with {few} "
-            f"concept{'s' * (few > 1)} and {number(mean['linear', most])} with {most}; with g "
-            f"{number(mean['learned', few])} and {number(mean['learned', most])}. A single constant "
-            "concept, which says nothing of "
-            f"a face, gives g {number(constant)} (see the [controls](#experiment2-controls)). So with "
-            "g a deviation is not a "
-            "measure of what the concepts know: it also depends on how easily the score can be written "
-            "on them, which is hard "
-            "where a $y$ is near 0.")
+    return (f"With fixed linear weights the relative deviation is {number(mean['linear', few])} "
+            f"with {few} concept{'s' * (few > 1)} and {number(mean['linear', most])} with {most}; "
+            f"with g {number(mean['learned', few])} and {number(mean['learned', most])}. A single "
+            f"constant concept, which says nothing of a face, gives g {number(constant)} (see the "
+            "[controls](#experiment2-controls)). So with g a deviation is not a measure of what "
+            "the concepts know: it also depends on how easily the score can be written on them, "
+            "which is hard where a $y$ is near 0.")
 
 
 def explore(settings: Settings, points: pd.DataFrame) -> None:
@@ -75,9 +72,9 @@ def explore(settings: Settings, points: pd.DataFrame) -> None:
     targets = {t.lower(): label(t) for t in settings.targets}
     view = chapters.explore_selection(points, targets, note=f"Preset {settings.preset}, test faces.")
     widgets.show(view, chapters.selection_figure(points, targets),
-                 "Relative deviation against the number of concepts, with a line and a band for each "
-                 "explained attribute; "
-                 "left with fixed linear weights, right with weights by g.")
+                 "Relative deviation against the number of concepts, with a line and a band for "
+                 "each explained attribute; left with fixed linear weights, right with weights by "
+                 "g.")
 
 
 def which_matter(settings: Settings, best: int = 4, worst: int = 3) -> Styler:

@@ -25,8 +25,7 @@ SHAPES = {
     MIXED: '<circle cx="7" cy="7" r="5.2" fill="none" stroke="currentColor" stroke-width="1.6"/>'
            '<path d="M7 1.8a5.2 5.2 0 0 0 0 10.4z" fill="currentColor"/>',
     UNTOLD: '<circle cx="7" cy="7" r="5.2" fill="none" stroke="currentColor" stroke-width="1.6" '
-            'stroke-dasharray="2.4 1.7"/>',
-}
+            'stroke-dasharray="2.4 1.7"/>'}
 KINDS = {HOLDS: "holds", FAILS: "fails", MIXED: "mixed", UNTOLD: "untold"}
 
 
@@ -52,15 +51,7 @@ def explained() -> HTML:
 
 
 def listed(found: Mapping[str, Finding], *, brief: bool = False) -> HTML:
-    """Return sentences with their findings.
-
-    Parameters
-    ----------
-    found : mapping
-        Ids of ``book/claims.yml`` -> Finding, in the order to show.
-    brief : bool
-        Leave out what is given on demand.
-    """
+    """Return sentences by ids of ``book/claims.yml``; `brief` leaves out what is on demand."""
     known = sentences()
     items = "".join(_item(name, known[name], finding, brief) for name, finding in found.items())
     return HTML(f'<ul class="claims">{items}</ul>')
@@ -73,7 +64,8 @@ def _badge(verdict: str) -> str:
 
 def _item(name: str, sentence: dict, finding: Finding, brief: bool) -> str:
     quote = f"“{escape(sentence['quote'].strip())}”"
-    where = f"<small>{escape(_section(sentence['section']))}</small>"
+    section = sentence["section"]
+    where = f"<small>{'section ' * section[0].isdigit()}{escape(section)}</small>"
     parts = [f'<li class="claim" id="claim-{name}"><p class="claim-quote">{quote} {where}</p>',
              f"<p>{_badge(finding.verdict)}</p>", _lines(finding, finding.lines[:finding.shown]),
              f"<p>{escape(finding.text)}</p>"]
@@ -89,8 +81,7 @@ def _item(name: str, sentence: dict, finding: Finding, brief: bool) -> str:
     return "".join(parts) + "</li>"
 
 
-def _section(where: str) -> str:
-    return f"section {where}" if where[0].isdigit() else where
+
 
 
 def _lines(finding: Finding, lines: tuple[Line, ...]) -> str:
@@ -99,8 +90,7 @@ def _lines(finding: Finding, lines: tuple[Line, ...]) -> str:
         return ""
     low, high = _limits(finding)
     rows = "".join(
-        f"<tr><th>{escape(line.name)}</th><td>{_dot(finding, line, low, high)}</td>"
-        f"<td>{escape(told(line.estimate, finding.digits, percent=finding.percent, plus=finding.plus))}"
+        f"<tr><th>{escape(line.name)}</th><td>{_dot(finding, line, low, high)}</td><td>{escape(told(line.estimate, finding.digits, percent=finding.percent, plus=finding.plus))}"
         + ("" if line.paper is None else f"; the paper {escape(finding.write(line.paper))}") + "</td></tr>"
         for line in lines)
     border = finding.write(finding.border) if finding.border else "0"

@@ -21,10 +21,9 @@ from semquant_book.study.replicates import LEAST, by_performer, estimate
 __all__ = ["animals_shown", "beginning", "cells", "comparison", "entropy_table", "error_table", "paper",
            "paper_frame", "paper_normalised", "part_table", "per_category"]
 
+#: What stands beside the explainers, in words.
 REFERENCES = {"gradient_times_input": "gradient times input", "prior": "prior weights alone",
               "uniform": "equal weights"}
-"""What stands beside the explainers, in words."""
-
 NO_INTERVAL = f"seeds of g averaged; fewer than {LEAST} performers in a cell, no interval"
 INTERVAL = "seeds of g averaged; ± is half the 95% interval for the mean over performers"
 
@@ -36,19 +35,9 @@ def paper() -> dict:
 
 
 def paper_frame(table: str, *keys: str) -> pd.DataFrame:
-    """Return a table of the paper, or the part of it that `keys` lead to.
+    """Return a table of ``book/paper.yml``, or the part of it that `keys` lead to.
 
-    Parameters
-    ----------
-    table : str
-        A name under ``tables`` in ``book/paper.yml``.
-    *keys : str
-        Where in its values to begin, e.g. ``"experiment_1"``.
-
-    Returns
-    -------
-    DataFrame
-        A row for each series (``ours``, ``baseline``, ``performer``), a column for each item.
+    A row for each series (``ours``, ``baseline``, ``performer``), a column for each item.
     """
     values = paper()["tables"][table]["values"]
     for key in keys:
@@ -59,7 +48,8 @@ def paper_frame(table: str, *keys: str) -> pd.DataFrame:
 def paper_normalised(table: str, *keys: str) -> pd.DataFrame:
     """Return a table of the paper's entropies as H / ln n, as `paper_frame` does in nats.
 
-    In Experiment 1 n is the network's number of filters, in Experiment 2 that of the other attributes.
+    In Experiment 1 n is the network's number of filters, in Experiment 2 that of the other
+    attributes.
     """
     values, known = paper_frame(table, *keys), paper()["settings"]
     n = known["experiment_1"]["n"]
@@ -68,54 +58,25 @@ def paper_normalised(table: str, *keys: str) -> pd.DataFrame:
     return values / logs
 
 
-def cells(frame: pd.DataFrame, value: str, *, rows: str = "method",
-          columns: str = "architecture") -> pd.DataFrame:
-    """Gather a metric's values in the cells of a table, one for each performer.
-
-    Returns
-    -------
-    DataFrame
-        A cell is the list of its performers' means over seeds of g, as `figures.comparison_table` takes
-        it.
-    """
-    found = {key: by_performer(group, value).tolist()
-             for key, group in frame.dropna(subset=[value]).groupby([rows, columns], sort=False)}
-    index = pd.MultiIndex.from_tuples(found, names=[rows, columns])
+def cells(frame: pd.DataFrame, value: str, *, columns: str = "architecture") -> pd.DataFrame:
+    """Gather a metric in a table whose cells list a mean over seeds of g for each performer."""
+    found = {key: by_performer(group, value).tolist() for key, group in
+             frame.dropna(subset=[value]).groupby(["method", columns], sort=False)}
+    index = pd.MultiIndex.from_tuples(found, names=["method", columns])
     table = pd.Series(list(found.values()), index, dtype=object).unstack(columns)
-    order = {name: list(frame[name].unique()) for name in (rows, columns)}
-    table = table.reindex(index=[r for r in order[rows] if r in table.index],
-                          columns=[c for c in order[columns] if c in table])
+    table = table.reindex(index=[r for r in frame.method.unique() if r in table.index],
+                          columns=[c for c in frame[columns].unique() if c in table])
     return table.map(lambda v: v if isinstance(v, list) else [])
 
 
 def comparison(frame: pd.DataFrame, metric: str, published: pd.DataFrame, *,
                rows: Sequence[str] = ("baseline", "ours"), columns: str = "architecture",
                digits: int = 3, caption: str | None = None):
-    """Put a metric of the explainers beside the paper's numbers.
+    """Put a metric of the explainers beside `published` numbers as `paper_frame` has them.
 
-    Parameters
-    ----------
-    frame : DataFrame
-        As `explainer_frame` returns it.
-    metric : str
-        One of its columns.
-    published : DataFrame
-        A row for each method, a column for each value of `columns`, as `paper_frame` returns it.
-    rows : sequence of str
-        The methods shown, in their order.
-    columns : str
-        The column of `frame` whose values become columns.
-    digits : int
-        Decimals.
-    caption : str, optional
-        Title of the table.
-
-    Returns
-    -------
-    pandas Styler
-        A row for each value of `columns`, a column for each method. Where the paper prints an average
-        and all that it is of has been measured, it gets a row: the mean for each performer. The title
-        says whether the cells have an interval.
+    A row for each value of `columns`, a column for each method. Where the paper prints an
+    average and all that it is of has been measured, it gets a row: the mean for each performer.
+    The title says whether cells have an interval.
     """
     frame = _with_average(frame, metric, published, columns)
     measured = cells(frame, metric, columns=columns)
@@ -123,8 +84,7 @@ def comparison(frame: pd.DataFrame, metric: str, published: pd.DataFrame, *,
     measured = measured.reindex(index=rows, columns=shown)
     return figures.comparison_table(
         _labelled(measured).T, _labelled(published.reindex(index=rows, columns=shown)).T,
-        digits=digits, caption=_titled(caption, measured),
-    )
+        digits=digits, caption=_titled(caption, measured))
 
 
 def _with_average(frame: pd.DataFrame, metric: str, published: pd.DataFrame,
@@ -153,24 +113,10 @@ def _titled(caption: str | None, measured: pd.DataFrame) -> str | None:
 
 def entropy_table(frame: pd.DataFrame, table: str, *keys: str, columns: str = "architecture",
                   caption: str | None = None) -> Styler:
-    """Put entropies beside the paper's, in nats and as H / ln n, since n differs.
+    """Put entropies of one reading beside the paper's, in nats and as H / ln n, since n differs.
 
-    Parameters
-    ----------
-    frame : DataFrame
-        As `tables.explainer_frame` or `tables.attribute_frame` returns it, of one reading.
-    table, *keys : str
-        Where the paper's are, as in `paper_frame`.
-    columns : str
-        The column of `frame` whose values become rows.
-    caption : str, optional
-        Title of the table.
-
-    Returns
-    -------
-    pandas Styler
-        A row for each value of `columns`; for baseline and ours H here and in the paper, and H / ln n
-        here and in the paper.
+    A row for each value of `columns`; `table` and `keys` say where the paper's are, as in
+    `paper_frame`.
     """
     labels, found, said = paper()["labels"], {}, {}
     for metric, published in (("entropy", paper_frame(table, *keys)),
@@ -181,7 +127,7 @@ def entropy_table(frame: pd.DataFrame, table: str, *keys: str, columns: str = "a
     for method in ("baseline", "ours"):
         for metric, unit, digits in (("entropy", "H", 3), ("normalised_entropy", "H / ln n", 2)):
             measured, published = found[metric]
-            mine = [_cell(measured, method, row) for row in rows]
+            mine = [measured.get(row, {}).get(method, []) for row in rows]
             said[labels[method], f"{unit}, this run"] = [
                 figures.with_interval(estimate(v), digits) if v else "\N{EM DASH}" for v in mine]
             said[labels[method], f"{unit}, paper"] = [
@@ -189,10 +135,6 @@ def entropy_table(frame: pd.DataFrame, table: str, *keys: str, columns: str = "a
                 for row in rows]
     return _styled(pd.DataFrame(said, index=[labels.get(r, r) for r in rows]),
                    _titled(caption, found["entropy"][0]))
-
-
-def _cell(table: pd.DataFrame, row: str, column: str) -> list:
-    return table.at[row, column] if row in table.index and column in table else []
 
 
 def _styled(table: pd.DataFrame, caption: str | None) -> Styler:
@@ -203,22 +145,11 @@ def _styled(table: pd.DataFrame, caption: str | None) -> Styler:
 
 def error_table(explainers: pd.DataFrame, references: pd.DataFrame, *,
                 caption: str | None = None) -> Styler:
-    """Put the paper's error of part contributions beside that of rescaled shares, of all that has one.
+    """Put the paper's error of part contributions beside that of rescaled shares.
 
-    Parameters
-    ----------
-    explainers : DataFrame
-        As `tables.explainer_frame` returns it, of one category.
-    references : DataFrame
-        As `tables.reference_frame`, of the same.
-    caption : str, optional
-        Title of the table.
-
-    Returns
-    -------
-    pandas Styler
-        A row for ours and the baseline in each reading of y, for what needs no explainer, and for the
-        paper's two, which have no error of shares; from the smallest error of shares to the largest.
+    Of one category: ours and the baseline in each reading of y, what needs no explainer, and
+    the paper's two, which have no error of shares; from the smallest error of shares to the
+    largest.
     """
     labels = paper()["labels"]
     groups = {f"{labels[method]}, y {scale}": g
@@ -236,51 +167,20 @@ def error_table(explainers: pd.DataFrame, references: pd.DataFrame, *,
     return _styled(table, _titled(caption, most))
 
 
-def part_table(frame: pd.DataFrame, *, metric: str = "error", published: bool = True,
-               caption: str | None = None) -> Styler:
-    """Put the errors of the parts of Table 3 beside the paper's.
-
-    Parameters
-    ----------
-    frame : DataFrame
-        As `tables.explainer_frame` returns it, of one category and reading.
-    metric : {"error", "error_of_shares"}
-        The paper's, or that of rescaled shares, of which the paper has none.
-    published : bool
-        Whether the paper's numbers stand beside; they are of dogs.
-    caption : str, optional
-        Title of the table.
-    """
+def part_table(frame: pd.DataFrame, *, published: bool = True, caption: str | None = None) -> Styler:
+    """Put the errors of Table 3's parts, of one category and reading, beside the paper's, of dogs."""
     parts = [*tables.TABLE_3_PARTS, "average"]
     measured = pd.DataFrame({
-        method: [by_performer(frame[frame.method == method], f"{metric} {part}").tolist()
+        method: [by_performer(frame[frame.method == method], f"error {part}").tolist()
                  for part in parts] for method in ("baseline", "ours")}, index=parts)
-    theirs = paper_frame("table_3").T[["baseline", "ours"]]
-    if not published or metric != "error":
-        theirs = theirs * float("nan")
+    theirs = paper_frame("table_3").T[["baseline", "ours"]] * (1 if published else float("nan"))
     return figures.comparison_table(_labelled(measured), _labelled(theirs),
                                     caption=_titled(caption, measured))
 
 
 def per_category(frame: pd.DataFrame, metric: str, table: str, *, factor: float = 1.0,
                  digits: int = 3, caption: str = "") -> HTML:
-    """Show a supplementary table: the categories that were run; the paper's others on demand.
-
-    Parameters
-    ----------
-    frame : DataFrame
-        As `tables.explainer_frame` returns it, of one reading.
-    metric : str
-        One of its columns.
-    table : str
-        A supplementary table of ``book/paper.yml``, with a part for each network.
-    factor : float
-        What the metric is multiplied with, e.g. 100 for percent.
-    digits : int
-        Decimals.
-    caption : str
-        Title of the table.
-    """
+    """Show a supplementary table of one reading: what was run; the paper's others on demand."""
     labels, methods = paper()["labels"], ["baseline", "ours"]
     measured, published, others = {}, {}, {}
     for (architecture, category), g in frame.assign(value=factor * frame[metric]).groupby(
@@ -299,8 +199,8 @@ def per_category(frame: pd.DataFrame, metric: str, table: str, *, factor: float 
     if rest.empty:
         return HTML(run.to_html())
     rest = _styled(rest.map(lambda v: figures.signed(v, digits)), None)
-    return HTML(f"{run.to_html()}<details><summary>The paper's numbers of the categories that were not "
-                f"run here</summary>{rest.to_html()}</details>")
+    return HTML(f"{run.to_html()}<details><summary>The paper's numbers of the categories that were "
+                f"not run here</summary>{rest.to_html()}</details>")
 
 
 def beginning(settings: Settings) -> str:

@@ -32,14 +32,11 @@ def sheet(seed: int, count: int = 24, size: int = 192) -> Figure:
 
 
 def flips(seed: int, size: int = 128) -> Figure:
-    """Draw a test face for each attribute, as it is and with that attribute flipped.
-
-    The first that has it and isn't shown yet, where it is not too rare.
-    """
+    """Draw for each attribute a new face that has it, where it is not too rare, and flip it."""
     shown: list[int] = []
     for k in range(len(ATTRIBUTES)):
-        wanted = [i for i in range(60) if faces.attributes_of(seed, "test", i)[k] and i not in shown]
-        shown.append(wanted[0] if wanted else k)
+        shown.append(next((i for i in range(60) if i not in shown
+                           and faces.attributes_of(seed, "test", i)[k]), k))
     return figures.flipped_pairs(
         np.stack([faces.render(seed, "test", i, size=size) for i in shown]),
         np.stack([faces.render(seed, "test", i, size=size, flip=(name,)) for i, name in zip(shown, ATTRIBUTES)]),
@@ -82,8 +79,8 @@ def differences(drawn: Faces) -> str:
     gap = np.abs(_correlations(drawn) - _published())[np.tril_indices(len(ATTRIBUTES), -1)]
     most = max(rate, key=rate.get)
     return (f"Rates differ from CelebA's by {np.mean([*rate.values()]):.3f} on average, at most "
-            f"{rate[most]:.3f} "
-            f"({label(most).lower()}); correlations by {gap.mean():.3f} on average, at most {gap.max():.2f}.")
+            f"{rate[most]:.3f} ({label(most).lower()}); correlations by {gap.mean():.3f} on "
+            f"average, at most {gap.max():.2f}.")
 
 
 def pairs(drawn: Faces) -> Styler:
@@ -97,8 +94,8 @@ def pairs(drawn: Faces) -> Styler:
 def given_away(train: Faces, test: Faces) -> Styler:
     """Return how well the targets can be told from the other attributes as they were drawn.
 
-    By logistic regression on the truth, not the network's scores: fitted on training faces, judged on
-    test faces.
+    By logistic regression on the truth, not on scores: fitted on training faces, judged on test
+    faces.
     """
     rows = {}
     local = [k for k, name in enumerate(ATTRIBUTES) if name not in TARGETS]

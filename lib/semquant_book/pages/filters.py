@@ -40,20 +40,9 @@ def mask_said(shown: int, name: str, z: Tensor, x: Tensor) -> str:
 
 def show_templates(z: Tensor, images: Images, pairs: Sequence[tuple[int, int]], names: Sequence[str],
                    category: str, note: str) -> None:
-    """Show the template explorer.
+    """Show the template explorer of maps z (N, n, H, W), before mask and ReLU.
 
-    Parameters
-    ----------
-    z : Tensor (N, n, H, W)
-        Maps before mask and ReLU.
-    images : Images
-        The N images.
-    pairs : sequence of (image, filter)
-        Which maps can be chosen; the first is shown first.
-    names : sequence of n str
-        The part each filter is named after.
-    category, note : str
-        What the images show, and where they are from.
+    `pairs` of an image and a filter say which maps can be chosen; the first is shown first.
     """
     first, second = map(list, zip(*pairs))
     order = list(dict.fromkeys(first))
@@ -63,16 +52,16 @@ def show_templates(z: Tensor, images: Images, pairs: Sequence[tuple[int, int]], 
         [f"{category} {k} above, filter {i} ({names[i]})" for k, i in zip(number, second)],
         [f"{category} {k} of the figure above" for k in number], note=note)
     show(view, views.template_figure(z[first[0], second[0]], images.images[first[0]]),
-         "An image, the template at the peak of one filter's map, the map, and their product, which is not "
-         "0 around the peak only.")
+         "An image, the template at the peak of one filter's map, the map, and their product, "
+         "which is not 0 around the peak only.")
 
 
 def orders_said(before: Tensor, after: Tensor, unclipped: Tensor, z: Tensor) -> str:
     """Say whether mask and ReLU can change places, with a clipped template and with an unclipped one."""
     stray = float((unclipped * (z < 0)).sum() / unclipped.sum())
-    return (f"The two orders differ by at most {float((before - after).abs().max()):g}. Without clipping, "
-            f"{stray:.0%} of what is left after the ReLU would come from places where the filter was "
-            "negative.")
+    return (f"The two orders differ by at most {float((before - after).abs().max()):g}. Without "
+            f"clipping, {stray:.0%} of what is left after the ReLU would come from places where "
+            "the filter was negative.")
 
 
 def specificity(run: experiment1.Run) -> dict[str, list[dict]]:
@@ -105,8 +94,8 @@ def specificity_said(found: Mapping[str, Sequence[dict]]) -> str:
     pairs = list(zip(*share.values()))
     raised = sum(a > c for a, c in pairs)
     means = [sum(values) / len(values) for values in share.values()]
-    said = (f"In {raised} of {len(pairs)} pairs of networks the filter loss raises the share of specific "
-            f"filters ({means[0]:.1%} against {means[1]:.1%}).")
+    said = (f"In {raised} of {len(pairs)} pairs of networks the filter loss raises the share of "
+            f"specific filters ({means[0]:.1%} against {means[1]:.1%}).")
     few = " Fewer than four pairs have no interval: they can't say how much of it is chance."
     return said + few * (len(pairs) < 4)
 
@@ -121,8 +110,9 @@ def names_said(run: experiment1.Run, images: int = 300) -> str:
     own = assignment[named]
     hit, luck = rates[named, own], chance[own]
     counts = pd.Series(part_names(run)).value_counts()
-    held = (f"on {len(test)} positive test images the peak of the median named filter is on the part of its "
-            f"name in {float(hit.median()):.0%} of the images where it fires; a random place would be in "
+    held = (f"on {len(test)} positive test images the peak of the median named filter is on the "
+            f"part of its name in {float(hit.median()):.0%} of the images where it fires; a random "
+            "place would be in "
             f"{float(luck.median()):.0%}." if len(own) else "here no filter has one.")
     return ("Filters by name: " + ", ".join(f"{name} {count}" for name, count in counts.items())
             + ". Unassigned are those whose peak falls on no part group often enough. A name is a tendency: " + held)

@@ -28,17 +28,7 @@ VERDICTS = {
 
 @dataclass(frozen=True)
 class Line:
-    """One number with its range.
-
-    Attributes
-    ----------
-    name : str
-        What it was measured on.
-    estimate : Estimate
-        Its mean over performers, with the interval where there is one.
-    paper : float, optional
-        The paper's own.
-    """
+    """One number, of what, with its range over performers where there is one, and the paper's."""
 
     name: str
     estimate: Estimate
@@ -47,30 +37,11 @@ class Line:
 
 @dataclass(frozen=True)
 class Finding:
-    """What came out for a sentence.
+    """What came out for a sentence: a verdict, its numbers, and what speaks for it and against.
 
-    Attributes
-    ----------
-    verdict : str
-        One of `VERDICTS`.
-    lines : tuple of Line
-        The numbers that it stands on; the first `shown` are the sentence's own.
-    unit : str
-        What the numbers are: the label of their axis.
-    text : str
-        What came out, in a sentence or two.
-    against : str
-        The number that speaks against it, or against reading much into it.
-    border : float
-        Where one side of the axis ends and the other begins.
-    digits : int
-        Decimals of the numbers.
-    percent : bool
-        Whether the numbers are shares, written in percent.
-    plus : bool
-        Whether the numbers are differences, written with their sign.
-    shown : int
-        How many lines stand beside the verdict; the others come on demand.
+    The first `shown` lines are the sentence's own, the others come on demand. `unit` labels
+    their axis, whose sides meet at `border`; the numbers are shares if `percent`, and
+    differences, with their sign, if `plus`.
     """
 
     verdict: str
@@ -83,21 +54,6 @@ class Finding:
     percent: bool = False
     plus: bool = True
     shown: int = 2
-
-    @property
-    def value(self) -> float:
-        """The first line's mean; NaN without one."""
-        return self.lines[0].estimate.value if self.lines else float("nan")
-
-    @property
-    def low(self) -> float | None:
-        """Where the first line's interval begins; None without one."""
-        return self.lines[0].estimate.low if self.lines else None
-
-    @property
-    def high(self) -> float | None:
-        """Where the first line's interval ends; None without one."""
-        return self.lines[0].estimate.high if self.lines else None
 
     def write(self, value: float) -> str:
         """Write one of its numbers."""
@@ -124,16 +80,7 @@ def told(estimate: Estimate, digits: int = 3, *, percent: bool = False, plus: bo
 
 
 def compared(estimate: Estimate, border: float = 0.0, above: bool = True) -> str:
-    """Return the verdict of one number: on which side of `border` its whole interval lies.
-
-    Parameters
-    ----------
-    estimate : Estimate
-    border : float
-        Where the sides meet.
-    above : bool
-        Whether the sentence says that the number is above it.
-    """
+    """Return the verdict of one number: whether all its interval lies above (or below) `border`."""
     if not estimate.known or estimate.low <= border <= estimate.high:
         return UNTOLD
     return HOLDS if (estimate.low > border) == above else FAILS
@@ -148,14 +95,7 @@ def combined(verdicts: Iterable[str]) -> str:
 
 
 def over(lines: Iterable[Line], border: float = 0.0, above: bool = True) -> str:
-    """Return the verdict of several numbers; those without an interval have no say.
-
-    Parameters
-    ----------
-    lines : iterable of Line
-    border, above
-        As in `compared`.
-    """
+    """Return the verdict of several numbers; those without an interval have no say."""
     return combined(compared(line.estimate, border, above) for line in lines if line.estimate.known)
 
 
@@ -164,9 +104,6 @@ def counted(hits: int, cases: int) -> str:
     if not cases:
         return UNTOLD
     return HOLDS if hits == cases else MIXED if hits else FAILS
-
-
-# --- from tables to lines and words ---------------------------------------------------------------
 
 
 def percent(share: float, digits: int = 0, *, plus: bool = False) -> str:
@@ -189,19 +126,7 @@ def by_reading(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
 
 def gain_lines(frames: Mapping[str, pd.DataFrame], metric: str, *, sign: int = 1,
                paper: float | None = None) -> tuple[Line, ...]:
-    """Return ours minus the baseline, a line for each table and reading.
-
-    Parameters
-    ----------
-    frames : mapping
-        What was run -> rows of explainers.
-    metric : str
-        One of their columns.
-    sign : {1, -1}
-        -1 gives the baseline minus ours.
-    paper : float, optional
-        The paper's own.
-    """
+    """Return ours minus the baseline (with sign -1 the opposite) by what was run and reading."""
     return tuple(Line(f"{name}, {reading}", estimate(sign * gains(g, metric)), paper)
                  for name, frame in frames.items() for reading, g in by_reading(frame))
 

@@ -49,14 +49,15 @@ def headline(results: Results) -> str:
     ours = ("*ours* is where the paper's is" if _meets(printed.ours, here.ours) else
             "*ours* is not where the paper's is")
     reading = first.removeprefix("here, ")
-    more = "".join(f" With {title.removeprefix('here, ')} the baseline is at {spread(t.baseline)}, ours at "
-                   f"{spread(t.ours)}." for title, t in others)
+    more = "".join(f" With {title.removeprefix('here, ')} the baseline is at {spread(t.baseline)}, "
+                   f"ours at {spread(t.ours)}." for title, t in others)
     prior = by_performer(results.references[results.references.method == "prior"], "normalised_entropy")
     why = (f"Why: the loss pulls towards prior weights that are themselves concentrated (H / ln n "
            f"{number(prior.mean(), 2)})" + ("." if collapsed else ", and the baseline here has nothing to cure."))
-    return (f"**{lead}** As a share of the largest possible {{term}}`entropy <entropy of contributions>`, ln n, by "
-            f"which networks of different size can be compared, {ours}: {spread(here.ours)} with {reading}, "
-            f"{spread(printed.ours)} in the paper. The baseline is at {spread(here.baseline)}, in the paper at "
+    return (f"**{lead}** As a share of the largest possible {{term}}`entropy <entropy of "
+            f"contributions>`, ln n, by which networks of different size can be compared, {ours}: "
+            f"{spread(here.ours)} with {reading}, {spread(printed.ours)} in the paper. The "
+            f"baseline is at {spread(here.baseline)}, in the paper at "
             f"{spread(printed.baseline)}.{more} {why}")
 
 
@@ -64,10 +65,12 @@ def about_the_view(settings: Settings, category: str, shown: inspection.Case) ->
     """Say what can be done with the view of one score, and read out one explanation, in Markdown."""
     label = paper()["labels"][settings.architectures[0]]
     said = shown.by_part("ours")[:1].reasons(k=3)[0]
-    return ("Choose a network or a face attribute and an image, switch concepts off or scale their weights, and see "
-            "what the {term}`explained score` becomes. Ours is the explainer with the paper's {term}`prior loss`, "
-            f"baseline the one without it. The figure, the sentence and the view's first reading of the concepts' values are "
-            f"{{term}}`{shown.scale}`; the view has a switch. The first test image of a {category}, by {label}, in words: {said}.")
+    return ("Choose a network or a face attribute and an image, switch concepts off or scale their "
+            "weights, and see what the {term}`explained score` becomes. Ours is the explainer with "
+            "the paper's {term}`prior loss`, baseline the one without it. The figure, the sentence "
+            f"and the view's first reading of the concepts' values are {{term}}`{shown.scale}`; "
+            f"the view has a switch. The first test image of a {category}, by {label}, in words: "
+            f"{said}.")
 
 
 def _meets(a: pd.Series, b: pd.Series) -> bool:
@@ -82,6 +85,7 @@ def aside(results: Results) -> str:
     printed = paper_frame("table_2", "accuracy", "experiment_1") / 100
     here = spread(plain.accuracy, 1, percent=True), spread(by_performer(ours, "accuracy"), 1, percent=True)
     paper_s = (spread(printed.loc[who], 1, percent=True) for who in ("performer", "ours"))
-    return ("The performers are right in {} of the test images, our explainers in {} (the paper's, on photographs, in "
-            "{} and {}). The full-size networks with the paper's own settings have not been run; [the paper "
-            "preset](reproduce/paper_preset) says what that takes.").format(*here, *paper_s)
+    return ("The performers are right in {} of the test images, our explainers in {} (the paper's, "
+            "on photographs, in {} and {}). The full-size networks with the paper's own settings "
+            "have not been run; [the paper preset](reproduce/paper_preset) says what that "
+            "takes.").format(*here, *paper_s)

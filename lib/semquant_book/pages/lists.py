@@ -17,14 +17,9 @@ __all__ = ["departures", "errata", "worded"]
 def worded(rows: Sequence[Mapping], columns: Mapping[str, str] | None = None, kind: str = "") -> HTML:
     """Return rows as a table of words, which break where there is no room.
 
-    Parameters
-    ----------
-    rows : sequence of mapping
-        What stands in backticks is code; None and what is missing are a dash.
-    columns : mapping, optional
-        Key in the rows -> title; by default the first row's keys, which are titles then.
-    kind : str
-        A class of the table: ``"narrow"`` for numbers rather than sentences.
+    What stands in backticks is code; None and what is missing are a dash. Columns are keys and
+    their titles, by default the first row's keys; the kind ``"narrow"`` is for numbers rather
+    than sentences.
     """
     columns = {key: key for key in rows[0]} if columns is None else columns
 
@@ -43,12 +38,7 @@ def _read(name: str) -> list[dict]:
 
 
 def departures(kind: str) -> HTML:
-    """Return the readings or the departures of ``book/departures.yml``.
-
-    Parameters
-    ----------
-    kind : {"reading", "departure"}
-    """
+    """Return the rows of ``book/departures.yml`` of a kind: "reading" or "departure"."""
     return worded([row for row in _read("departures") if row["kind"] == kind],
                   {"topic": "Topic", "paper": "The paper", "here": "Here", "option": "To choose otherwise",
                    "matters": "What it touches"})

@@ -2,11 +2,6 @@
 
 They are plain ipywidgets. What takes long runs beside the notebook, in a thread or a process. A
 built page has no kernel: it shows the text that each view also is, which says so and what came out.
-
->>> from semquant_book.pages import live
->>> live.of_filters(experiment1.Run(settings, "alexnet", "dog"))
->>> live.Redistill(train, test, names=names)  # of anything that was measured
->>> live.NotebookForm("book/experiment1/alexnet.ipynb")
 """
 
 from __future__ import annotations
@@ -52,8 +47,9 @@ from semquant_book.views import widgets
 
 __all__ = ["NotebookForm", "Redistill", "of_attribute", "of_filters"]
 
-NEEDS = ("The controls of this view need a kernel: run <code>make lab</code> in a copy of the project and open "
-         "<code>reproduce/live.ipynb</code>. This is what the page was built with:")
+NEEDS = ("The controls of this view need a kernel: run <code>make lab</code> in a copy of the "
+         "project and open <code>reproduce/live.ipynb</code>. This is what the page was built "
+         "with:")
 FORMATS = {"beta": "g", "entropy": ".3f", "H / ln n": ".3f", "deviation": ".4f", "accuracy": ".3f", "seconds": ".1f"}
 OUTPUT = "executed copy"  # its field in a form; no parameter's name has a space
 DEFAULTS = {"objective": Objective(), "explainer": ExplainerOptions(), "fit": FitOptions()}
@@ -65,11 +61,11 @@ class _Live(ipw.VBox):
     _thread = threading.Thread()  # none that runs
 
     def __init__(self, title: str, fields: Mapping[str, ipw.Widget], helps: Mapping[str, str] = {}) -> None:
-        self.fields, self.error = dict(fields), None
+        self.fields, self.error, self._stopping = dict(fields), None, threading.Event()
         self.run_button = ipw.Button(description="Run", button_style="primary")
         self.stop_button = ipw.Button(description="Stop", disabled=True)
-        self.bar, self.line, self.link = ipw.FloatProgress(max=1.0), ipw.HTML(), ipw.Output()
-        self.above, self.result, self._stopping = ipw.HTML(), ipw.HTML(), threading.Event()
+        self.bar, self.link = ipw.FloatProgress(max=1.0), ipw.Output()
+        self.above, self.line, self.result = ipw.HTML(), ipw.HTML(), ipw.HTML()
         self.run_button.on_click(lambda _: self.run())
         self.stop_button.on_click(lambda _: self.stop())
         super().__init__([
@@ -113,7 +109,8 @@ class _Live(ipw.VBox):
             raise self.error
         return self
 
-    def _tell(self, line: str) -> None:
+    def _tell(self, line: str, share: float) -> None:
+        self.bar.value = share
         if not self._stopping.is_set():
             self.line.value = line
 
@@ -147,30 +144,14 @@ def _set(name: str, field: ipw.Widget, value: object) -> None:
 
 
 class Redistill(_Live):
-    r"""Distil a score again, with other settings, and compare what comes out.
+    """Distil a score again, with other settings, and compare what comes out.
 
-    Parameters
-    ----------
-    train, test : Measured
-        What g is fitted to, with w; and B images that every run is judged on and explains.
-    title : str
-    names, groups : sequence of n str, mapping of str to sequence of int, optional
-        What the concepts are called; which are chosen together, by default each alone.
-    labels, counted : tensor (B,) bool, optional
-        The true answers, by default the network's own; which images the entropy is averaged over.
-    validation : (Measured, tensor (V,) bool), optional
-        Where the threshold of the accuracy is chosen; by default `test`, as in the paper.
-    options : mapping or callable, optional
-        ``objective``, ``explainer``, ``fit`` of `distill_measured`, or a function of the scale.
-    shows, pack : View, callable, optional
-        A view that is given every result: ``shows.data = pack(explanation)``.
-
-    Attributes
-    ----------
-    runs : list of dict
-        Settings, results (entropy in nats), and ``history``, the losses of each epoch.
-    fitted, explanation
-        Of the last run: its FittedExplainer, and its Explanation of `test`.
+    g is fitted to `train`, with w; every run explains the B images of `test` and is judged on them.
+    `labels` (B,) are true answers, by default the network's own; the entropy, in nats, is averaged
+    over images `counted` (B,). The threshold of the accuracy is chosen on `validation`, measured
+    and true, by default on `test`, as in the paper. Concepts are chosen by `groups`, by default
+    each alone. `options` of `distill_measured` may be a function of the scale. The view `shows`
+    gets ``pack(explanation)``. `runs` holds all results, `fitted` and `explanation` the last one's.
     """
 
     def __init__(self, train: Measured, test: Measured, *, title: str = "Distil again",
@@ -195,8 +176,7 @@ class Redistill(_Live):
         super().__init__(title, {
             "prior": ipw.Dropdown(options=list(CONTROLS) if train.w is not None else ["none"]),
             "beta": ipw.BoundedFloatText(objective.beta, max=1e6),  # a slider has no name for screen readers
-            "epochs": ipw.IntText(fit.epochs),
-            "seed": ipw.BoundedIntText(fit.seed, max=10**9),
+            "epochs": ipw.IntText(fit.epochs), "seed": ipw.BoundedIntText(fit.seed, max=10**9),
             "scale": ipw.Dropdown(options=list(dict.fromkeys([explainer.scale, *SCALES]))),
             "concepts": ipw.SelectMultiple(options=list(self.groups), value=list(self.groups)),
             "drawn": ipw.BoundedIntText(0, max=n), "draw": ipw.BoundedIntText(0, max=10**9),
@@ -215,15 +195,14 @@ class Redistill(_Live):
     def _work(self) -> str:
         row = {"run": len(self.runs) + 1} | {name: field.value for name, field in self.fields.items()}
         among, row["concepts"] = self._among(row["concepts"], row.pop("drawn"), row.pop("draw"))
-        epochs, row["history"], started = row["epochs"], [], time.perf_counter()
-        shown = started
+        epochs, row["history"] = row["epochs"], []
+        started = shown = time.perf_counter()
 
         def on_epoch(epoch: int, explainer: FittedExplainer, means: dict[str, float]) -> bool:
             nonlocal shown
             if means:
                 row["history"].append(means)
-                self.bar.value = epoch / epochs
-                self._tell(f"epoch {epoch} of {epochs}, loss {means['loss']:.4g}")
+                self._tell(f"epoch {epoch} of {epochs}, loss {means['loss']:.4g}", epoch / epochs)
             if (now := time.perf_counter()) > shown + 1:
                 self.result.value, shown = _results([*self.runs, row]), now
             return self._stopping.is_set()
@@ -248,9 +227,8 @@ class Redistill(_Live):
         """Explain the test images; return the numbers of the run."""
         said, held = (self.fitted.explain_measured(Measured(m.x, m.y[:, among], m.yhat))
                       for m in (self.test, self.held))
+        self.explanation, (threshold, _) = said, metrics.best_threshold(held.total, self.truth)
         entropy = float(metrics.contribution_entropy(said[self.counted].contributions).nanmean())
-        threshold, _ = metrics.best_threshold(held.total, self.truth)
-        self.explanation = said
         return {"entropy": entropy, "H / ln n": entropy / math.log(max(len(among), 2)),
                 "deviation": float(metrics.relative_deviation(said.yhat, said.total).mean()),
                 "accuracy": metrics.accuracy(said.total, self.labels, threshold)}
@@ -295,12 +273,7 @@ def of_attribute(run: experiment2.Run, **more: object) -> Redistill:
 class NotebookForm(_Live):
     """A notebook's parameters as a form; runs the notebook in a process of its own.
 
-    Parameters
-    ----------
-    path : path
-        A notebook with a cell tagged ``parameters``; relative to the project's folder, or anywhere.
-    output : path, optional
-        Where the executed copy goes; likewise.
+    Paths, also of the executed copy, are relative to the project's folder, or absolute.
     """
 
     def __init__(self, path: str | Path, output: str | Path | None = None) -> None:
@@ -322,8 +295,9 @@ class NotebookForm(_Live):
         own = Path(".venv", "bin", "semquant")
         values = {name: str(field.value) for name, field in self.fields.items()}
         output = values.pop(OUTPUT)
-        return shlex.join([str(own) if (self.root / own).exists() else "semquant", "notebook", str(self.path), output,
-                           *(word for name, value in values.items() for word in ("-p", name, value))])
+        return shlex.join([
+            str(own) if (self.root / own).exists() else "semquant", "notebook", str(self.path), output,
+            *(word for name, value in values.items() for word in ("-p", name, value))])
 
     def _spell(self, _: object = None) -> None:
         self.above.value = f"<pre>{escape(self.command)}</pre>"
@@ -355,8 +329,7 @@ class NotebookForm(_Live):
         for line in map(str.rstrip, self._process.stdout):
             lines = [*lines[-299:], line]
             if line.startswith("cell "):  # cell 3 of 12
-                self._tell(line)
-                self.bar.value = (int(line.split()[1]) - 1) / int(line.split()[3])
+                self._tell(line, (int(line.split()[1]) - 1) / int(line.split()[3]))
             self.result.value = f"<pre>{escape(chr(10).join(lines))}</pre>"
         status = self._process.wait()
         if self._stopping.is_set():
@@ -373,4 +346,4 @@ def _field(p: Parameter) -> ipw.Widget:
     if p.accepted:
         return ipw.Dropdown(options=p.accepted, value=p.default)
     kinds = {bool: ipw.Checkbox, int: ipw.IntText, float: ipw.FloatText}
-    return kinds[type(p.default)](p.default) if type(p.default) in kinds else ipw.Text(str(p.default))
+    return kinds.get(type(p.default), lambda value: ipw.Text(str(value)))(p.default)

@@ -26,14 +26,11 @@ __all__ = ["accuracies", "contribution_bars", "controls", "counted_parts", "entr
            "part_errors_said", "performer", "performers", "pies", "residuals", "shares_said",
            "some", "thresholds", "trained", "what_was_run"]
 
+#: The rows of `numbers`.
 NUMBERS = {"entropy": "entropy H, nats", "normalised_entropy": "H / ln n",
            "error average": "error of part contributions",
            "error_of_shares average": "the same, contributions rescaled", "deviation": "relative deviation",
            "accuracy": "accuracy"}
-"""The rows of `numbers`."""
-
-
-# --- the performer --------------------------------------------------------------------------------
 
 
 def performer(run: Run, shown: inspection.Case) -> str:
@@ -41,10 +38,11 @@ def performer(run: Run, shown: inspection.Case) -> str:
     about, settings = run.record(), run.settings
     m, parts = about["metrics"], sum(name != UNASSIGNED for name in shown.names)
     trained = comparison.animals_shown(settings, run.category, "train", run.architecture)
-    return (f"{about['parameters']:,} parameters, {comparison.beginning(settings)} in {about['seconds']:.0f} s on "
-            f"{trained}. On {m['test_images']:,} test images it is right in **{m['accuracy']:.1%}**. Its top map "
-            f"has {len(shown.names)} filters on {shown.net.map_size}x{shown.net.map_size} positions; {parts} of them "
-            "can be named after a part of the animal from the part masks of the validation images.")
+    return (f"{about['parameters']:,} parameters, {comparison.beginning(settings)} in "
+            f"{about['seconds']:.0f} s on {trained}. On {m['test_images']:,} test images it is "
+            f"right in **{m['accuracy']:.1%}**. Its top map has {len(shown.names)} filters on "
+            f"{shown.net.map_size}x{shown.net.map_size} positions; {parts} of them can be named "
+            "after a part of the animal from the part masks of the validation images.")
 
 
 def trained(run: Run) -> Figure:
@@ -55,16 +53,13 @@ def trained(run: Run) -> Figure:
 
 def named(shown: inspection.Case, part_specificity: float) -> str:
     """Say how many filters are named after each part, and how specific they are."""
-    return (f"Filters by part: {counted_parts(shown.names, shown.groups)}. Part-specific filters on the test "
-            f"images: {part_specificity:.0%}.")
+    return (f"Filters by part: {counted_parts(shown.names, shown.groups)}. Part-specific filters "
+            f"on the test images: {part_specificity:.0%}.")
 
 
 def counted_parts(names: Sequence[str], groups: Sequence[str]) -> str:
     """Count names of filters by part, those of no part last."""
     return ", ".join(f"{part} {names.count(part)}" for part in (*groups, UNASSIGNED) if part in names)
-
-
-# --- one explanation ------------------------------------------------------------------------------
 
 
 def filters(shown: inspection.Case, per_part: int = 2) -> Figure:
@@ -73,11 +68,10 @@ def filters(shown: inspection.Case, per_part: int = 2) -> Figure:
 
 
 def pies(shown: inspection.Case, chosen: Sequence[int]) -> Figure:
-    """Draw a few test images, Grad-CAM, and the parts' contributions by ours and the baseline: Figure 5."""
+    """Draw a few test images, Grad-CAM, and the parts' contributions by both methods: Figure 5."""
     chosen = list(chosen)
-    return figures.explanation_pies(
-        shown.images.images[chosen], shown.heatmaps(chosen),
-        shown.by_part("ours")[chosen], shown.by_part("baseline")[chosen])
+    return figures.explanation_pies(shown.images.images[chosen], shown.heatmaps(chosen),
+                                    *(shown.by_part(method)[chosen] for method in METHODS))
 
 
 def contribution_bars(shown: inspection.Case, chosen: Sequence[int]) -> Figure:
@@ -91,9 +85,9 @@ def explore(run: Run, shown: inspection.Case, scale: str) -> None:
     """Show Figure 5 of up to five test images, and the same and more images to play with."""
     still = pies(shown, range(min(5, len(shown.images))))
     view = explorer.explore(cases.of_case(shown, run.settings, run.architecture, run.category, scale=scale))
-    widgets.show(view, still, "Four rows, a column for each of up to five test images: the picture with its score, "
-                 "its Grad-CAM heat map, a pie of what each part contributes by ours, and one by the baseline, "
-                 "with sum and b below.", keep=True)
+    widgets.show(view, still, "Four rows, a column for each of up to five test images: the picture "
+                 "with its score, its Grad-CAM heat map, a pie of what each part contributes by "
+                 "ours, and one by the baseline, with sum and b below.", keep=True)
 
 
 def residuals(shown: inspection.Case, most: int = 8) -> Figure:
@@ -104,31 +98,19 @@ def residuals(shown: inspection.Case, most: int = 8) -> Figure:
         for i in worst], columns=4)
 
 
-# --- the numbers ----------------------------------------------------------------------------------
-
-
 def entropies(records: pd.DataFrame) -> str:
     """Say the mean entropies in nats and as H / ln n, since n differs from the paper's."""
     n = int(records.n.iloc[0])
-    return (f"Mean entropy over the positive test images, in nats, {beside(records, 'entropy', 2)}. The largest "
-            f"possible is ln n = {math.log(n):.2f}; as a share of it, {beside(records, 'normalised_entropy', 2)}.")
+    return ("Mean entropy over the positive test images, in nats, "
+            f"{beside(records, 'entropy', 2)}. The largest possible is ln n = {math.log(n):.2f}; "
+            f"as a share of it, {beside(records, 'normalised_entropy', 2)}.")
 
 
 def numbers(records: pd.DataFrame, scale: str) -> Styler:
-    """Put one performer's numbers in one reading of y beside the paper's of that network and category.
+    """Put one performer's numbers in one reading of y beside the paper's of its network.
 
-    Parameters
-    ----------
-    records : DataFrame
-        As `tables.explainer_frame` returns it, of one performer.
-    scale : str
-        Whether y is taken as it is, or scaled.
-
-    Returns
-    -------
-    pandas Styler
-        A row for each of `NUMBERS`. The paper's errors are Table 3's, of dogs and a network that it
-        doesn't name; rescaled it has none.
+    A row for each of `NUMBERS`. The paper's errors are Table 3's, of dogs and a network that it
+    doesn't name; rescaled it has none.
     """
     frame = records[records.scale == scale]
     architecture, category = frame.architecture.iloc[0], frame.category.iloc[0]
@@ -160,19 +142,14 @@ def _published(architecture: str, category: str) -> pd.DataFrame:
 def part_error_dots(records: pd.DataFrame, scale: str) -> Figure:
     """Draw the error of each part's contribution, and the paper's where it is of the category: Table 3."""
     frame = records[records.scale == scale]
-    parts = _parts(frame)
-    rows = pd.DataFrame([dict(part=p, method=r.method, error=getattr(r, "error"))
-                         for p in parts for r in frame.assign(error=frame[f"error {p}"]).itertuples()],
+    parts = [p for p in tables.TABLE_3_PARTS  # that have filters, and so an error
+             if frame.get(f"error {p}", pd.Series(dtype=float)).notna().any()]
+    rows = pd.DataFrame([dict(part=p, method=method, error=error) for p in parts
+                         for method, error in zip(frame.method, frame[f"error {p}"])],
                         columns=["part", "method", "error"])
     table = comparison.paper_frame("table_3")
-    theirs = pd.DataFrame([dict(part=p, method=k, error=table.loc[k, p]) for p in parts
-                           for k in METHODS])
+    theirs = pd.DataFrame([dict(part=p, method=k, error=table.loc[k, p]) for p in parts for k in METHODS])
     return figures.part_errors(rows, theirs if set(frame.category) == {"dog"} and parts else None)
-
-
-def _parts(records: pd.DataFrame) -> list[str]:
-    """The parts of Table 3 that have filters, and so an error."""
-    return [p for p in tables.TABLE_3_PARTS if records.get(f"error {p}", pd.Series(dtype=float)).notna().any()]
 
 
 def part_errors_said(records: pd.DataFrame, images: str = "positive test images") -> str:
@@ -184,13 +161,7 @@ def part_errors_said(records: pd.DataFrame, images: str = "positive test images"
 
 
 def shares_said(errors: pd.DataFrame, references: pd.DataFrame) -> str:
-    """Say which of all that has an error of shares is nearest to the truth by removal, and why.
-
-    Parameters
-    ----------
-    errors, references : DataFrame
-        As `tables.explainer_frame` and `tables.reference_frame`, of one category.
-    """
+    """Say which of all that has an error of shares, of one category, is nearest to the truth."""
     metric = "error_of_shares average"
     means = {f"{method}, y {scale}": by_performer(g, metric).mean()
              for (method, scale), g in errors.groupby(["method", "scale"], sort=False)}
@@ -201,12 +172,10 @@ def shares_said(errors: pd.DataFrame, references: pd.DataFrame) -> str:
         return "No part of Table 3 has a named filter in this run."
     return ("With contributions rescaled to add up to the score, from the smallest error to the largest: "
             + ", ".join(f"{name} {number(value)}" for value, name in known)
-            + ". The truth of this table removes filters from a network and asks how far the score falls; where the "
-            "layers above the filters are close to linear, that is what gradient times input computes. The table "
-            "says how close an explanation comes to that truth, not how useful it is.")
-
-
-# --- how the explainers learned -------------------------------------------------------------------
+            + ". The truth of this table removes filters from a network and asks how far the score "
+            "falls; where the layers above the filters are close to linear, that is what gradient "
+            "times input computes. The table says how close an explanation comes to that truth, "
+            "not how useful it is.")
 
 
 def learning(run: Run, scale: str) -> Figure:
@@ -216,13 +185,7 @@ def learning(run: Run, scale: str) -> Figure:
 
 
 def fall_of_losses(history: Sequence[dict]) -> str:
-    """Say how far the two losses of ours fell, or that the prior loss rose.
-
-    Parameters
-    ----------
-    history : sequence of dict
-        What each epoch of ours measured.
-    """
+    """Say how far the two losses of ours fell over its epochs, or that the prior loss rose."""
     first, last = history[0], history[-1]
     text = f"The distillation loss of ours goes from {first['distillation']:.3g} to {last['distillation']:.3g}, "
     weights = f"its weight λ falls from {first['prior_weight']:.2g} to {last['prior_weight']:.2g}"
@@ -230,23 +193,23 @@ def fall_of_losses(history: Sequence[dict]) -> str:
     if last["prior"] <= first["prior"]:
         return f"{text}its prior loss from {first['prior']:.3g} to {last['prior']:.3g}, while {weights}."
     return (f"{text}but **its prior loss rises**, from {first['prior']:.3g} to {last['prior']:.3g} "
-            f"({history[lowest]['prior']:.3g}, the lowest, after epoch {lowest + 1}), while {weights}: as soon as the "
-            "prior weighs less, the distillation loss draws the weights away from it. What is left of the "
-            "prior in this explainer is what its first epochs put there.")
-
-
-# --- all networks ---------------------------------------------------------------------------------
+            f"({history[lowest]['prior']:.3g}, the lowest, after epoch {lowest + 1}), while "
+            f"{weights}: as soon as the prior weighs less, the distillation loss draws the weights "
+            "away from it. What is left of the prior in this explainer is what its first epochs "
+            "put there.")
 
 
 def what_was_run(settings: Settings, category: str) -> str:
     """Say which categories, images, performers and explainers a preset runs."""
     missing = [c for c in CATEGORIES if c not in settings.categories]
     rest = f"not run here: {', '.join(missing)}" if missing else "all six categories"
-    return (f"**What was run.** Preset `{settings.preset}`: {', '.join(settings.categories)} ({rest}); for {category}, "
-            f"training on {comparison.animals_shown(settings, category, 'train')}, test on "
-            f"{comparison.animals_shown(settings, category, 'test')}; performers at {settings.width:g} of the paper's "
-            f"width, {_seeds(settings.performer_seeds)} each; explainers with {_seeds(settings.explainer_seeds)} each, "
-            f"ours with beta {settings.beta:g}. Every number below is read from the records of these runs; the "
+    return (f"**What was run.** Preset `{settings.preset}`: {', '.join(settings.categories)} "
+            f"({rest}); for {category}, training on "
+            f"{comparison.animals_shown(settings, category, 'train')}, test on "
+            f"{comparison.animals_shown(settings, category, 'test')}; performers at "
+            f"{settings.width:g} of the paper's width, {_seeds(settings.performer_seeds)} each; "
+            f"explainers with {_seeds(settings.explainer_seeds)} each, ours with beta "
+            f"{settings.beta:g}. Every number below is read from the records of these runs; the "
             "paper's are those of the full-size networks on photographs.")
 
 
@@ -255,13 +218,7 @@ def _seeds(count: int) -> str:
 
 
 def performers(table: pd.DataFrame) -> Styler:
-    """Put the performers' accuracies beside the paper's, with their size and time.
-
-    Parameters
-    ----------
-    table : DataFrame
-        As `tables.performer_frame` returns it.
-    """
+    """Put the performers' accuracies beside the paper's, with their size and time."""
     labels = comparison.paper()["labels"]
     printed = comparison.paper_frame("table_2", "accuracy", "experiment_1").loc["performer"]
     shown = pd.DataFrame({labels[a]: {
@@ -273,14 +230,7 @@ def performers(table: pd.DataFrame) -> Styler:
 
 
 def accuracies(records: pd.DataFrame, table: pd.DataFrame, scale: str) -> Styler:
-    """Put the accuracies of performers and of their explainers in one reading beside the paper's: Table 2.
-
-    Parameters
-    ----------
-    records, table : DataFrame
-        As `tables.explainer_frame` and `tables.performer_frame` return them.
-    scale : str
-    """
+    """Put accuracies of performers, and of explainers in one reading, beside Table 2."""
     own = table[table.filter_loss].assign(method="performer", seed=-1)
     frame = pd.concat([records[records.scale == scale], own])
     return comparison.comparison(
@@ -296,10 +246,12 @@ def controls(table: pd.DataFrame) -> str:
         if not g.filter_loss.all():
             mean = g.groupby("filter_loss")[["part_specificity", "accuracy"]].mean()
             specific, right = mean.part_specificity, mean.accuracy
-            lines.append(f"{labels[architecture]}: {specific[True]:.0%} with the loss, {specific[False]:.0%} without; "
-                         f"accuracy {right[True]:.1%} and {right[False]:.1%}")
-    return ("**Part-specific filters with and without the filter loss** (share of filters whose peak falls on their "
-            "best part in at least half of the positive test images where they fire). " + ". ".join(lines) + ".")
+            lines.append(f"{labels[architecture]}: {specific[True]:.0%} with the loss, "
+                         f"{specific[False]:.0%} without; accuracy {right[True]:.1%} and "
+                         f"{right[False]:.1%}")
+    return ("**Part-specific filters with and without the filter loss** (share of filters whose "
+            "peak falls on their best part in at least half of the positive test images where they "
+            "fire). " + ". ".join(lines) + ".")
 
 
 def higher(records: pd.DataFrame, metric: str, words: str) -> str:
@@ -313,8 +265,9 @@ def higher(records: pd.DataFrame, metric: str, words: str) -> str:
 def thresholds(records: pd.DataFrame) -> str:
     """Say what choosing the threshold on the test images would gain."""
     gain = records.accuracy_own_threshold - records.accuracy
-    return (f"Threshold chosen on the test images instead: {signed(100 * gain.mean(), 2, plus=True)} percentage "
-            f"points on average, at most {percent(gain.max(), 2, plus=True).removesuffix('%')}.")
+    return ("Threshold chosen on the test images instead: "
+            f"{signed(100 * gain.mean(), 2, plus=True)} percentage points on average, at most "
+            f"{percent(gain.max(), 2, plus=True).removesuffix('%')}.")
 
 
 def some(shown: inspection.Case, count: int, start: int = 5) -> list[int]:

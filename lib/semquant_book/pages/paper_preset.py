@@ -40,8 +40,7 @@ MEANINGS = {
     "attribute_beta": ("in Experiment 2", "the paper"),
     "attribute_epochs": ("passes of g", "a reading"),
     "shared": ("side of the ReLU on which the 4096-dimensional x of the prior is taken", "a reading"),
-    "amp": ("mixed precision in training", "ours"),
-}
+    "amp": ("mixed precision in training", "ours")}
 
 
 def settings_table(settings: Settings) -> HTML:
@@ -78,9 +77,10 @@ def taken_said(record: dict) -> str:
     """Say on what the steps were taken."""
     on = "files of the real data" if record["photographs"] else "drawn specimens in the official formats"
     weights = "ImageNet" if record["weights"] == "imagenet" else "fresh"
-    return (f"The steps below were taken on {on} with {weights} weights, on {record['steps'][0]['images']} "
-            "images each, on two cores in single precision. The whole rehearsal took "
-            f"{record['seconds']:.0f} s and at most {record['peak_memory_mb'] / 1000:.1f} GB of memory.")
+    return (f"The steps below were taken on {on} with {weights} weights, on "
+            f"{record['steps'][0]['images']} images each, on two cores in single precision. The "
+            f"whole rehearsal took {record['seconds']:.0f} s and at most "
+            f"{record['peak_memory_mb'] / 1000:.1f} GB of memory.")
 
 
 def networks_table(steps: Sequence[Step]) -> HTML:
@@ -102,9 +102,10 @@ def training_table(steps: Sequence[Step], tflops: float) -> HTML:
 
 def hours_said(steps: Sequence[Step], tflops: float) -> str:
     """Say what all training takes together."""
-    return (f"Together {sum(step.hours(tflops) for step in steps):.1f} hours at {tflops:g} · 10¹² operations "
-            "a second. That rate is assumed, not measured, and is too good for $g$, whose maps are small; "
-            "reading data and measuring $x$, $y$ and $w$ once are not counted. Take it for a lower bound.")
+    return (f"Together {sum(step.hours(tflops) for step in steps):.1f} hours at {tflops:g} · 10¹² "
+            "operations a second. That rate is assumed, not measured, and is too good for $g$, "
+            "whose maps are small; reading data and measuring $x$, $y$ and $w$ once are not "
+            "counted. Take it for a lower bound.")
 
 
 def maps_table(record: dict) -> HTML:
@@ -117,10 +118,10 @@ def maps_table(record: dict) -> HTML:
 def maps_said(steps: Sequence[Step], tflops: float) -> str:
     """Say where x of all images is kept, and what it costs to compute it again."""
     again = sum(again_hours(steps, experiment, tflops) for experiment in (1, 2))
-    return ("The performer doesn't change while it is explained, so $x$, $y$, $\\hat y$ and $w$ of each "
-            "image are measured once. All but $x$ is small. With `cache: auto` $x$ is kept in memory if it "
-            "takes at most half of what is free, else it is computed again in every epoch, which for this "
-            f"preset would add {again:.0f} hours by the same count. `memory` or `recompute` choose one way; "
-            "each job prints the size and the choice before it begins. CelebA's photographs themselves are "
-            "decoded when they are needed, by `workers` processes, unless they fit into memory by the same "
-            "rule.")
+    return ("The performer doesn't change while it is explained, so $x$, $y$, $\\hat y$ and $w$ of "
+            "each image are measured once. All but $x$ is small. With `cache: auto` $x$ is kept in "
+            "memory if it takes at most half of what is free, else it is computed again in every "
+            f"epoch, which for this preset would add {again:.0f} hours by the same count. `memory` "
+            "or `recompute` choose one way; each job prints the size and the choice before it "
+            "begins. CelebA's photographs themselves are decoded when they are needed, by "
+            "`workers` processes, unless they fit into memory by the same rule.")

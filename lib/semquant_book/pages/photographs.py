@@ -35,24 +35,15 @@ SUPPLEMENT = (("entropy", "supplement_entropy", 1, 3, "entropy in nats"),
               ("deviation", "supplement_deviation", 1, 3, "relative deviation"))
 
 
-# --- one category on the pretrained trunk ---------------------------------------------------------
-
-
 def source(record: dict, kept: str = "") -> str:
-    """Say which run a page shows.
-
-    Parameters
-    ----------
-    record : dict
-    kept : str
-        Where the record of a run on the reader's folder was written; empty for the recorded one.
-    """
+    """Say which run a page shows; `kept` is where one on the reader's folder was recorded."""
     if kept:
-        return ("**This page shows a run on the folder that was given**, and its photographs. Its numbers were also "
-                f"written to `records/{kept}` in the build folder.")
+        return ("**This page shows a run on the folder that was given**, and its photographs. Its "
+                f"numbers were also written to `records/{kept}` in the build folder.")
     category, preset = record["category"], record["settings"]["preset"]
-    return (f"**This page shows recorded numbers**, of a run on {category} photographs with seed {record['seed']} that "
-            f"came with the project (`book/records/efficientnet_lite0-{category}.json`, preset {preset}). Its "
+    return (f"**This page shows recorded numbers**, of a run on {category} photographs with seed "
+            f"{record['seed']} that came with the project "
+            f"(`book/records/efficientnet_lite0-{category}.json`, preset {preset}). Its "
             "photographs may not be handed on, so none of them is shown.")
 
 
@@ -70,16 +61,18 @@ def judged(record: dict) -> str:
     """Say how often the performer is right, on one split and over several."""
     m, assignment = record["metrics"], record["examples"]["assignment"]
     train, test = (m["photos"][split] for split in ("train", "test"))
-    text = (f"{record['parameters']:,} weights are trained, on the trunk's maps of {train['positive']} crops and "
-            f"{train['negative']} negatives and of their mirror images. On the test photos the performer is right in "
-            f"**{m['accuracy']:.1%}** ({test['positive'] + test['negative']} pictures; always saying no would be right "
-            f"in {m['majority']:.1%}): it finds {m['recall']:.1%} of the crops and rejects {m['specificity']:.1%} of "
-            f"the negatives. {sum(a >= 0 for a in assignment)} of its {len(assignment)} filters can be named after a "
-            "part, from the part masks of the training and validation crops.")
+    text = (f"{record['parameters']:,} weights are trained, on the trunk's maps of "
+            f"{train['positive']} crops and {train['negative']} negatives and of their mirror "
+            f"images. On the test photos the performer is right in **{m['accuracy']:.1%}** "
+            f"({test['positive'] + test['negative']} pictures; always saying no would be right in "
+            f"{m['majority']:.1%}): it finds {m['recall']:.1%} of the crops and rejects "
+            f"{m['specificity']:.1%} of the negatives. {sum(a >= 0 for a in assignment)} of its "
+            f"{len(assignment)} filters can be named after a part, from the part masks of the "
+            "training and validation crops.")
     each = _every_split(record).accuracy
     if len(each) > 1:
-        text += (f"\n\nOver {len(each)} splits by photo, with weights of their own: **{each.mean():.1%}** on average, "
-                 f"from {each.min():.1%} to {each.max():.1%}.")
+        text += (f"\n\nOver {len(each)} splits by photo, with weights of their own: "
+                 f"**{each.mean():.1%}** on average, from {each.min():.1%} to {each.max():.1%}.")
     return text
 
 
@@ -111,8 +104,9 @@ def named(record: dict) -> str:
     """Say how many filters are named after each part, and how specific they are."""
     groups = record["examples"]["groups"]
     names = [groups[a] if a >= 0 else "unassigned" for a in record["examples"]["assignment"]]
-    return (f"Filters by part: {counted_parts(names, groups)}. Filters whose peak falls on their best part in at least "
-            f"half of the test crops: {record['metrics']['part_specificity']:.0%}. On a 7x7 map an eye or an ear is a "
+    return (f"Filters by part: {counted_parts(names, groups)}. Filters whose peak falls on their "
+            "best part in at least half of the test crops: "
+            f"{record['metrics']['part_specificity']:.0%}. On a 7x7 map an eye or an ear is a "
             "fraction of one position, so names of small parts are rough.")
 
 
@@ -149,17 +143,8 @@ def explore(record: dict, data: str = "") -> None:
                  "For a few test crops, pies of what the parts contribute to the score: by ours and by the baseline.")
 
 
-# --- the picture that may be shown ----------------------------------------------------------------
-
-
 def shown_photograph(scale: str = "literal") -> None:
-    """Show the one photograph that may be redistributed, explained by the recorded recipe, to play with.
-
-    Parameters
-    ----------
-    scale : {"literal", "scaled"}
-        The reading of y's scale that it begins with; the view switches.
-    """
+    """Show the one photograph that may be redistributed, explained by the recorded recipe."""
     record = records.shown_photograph()
     picture, category = records.read_photograph(), record["category"]
     assignment, groups = torch.tensor(record["assignment"]), record["groups"]
@@ -170,11 +155,13 @@ def shown_photograph(scale: str = "literal") -> None:
     view = explorer.explore(explorer.case(
         LABEL, picture[None], first, says=(f"“{category}”", f"“no {category}”"), assignment=assignment,
         groups=groups, maps=maps[None], heatmaps=heat[None], labels=[f"photograph of a {category}"], reading=scale,
-        others=said, note=f"{LABEL} trained on {category} photographs, explainers with seed 0. The literal reading takes "
-        "y as it is; in the scaled one the contributions start as large as the scores vary."))
+        others=said, note=f"{LABEL} trained on {category} photographs, explainers with seed 0. The "
+        "literal reading takes y as it is; in the scaled one the contributions start as large as "
+        "the scores vary."))
     still = figures.explanation_pies(picture[None], heat[None], *(e.merge(assignment, groups) for e in first.values()))
-    widgets.show(view, still, "A photograph of a cat's head with its score, its Grad-CAM heat map, and pies of what "
-                 "each part contributes by ours and by the baseline, with sum and b below.", keep=True,
+    widgets.show(view, still, "A photograph of a cat's head with its score, its Grad-CAM heat map, "
+                 "and pies of what each part contributes by ours and by the baseline, with sum and "
+                 "b below.", keep=True,
                  caption="A photograph of a cat (Stefan van der Walt, CC0), explained by the recorded recipe.")
 
 
@@ -184,18 +171,16 @@ def shown_said(scale: str = "literal") -> str:
     merged = _of(record, scale, "ours").merge(torch.tensor(record["assignment"]), record["groups"])
     parts = dict(zip(merged.names, merged.contributions[0].tolist()))
     unseen = sum(parts[p] for p in ("torso", "leg", "tail")) / sum(parts.values())
-    return (f"In words: {merged.reasons(k=3)[0]}. The picture shows a head and little else, yet filters named after "
-            f"torso, leg or tail make up {unseen:.0%} of the sum (y {scale}, ours): the crops that name filters show "
-            "whole animals, and a name is a tendency. So the names say only roughly which part the score comes from.")
+    return (f"In words: {merged.reasons(k=3)[0]}. The picture shows a head and little else, yet "
+            f"filters named after torso, leg or tail make up {unseen:.0%} of the sum (y {scale}, "
+            "ours): the crops that name filters show whole animals, and a name is a tendency. So "
+            "the names say only roughly which part the score comes from.")
 
 
 def _of(record: dict, reading: str, method: str) -> Explanation:
     """One explanation of the shown photograph, by filter."""
     kept = {key: record[key] for key in ("yhat", "groups", "assignment")}
     return inspection.example(kept | record["readings"][reading], method)
-
-
-# --- five categories, and four networks from scratch ----------------------------------------------
 
 
 def performers(found: Mapping[str, dict]) -> Styler:
@@ -214,17 +199,10 @@ def performers(found: Mapping[str, dict]) -> Styler:
 
 
 def supplement(frame: pd.DataFrame, scale: str, columns: str = "category") -> Iterator[Styler]:
-    """Put explainers of photographs beside the paper's supplementary tables.
+    """Put explainers of photographs in one reading beside the paper's supplementary tables.
 
-    Parameters
-    ----------
-    frame : DataFrame
-        As `tables.explainer_frame` returns it.
-    scale : str
-        Which of its readings.
-    columns : {"category", "architecture"}
-        A row for each category, beside the mean of the paper's four networks; or for each network,
-        beside the paper's of the category, which is the same in all rows.
+    A row for each "category", beside the mean of the paper's four networks; or for each
+    "architecture", beside the paper's of the category, which is the same in all rows.
     """
     frame = frame[frame.scale == scale]
     for metric, table, factor, digits, title in SUPPLEMENT:
@@ -236,12 +214,12 @@ def supplement(frame: pd.DataFrame, scale: str, columns: str = "category") -> It
                                     digits=digits, caption=f"Photographs: {title}, y {scale}")
 
 
-def part_tables(frame: pd.DataFrame, scale: str, first: str = "dog") -> HTML:
-    """Show the errors of parts of one category; of the others on demand."""
+def part_tables(frame: pd.DataFrame, scale: str) -> HTML:
+    """Show the errors of parts of dogs; of the other categories on demand."""
     frame = frame[frame.scale == scale]
     each = {c: comparison.part_table(g, published=c == "dog", caption=f"Error of part contributions, {c}, y {scale}"
                                      ).to_html() for c, g in frame.groupby("category", sort=False)}
-    shown = each.pop(first)
+    shown = each.pop("dog")
     return HTML(shown + _details("The other categories", "".join(each.values())))
 
 
@@ -270,24 +248,18 @@ def bars_of(examples: Mapping[str, dict]) -> Figure:
 
 def folded(summary: str, examples: Mapping[str, dict], pictures: Mapping[str, Images | None] = {},
            bars_too: bool = False) -> HTML:
-    """Return pies, and bars, of the examples of records as figures that a reader opens, under one line.
+    """Return pies, and bars, of examples of records as figures that a reader opens, under one line.
 
-    Parameters
-    ----------
-    summary : str
-        The line.
-    examples : mapping
-        What a record is of -> its examples.
-    pictures : mapping
-        The crops of those whose pictures are at hand.
-    bars_too : bool
-        Whether every filter's contributions to the first crop's score come after the pies.
+    `pictures` are the crops of those that are at hand; `bars_too`: of every filter's
+    contributions, after the pies.
     """
-    drawn = {f"{name}: pies of what each part contributes to the scores of a few crops, ours above, the baseline "
-             "below.": named_pies(kept, pictures.get(name)) for name, kept in examples.items()}
+    pies = ("pies of what each part contributes to the scores of a few crops, ours above, the "
+            "baseline below.")
+    bars = ("every filter's contribution to the score of the first crop, ours on the left, the "
+            "baseline on the right.")
+    drawn = {f"{name}: {pies}": named_pies(kept, pictures.get(name)) for name, kept in examples.items()}
     if bars_too:
-        drawn |= {f"{name}: every filter's contribution to the score of the first crop, ours on the left, the baseline "
-                  "on the right.": bars_of({name: kept}) for name, kept in examples.items()}
+        drawn |= {f"{name}: {bars}": bars_of({name: kept}) for name, kept in examples.items()}
     return HTML(_details(summary, "".join(
         widgets.still(figure, words, "folded", words, dark_too=True) for words, figure in drawn.items())))
 
@@ -299,11 +271,13 @@ def _details(summary: str, inside: str) -> str:
 def from_scratch(content: dict) -> str:
     """Say what the four networks were trained on from scratch."""
     data, used = content["data"], content["settings"]
-    return (f"{data['train']['positive']} crops of dogs and {data['train']['negative']} negatives to train on (the "
-            "rarer class repeated, all mirrored at random), "
-            f"{data['test']['positive']} and {data['test']['negative']} to test on, {used['size']} pixels, {used['width']:g} of the paper's width, {used['performer_epochs']} epochs, "
-            f"{used['performer_seeds']} seeds of the performers and {used['explainer_seeds']} of the explainers. The "
-            "paper starts from ImageNet weights; without them some hundred photographs are few.")
+    return (f"{data['train']['positive']} crops of dogs and {data['train']['negative']} negatives "
+            "to train on (the rarer class repeated, all mirrored at random), "
+            f"{data['test']['positive']} and {data['test']['negative']} to test on, {used['size']} "
+            f"pixels, {used['width']:g} of the paper's width, {used['performer_epochs']} epochs, "
+            f"{used['performer_seeds']} seeds of the performers and {used['explainer_seeds']} of "
+            "the explainers. The paper starts from ImageNet weights; without them some hundred "
+            "photographs are few.")
 
 
 def trained_from_scratch(content: dict) -> Styler:

@@ -17,15 +17,7 @@ __all__ = ["read", "recorded"]
 
 
 def recorded(name: str, size: int = 160) -> Watched:
-    """Return a sweep that comes with the project, as explorers take it.
-
-    Parameters
-    ----------
-    name : str
-        One of `NAMES`.
-    size : int
-        Of its pictures, in pixels.
-    """
+    """Return a sweep of `NAMES` that comes with the project, with pictures of `size` pixels."""
     one_of("sweep", name, NAMES)
     return read(read_record(project_root() / "book" / "records" / f"beta-{name}.json"), size)
 
@@ -49,13 +41,12 @@ def read(content: dict, size: int = 160) -> Watched:
         names = [label(name) for name in content["names"]]
         about = {"unit": "attributes", "averaged": "test faces", "usual": settings["attribute_beta"]}
         phrases = [PHRASES[name] for name in content["names"]]
-    measures = {measure: np.array(content["metrics"][measure]) for measure in MEASURES}
     return Watched(
         title=title, betas=content["betas"], seeds=content["seeds"], epochs=content["epochs"],
         names=names, parts=content.get("parts"), phrases=phrases, yhat=yhat, y=unpack(kept["y"]),
         w=unpack(kept["w"]), alpha=unpack(content["alpha"]), bias=unpack(content["bias"]),
-        loss=content["loss"], note=_note(content), pictures=np.stack(pictures), labels=labels, **measures,
-        **about)
+        loss=content["loss"], note=_note(content), pictures=np.stack(pictures), labels=labels, **about,
+        **{measure: np.array(content["metrics"][measure]) for measure in MEASURES})
 
 
 def _note(content: dict) -> str:
@@ -63,5 +54,5 @@ def _note(content: dict) -> str:
     train = settings["train_images" if first else "face_train_images"]
     return (f"Recorded run: preset {settings['preset']}, {train:,} training images, one performer; "
             f"{len(content['betas']) * len(content['seeds'])} explainers, {content['epochs'][-1]} "
-            f"epochs each. β = 0 is the baseline, β = {settings['beta' if first else 'attribute_beta']:g} "
-            "the paper's value.")
+            "epochs each. β = 0 is the baseline, β = "
+            f"{settings['beta' if first else 'attribute_beta']:g} the paper's value.")

@@ -12,8 +12,7 @@ from semquant_book import figures
 from semquant_book.datasets.names import ATTRIBUTES, METHODS, STARTS, label
 from semquant_book.figures import METHOD_NAMES, signed
 from semquant_book.pages.comparison import (
-    INTERVAL, NO_INTERVAL, comparison, entropy_table, paper, paper_frame, paper_normalised,
-)
+    INTERVAL, NO_INTERVAL, comparison, entropy_table, paper, paper_frame, paper_normalised)
 from semquant_book.pages.findings import FAILS, HOLDS, compared, number, percent, spread, told
 from semquant_book.study.experiment2 import Run
 from semquant_book.study.portraits import faces_of, portraits
@@ -31,9 +30,6 @@ MEASURES = (("entropy", "H", 3, 1), ("normalised_entropy", "H / ln n", 3, 1),
             ("r2", "variance explained", 3, 1), ("agreement", "agreement with flips", 2, 1))
 
 
-# --- the performer ------------------------------------------------------------------------------
-
-
 def judged(record: dict) -> pd.DataFrame:
     """Return a performer's accuracy for each attribute, as `figures.outcome_dots` takes it."""
     table = pd.DataFrame(record["metrics"])[["accuracy", "balanced_accuracy", "rate"]]
@@ -43,9 +39,8 @@ def judged(record: dict) -> pd.DataFrame:
 def judged_in_words(table: pd.DataFrame, least: float = 0.6) -> str:
     """Say for how many attributes the balanced accuracy is at least so much, and for which not."""
     weak = [label(name).lower() for name in table.index[~(table.balanced_accuracy >= least)]]
-    return (f"Balanced accuracy is at least {least:g} for {len(table) - len(weak)} of the {len(table)} "
-            "attributes"
-            + (f" (not for: {', '.join(weak)})" if weak else "")
+    return (f"Balanced accuracy is at least {least:g} for {len(table) - len(weak)} of the "
+            f"{len(table)} attributes" + (f" (not for: {', '.join(weak)})" if weak else "")
             + f"; mean accuracy {percent(table.accuracy.mean(), 1)}.")
 
 
@@ -53,22 +48,17 @@ def what_was_run(settings: Settings) -> str:
     """Say what the summary's numbers were measured on."""
     kind = "[drawn faces](faces)" if settings.faces == "drawn" else "photographs"
     performers = f"{settings.performer_seeds} performer{'s' * (settings.performer_seeds > 1)}"
-    return (f"**What was run.** Preset `{settings.preset}`: VGG-16 at {settings.face_width:g} of the "
-            "paper's width with "
-            f"{settings.face_fc} units in its fully connected layers, "
+    return (f"**What was run.** Preset `{settings.preset}`: VGG-16 at {settings.face_width:g} of "
+            f"the paper's width with {settings.face_fc} units in its fully connected layers, "
             f"{len(faces_of(settings, 'train')):,} training and "
-            f"{len(faces_of(settings, 'test')):,} test {kind} of {settings.face_size} pixels a side, "
-            f"{performers}; "
-            f"explainers of {', '.join(label(t).lower() for t in settings.targets)} with "
-            f"{settings.explainer_seeds} seeds "
-            f"of g each, ours with beta {settings.attribute_beta:g}. The paper's numbers are of the "
-            "full-size network on "
-            "photographs of CelebA. In both n = 39 concepts explain a score, so that entropies can be "
-            "compared as they are, "
-            f"and as a share of the largest possible one, ln 39 = {math.log(N):.3f}.")
-
-
-# --- the paper's tables -------------------------------------------------------------------------
+            f"{len(faces_of(settings, 'test')):,} test {kind} of {settings.face_size} pixels a "
+            f"side, {performers}; explainers of "
+            f"{', '.join(label(t).lower() for t in settings.targets)} with "
+            f"{settings.explainer_seeds} seeds of g each, ours with beta "
+            f"{settings.attribute_beta:g}. The paper's numbers are of the full-size network on "
+            "photographs of CelebA. In both n = 39 concepts explain a score, so that entropies can "
+            "be compared as they are, and as a share of the largest possible one, ln 39 = "
+            f"{math.log(N):.3f}.")
 
 
 def plain(explainers: pd.DataFrame) -> pd.DataFrame:
@@ -109,10 +99,10 @@ def entropy_gain(explainers: pd.DataFrame) -> str:
         said.append(f"with {start} {told(gain, 3, plus=True)}, above 0 in {(each > 0).sum()} of "
                     f"{len(each)} pairs of fits "
                     f"that differ in target and seed of g ({spread(each, 3)}): **{verdict}**")
-    return (f"H / ln n of ours minus the baseline's, mean over targets: {'; '.join(said)}. The fits to "
-            "one performer share its features, priors and test faces, so that a count of them is no "
-            f"evidence about another network; that takes at least {LEAST} performers. The paper's "
-            "difference is "
+    return (f"H / ln n of ours minus the baseline's, mean over targets: {'; '.join(said)}. The "
+            "fits to one performer share its features, priors and test faces, so that a count of "
+            f"them is no evidence about another network; that takes at least {LEAST} performers. "
+            "The paper's difference is "
             f"{signed((theirs.loc['ours'] - theirs.loc['baseline']).mean(), 3, plus=True)}, of one "
             "performer and without a spread.")
 
@@ -148,14 +138,12 @@ def accuracy_kept(explainers: pd.DataFrame, selections: pd.DataFrame, test_image
     linear = selections[selections.weights == "linear"].groupby("size").deviation.mean()
     return (f"Our explainers lose {told(loss, 2)} percentage points of accuracy; the paper's lose "
             f"{table_2.performer - table_2.ours:.1f}. The explainer's threshold is chosen on the "
-            "validation faces, the "
-            f"performer's is 0; chosen on the test faces themselves, as the paper seems to do, it gives "
-            f"{signed(tuned, 2, plus=True)} points more.\n\nThese deviations can't be compared with "
-            "the paper's: the "
-            "performer is much smaller, the range that they are divided by grows with the number of test faces "
-            f"({test_images:,} here; CelebA has 19,962), and fixed linear weights of "
-            f"{linear.index[-1]} other scores, the "
-            f"same for all faces, already give {number(linear.iloc[-1])}.")
+            "validation faces, the performer's is 0; chosen on the test faces themselves, as the "
+            f"paper seems to do, it gives {signed(tuned, 2, plus=True)} points more.\n\nThese "
+            "deviations can't be compared with the paper's: the performer is much smaller, the "
+            f"range that they are divided by grows with the number of test faces ({test_images:,} "
+            f"here; CelebA has 19,962), and fixed linear weights of {linear.index[-1]} other "
+            f"scores, the same for all faces, already give {number(linear.iloc[-1])}.")
 
 
 def gallery(settings: Settings, target: str, share: float = 0.5) -> Figure:
@@ -173,25 +161,11 @@ def gallery(settings: Settings, target: str, share: float = 0.5) -> Figure:
     return figures.signed_bars(portraits(settings, chosen), ours[chosen], target, share=share, most=8)
 
 
-# --- controls -----------------------------------------------------------------------------------
-
-
 def side_by_side(explainers: pd.DataFrame, yardsticks: pd.DataFrame, caption: str = "") -> Styler:
-    """Put the paper's measures of ours, baseline, controls and what needs no fit into one table.
+    """Put ours, baseline, controls and what needs no fit, after the paper's, into one table.
 
-    Parameters
-    ----------
-    explainers : DataFrame
-        As `tables.attribute_frame` returns it, of one target or several, which are averaged.
-    yardsticks : DataFrame
-        As `tables.yardstick_frame`, of the same.
-    caption : str
-        Title of the table; whether there are intervals is added.
-
-    Returns
-    -------
-    pandas Styler
-        Controls are fitted with the first start of g's last layer. The paper's numbers come first.
+    They are of one target or several, which are averaged. Controls are fitted with the first
+    start of g's last layer. Whether there are intervals is added to the title.
     """
     groups = {f"{METHOD_NAMES[method]}, {start}": fits[fits.method == method]
               for start, fits in _by_start(explainers) for method in ("baseline", "ours")}
@@ -243,31 +217,26 @@ def controls(explainers: pd.DataFrame, yardsticks: pd.DataFrame) -> str:
     deviation, accuracy, entropy, truth = ({m: mean(metric, m) for m in METHOD_NAMES} for metric in (
         "deviation", "accuracy", "normalised_entropy", "agreement"))
     gap = accuracy["ours"] - min(accuracy["shuffled"], accuracy["constant"])
-    text = ("**What this means.** g sees the face's feature map, so it can read the score off that map "
-            "and write it on "
-            f"whatever concepts it is given. With the concepts of other faces the relative deviation is "
-            f"{number(deviation['shuffled'])}, with a single constant concept "
-            f"{number(deviation['constant'])}, with the right "
-            f"concepts {number(deviation['ours'])}; the accuracies are {percent(accuracy['shuffled'], 1)}, "
+    text = ("**What this means.** g sees the face's feature map, so it can read the score off that "
+            "map and write it on whatever concepts it is given. With the concepts of other faces "
+            f"the relative deviation is {number(deviation['shuffled'])}, with a single constant "
+            f"concept {number(deviation['constant'])}, with the right concepts "
+            f"{number(deviation['ours'])}; the accuracies are {percent(accuracy['shuffled'], 1)}, "
             f"{percent(accuracy['constant'], 1)} and {percent(accuracy['ours'], 1)}. So **a low "
-            "relative deviation or a small "
-            "loss of accuracy is no evidence that the concepts explain the score**: explanations "
-            "without information lose at "
-            f"most {signed(100 * gap, 1)} points of accuracy against ours, and their deviations are "
+            "relative deviation or a small loss of accuracy is no evidence that the concepts "
+            "explain the score**: explanations without information lose at most "
+            f"{signed(100 * gap, 1)} points of accuracy against ours, and their deviations are "
             f"{number(deviation['shuffled'] / deviation['ours'], 1)} and "
-            f"{number(deviation['constant'] / deviation['ours'], 1)} "
-            "times that of ours.\n\n"
-            f"H / ln n is {number(entropy['ours'])} for ours and {number(entropy['baseline'])} for the "
-            "baseline; with a prior "
-            f"that belongs to other concepts it is {number(entropy['permuted'])}, with the concepts of "
-            "other faces "
+            f"{number(deviation['constant'] / deviation['ours'], 1)} times that of ours.\n\nH / ln "
+            f"n is {number(entropy['ours'])} for ours and {number(entropy['baseline'])} for the "
+            "baseline; with a prior that belongs to other concepts it is "
+            f"{number(entropy['permuted'])}, with the concepts of other faces "
             f"{number(entropy['shuffled'])}"
             + (f", with equal weights, which explain nothing, {number(entropy['uniform'])}"
                if entropy["uniform"] == entropy["uniform"] else "") + ".")
     if any(entropy[method] > entropy["ours"] for method in ("permuted", "shuffled")):
-        text += (" **A high entropy is no evidence that an explanation is correct**: a control that "
-                 "can't be right has a "
-                 "higher one than ours.")
+        text += (" **A high entropy is no evidence that an explanation is correct**: a control "
+                 "that can't be right has a higher one than ours.")
     return text + (_truth_in_words(plain(explainers), truth) if truth["ours"] == truth["ours"] else "")
 
 
@@ -277,18 +246,14 @@ def _truth_in_words(fits: pd.DataFrame, truth: dict[str, float]) -> str:
     verdict = {HOLDS: "better", FAILS: "worse"}.get(compared(gain), "no detectable difference")
     value = {method: number(mean, 2) for method, mean in truth.items()}
     return (f"\n\nAgreement with the truth by flipping: ours {value['ours']}, baseline "
-            f"{value['baseline']}; over both starts of "
-            f"g ours minus baseline is {told(gain, 3, plus=True)}, higher in {(each > 0).sum()} of "
-            f"{len(each)} pairs of fits: "
-            f"{verdict}. With the permuted prior it is {value['permuted']}, with the concepts of other faces "
-            f"{value['shuffled']}. 0 is not its chance level: the contributions of another face "
-            "already agree to "
-            f"{value['another_face']}, and weights averaged over all faces to {value['mean_alpha']}, "
-            "so that most of it says which "
-            f"attributes matter on average. What needs no g: the prior alone {value['prior']}, fixed "
-            "linear weights "
-            f"{value['linear']}, equal weights {value['uniform']}. With $y$ centred it is "
-            f"{value['centred']}: where the zero of a "
-            "concept lies is a choice that the contributions depend on. With the relative loss, where "
-            "the prior weighs more, it "
+            f"{value['baseline']}; over both starts of g ours minus baseline is "
+            f"{told(gain, 3, plus=True)}, higher in {(each > 0).sum()} of {len(each)} pairs of "
+            f"fits: {verdict}. With the permuted prior it is {value['permuted']}, with the "
+            f"concepts of other faces {value['shuffled']}. 0 is not its chance level: the "
+            f"contributions of another face already agree to {value['another_face']}, and weights "
+            f"averaged over all faces to {value['mean_alpha']}, so that most of it says which "
+            f"attributes matter on average. What needs no g: the prior alone {value['prior']}, "
+            f"fixed linear weights {value['linear']}, equal weights {value['uniform']}. With $y$ "
+            f"centred it is {value['centred']}: where the zero of a concept lies is a choice that "
+            "the contributions depend on. With the relative loss, where the prior weighs more, it "
             f"is {value['relative']}.")

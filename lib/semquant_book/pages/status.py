@@ -21,32 +21,19 @@ STATES = {
                    "prints any, but of drawn images and small networks: it puts the method to the "
                    "test, and not the printed numbers",
     "partly": "panels, rows or columns are missing, or something else stands in their place",
-    "not": "not there",
-}
+    "not": "not there"}
 KEYS = {"item", "what", "state", "where", "differs"}
 NUMBERS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten",
            "eleven", "twelve")
 
 
 def load(path: str | Path | None = None) -> list[dict]:
-    """Read and check the rows.
+    """Read and check the rows of ``book/status.yml``, with titles of ``book/paper.yml``.
 
-    Parameters
-    ----------
-    path : path, optional
-        The project's ``book/status.yml`` by default.
-
-    Returns
-    -------
-    list of dict
-        ``item``, ``title`` (from ``book/paper.yml``), ``what``, ``state``, ``where`` and ``photos``
-        (words of a link -> ``page#heading``; ``photos`` may be empty), ``differs``.
-
-    Raises
-    ------
-    InputError
-        For a row without one of these, with something else, with a state that is not one of
-        `STATES`, of nothing in ``book/paper.yml``, or of something that another row has.
+    A row has ``item``, ``what``, ``state``, ``where``, ``differs`` and perhaps ``photos``, both
+    of words of a link and ``page#heading``. InputError for one without these, with something
+    else or another state, and for an item that is not in ``book/paper.yml`` or in another row
+    too.
     """
     book = project_root() / "book"
     paper = yaml.safe_load((book / "paper.yml").read_text())
@@ -88,17 +75,7 @@ def _place(target: str, page: str, root: Path) -> str:
 def table(rows: Sequence[dict], page: str = "book/intro") -> str:
     """Return the rows as a table in Markdown, with links that are right on a page.
 
-    Parameters
-    ----------
-    rows : sequence of dict
-        As `load` returns them.
-    page : str
-        The page that shows the table, without its ending.
-
-    Raises
-    ------
-    InputError
-        For a link to a page that isn't there.
+    InputError for a link to a page that isn't there.
     """
     root = project_root()
 

@@ -27,25 +27,18 @@ __all__ = ["bars", "explore", "faces_to_show", "more_faces", "one_concept", "per
 
 
 def performer(run: Run, own: str) -> str:
-    """Say what the performer is, what it was trained on, and how often it is right.
-
-    Parameters
-    ----------
-    run : Run
-    own : str
-        The target that the page is about; for another one a warning comes first.
-    """
+    """Say what the performer is, and how often right; warn of another target than `own`."""
     settings, about = run.settings, run.record()
     found, drawn = about["metrics"], settings.faces == "drawn"
     balanced = found["balanced_accuracy"][run.target]
     warning = f"**This page was run for another target than its own: {label(run.target)}.**\n\n"
     return (warning * (run.target != own)
-            + f"{about['parameters']:,} parameters, {comparison.beginning(settings)} in {about['seconds']:.0f} s on "
-            f"{len(faces_of(settings, 'train')):,} {'drawn faces' if drawn else 'photographs'} of "
+            + f"{about['parameters']:,} parameters, {comparison.beginning(settings)} in "
+            f"{about['seconds']:.0f} s on {len(faces_of(settings, 'train')):,} "
+            f"{'drawn faces' if drawn else 'photographs'} of "
             f"{settings.face_size}x{settings.face_size} pixels. On {found['test_images']:,} test "
-            "faces, of which "
-            f"{percent(found['rate'][run.target])} have this attribute, it is right in "
-            f"**{percent(found['accuracy'][run.target], 1)}**"
+            f"faces, of which {percent(found['rate'][run.target])} have this attribute, it is "
+            f"right in **{percent(found['accuracy'][run.target], 1)}**"
             + (f" (balanced over both answers {percent(balanced, 1)})." if balanced is not None else "."))
 
 
@@ -57,17 +50,7 @@ def place(explanation: Explanation, name: str) -> int:
 
 
 def faces_to_show(explanation: Explanation, labels: Tensor, each: int = 2) -> list[int]:
-    """Return the first faces that the network finds to have the attribute, and not to; right ones first.
-
-    Parameters
-    ----------
-    explanation : Explanation
-        Of N faces.
-    labels : Tensor (N,), bool
-        Which have the attribute.
-    each : int
-        How many of each kind, if there are so many.
-    """
+    """Return faces that the network finds to have the attribute, and not to; right ones first."""
     found, chosen = explanation.yhat > 0, []
     for answer in (True, False):
         same = torch.nonzero(found == answer)[:, 0]
@@ -80,16 +63,8 @@ def explore(run: Run, explanation: Explanation, chosen: Sequence[int], keep: int
             share: float = 0.5, last_layer: str | None = None) -> None:
     """Display Figure 6 for chosen test faces, and the explorer with these and a few more.
 
-    Parameters
-    ----------
-    run : Run
-    explanation : Explanation
-        Of all test faces, by ours.
-    chosen : sequence of int
-    keep : int
-        The place of an attribute that has a bar in any case.
-    share, last_layer
-        As in `cases.of_attribute`.
+    `explanation` is of all test faces, by ours; `keep` is the place of an attribute that has a
+    bar in any case.
     """
     more = [i for i in range(len(explanation)) if i not in chosen]
     view = explorer.explore(cases.of_attribute(run.settings, run.target, run.seed, last_layer,
@@ -123,18 +98,10 @@ def _sizes(values: Tensor) -> Tensor:
 
 
 def shares(explained: Mapping[str, Explanation], drops: Tensor, keep: int, most: int = 16) -> pd.DataFrame:
-    """Return the mean share that each attribute has, in size, in all contributions to a score.
+    """Return the mean share that each of the first attributes has, in size, in all contributions.
 
-    Parameters
-    ----------
-    explained : mapping of str to Explanation
-        By method; the first orders the attributes.
-    drops : Tensor (F, n)
-        The truth by flipping, `Run.change_of_score`; with F = 0 it is left out.
-    keep : int
-        The place of an attribute that is among them in any case.
-    most : int
-        How many attributes.
+    The first explanation orders them, `keep` is among them in any case; `drops` (F, n) are the
+    truth by flipping, `Run.change_of_score`, and left out with F = 0.
     """
     first = next(iter(explained.values()))
     found = {method: e.shares.mean(dim=0).tolist() for method, e in explained.items()}
@@ -154,21 +121,13 @@ def share_bars(explained: Mapping[str, Explanation], drops: Tensor, keep: int) -
 
 
 def one_concept(explained: Mapping[str, Explanation], drops: Tensor, k: int) -> Styler:
-    """Return what one attribute contributes, by each explanation and by the truth by flipping.
+    """Return what attribute k contributes, by each explanation and by flipping it.
 
-    Parameters
-    ----------
-    explained : mapping of str to Explanation
-        By method, of the test faces.
-    drops : Tensor (F, n)
-        Of the first F test faces; with F = 0 there is no truth.
-    k : int
-        The attribute's place.
+    `drops` (F, n) are of the first F test faces; with F = 0 there is no truth.
     """
     names, rows = next(iter(explained.values())).names, {}
     values = {method: e.contributions for method, e in explained.items()}
-    if len(drops):
-        values["flipping it in the drawing"] = drops
+    values |= {"flipping it in the drawing": drops} if len(drops) else {}
     for method, found in values.items():
         share = _sizes(found).mean(dim=0)
         same = (found[: len(drops), k].sign() == drops[:, k].sign()).float()

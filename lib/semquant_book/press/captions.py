@@ -1,13 +1,9 @@
 """Figures of the built pages get a number and a caption that everybody sees.
 
-A figure that a notebook's cell leaves takes its caption from the cell's metadata, ``caption`` (a
-sentence, or a list of one for each figure of the cell); without it the first sentence of its
-alternative text stands there. The still figure of a view brings its own (`semquant_book.views.widgets.show`).
-
-Figures are numbered within a page, after the number of the page in the book: "Figure 6.3" is none of
-the paper's figures, which have plain numbers, and it is the only one in the book. This is a Sphinx
-extension, which ``_config.yml`` lists; Sphinx's own numbers (``numfig``) leave out figures in the
-outputs of notebooks that are HTML.
+A cell's figure takes its caption from the cell's metadata, ``caption`` (a sentence, or a list of
+one for each figure), else from the first sentence of its alternative text; a view's still figure
+brings its own. Figures are numbered within a page, "Figure 6.3", other than the paper's. This is a
+Sphinx extension; Sphinx's own ``numfig`` leaves out figures in outputs that are HTML.
 """
 
 from __future__ import annotations
@@ -34,11 +30,11 @@ class Captions(SphinxPostTransform):
     def run(self, **options: object) -> None:
         """Wrap pictures that cells leave in figures; number all figures in their order."""
         from semquant_book.press.site import toc_pages
-
         pages = toc_pages(Path(self.app.srcdir))
         page = pages.index(self.env.docname) + 1 if self.env.docname in pages else 0
-        for cell in list(self.document.findall(_is_cell)):
-            _wrap(cell)
+        for cell in list(self.document.findall(nodes.container)):
+            if cell.get("nb_element") == "cell_code":
+                _wrap(cell)
         numbers = (f"{page}.{count}" if page else f"{count}" for count in itertools.count(1))
         for node in list(self.document.findall(_is_figure)):
             if isinstance(node, nodes.raw):  # HTML may hold several
@@ -67,8 +63,7 @@ def _numbered(found: re.Match, number: str) -> str:
     return f'<figure{about} id="{_place(number)}">{inside}</figure>'
 
 
-def _is_cell(node: nodes.Node) -> bool:
-    return isinstance(node, nodes.container) and node.get("nb_element") == "cell_code"
+
 
 
 def _is_figure(node: nodes.Node) -> bool:
@@ -90,8 +85,7 @@ def _wrap(cell: nodes.container) -> None:
             continue
         figure = nodes.figure("", classes=["drawn-by-cell"])
         image.replace_self(figure)
-        figure += image
-        figure += nodes.caption(caption, caption)
+        figure += [image, nodes.caption(caption, caption)]
 
 
 def setup(app: Sphinx) -> dict:

@@ -1,13 +1,10 @@
 """What the workflow's jobs make, and which of it a notebook needs: a few words in its metadata.
 
-A notebook's metadata says under ``semquant``
-
-- ``needs``: what has to be there before it is executed: words for what jobs make
-  (`Results.meant`), and names of files in ``book``, such as ``records/beta-*.json``;
-- ``parameters``: what the book executes it with, by name; ``{preset}``, ``{category}`` and
-  ``{data}`` stand for the run's own, and a parameter that comes out empty is not given;
-- ``preset``: null, or, for a page about the drawings, the preset that it is executed with where the
-  run's images are photographs.
+A notebook's metadata says under ``semquant``: ``needs``, words for what jobs have to make before it
+is executed (`Results.meant`) and names of files in ``book``, such as ``records/beta-*.json``;
+``parameters``, what it is executed with, where ``{preset}``, ``{category}`` and ``{data}`` stand for
+the run's own and what comes out empty is not given; ``preset``, null, or, for a page about the
+drawings, the one that it is executed with where the run's images are photographs.
 
 Imports nothing heavy, so that the workflow can ask without loading torch.
 """
@@ -42,12 +39,7 @@ def _with_records(*paths: Path) -> list[str]:
 
 @dataclass(frozen=True)
 class Results:
-    """The files that the jobs of a run make. A name or seed may be a wildcard of the workflow.
-
-    Attributes
-    ----------
-    settings : Settings
-    """
+    """The files that the jobs of a run make. A name or seed may be a wildcard of the workflow."""
 
     settings: Settings
 
@@ -98,20 +90,12 @@ class Results:
         return [str(store.selection_path(self.settings, target, seed))]
 
     def meant(self, word: str) -> list[str]:
-        """Return the files, of all seeds, that a word stands for.
+        """Return the files, of all seeds, that a word of `WORDS` stands for; else InputError.
 
-        Parameters
-        ----------
-        word : str
-            One of `WORDS`. After ``performers``, ``controls`` and ``explainers`` a network may stand
-            (``performers alexnet``): those for the pages' category then, or those of all networks
-            and categories; after ``attributes`` and ``selections`` a target (``attributes Male``).
-            ``results`` is all that is not data.
-
-        Raises
-        ------
-        InputError
-            For any other word.
+        After ``performers``, ``controls`` and ``explainers`` a network may stand
+        (``performers alexnet``): those for the pages' category then, or those of all
+        networks and categories; after ``attributes`` and ``selections`` a target
+        (``attributes Male``). ``results`` is all that is not data.
         """
         settings, (kind, *of) = self.settings, word.split()
         if kind == "results":
@@ -131,27 +115,14 @@ class Results:
             "surveys": (self.surveys, seeds),
             "attributes": (self.attribute, targets, seeds),
             "selections": (self.selection, targets, seeds),
-            "data": (self.data, categories),
-        }[one_of("needs", kind, WORDS)]
+            "data": (self.data, categories)}[one_of("needs", kind, WORDS)]
         return list(chain.from_iterable(make(*each) for each in product(*axes)))
 
 
 class Page:
-    """A notebook as the book executes it.
+    """A notebook as the book executes it; `data` is the run's folder of real photographs, or empty.
 
-    Parameters
-    ----------
-    path : path
-        The notebook.
-    results : Results
-        Of the run.
-    data : str
-        The run's folder of real photographs; empty if there is none.
-
-    Raises
-    ------
-    InputError
-        If the notebook's metadata does not say what it needs, or not in the words above.
+    InputError, if its metadata does not say what it needs, or not in the words above.
     """
 
     def __init__(self, path: str | Path, results: Results, data: str = ""):

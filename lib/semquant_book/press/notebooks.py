@@ -1,8 +1,7 @@
 """Running a notebook with parameters through papermill, strictly.
 
 papermill warns of a misspelt parameter and goes on, and leaves a failed notebook where a good one
-would be. Here a parameter's name and type are checked first, the output path holds a complete
-notebook or none, and a failure names the notebook and the cell.
+would be. Here parameters are checked first, and the output is a complete notebook or none.
 """
 
 from __future__ import annotations
@@ -23,11 +22,10 @@ from papermill.exceptions import PapermillExecutionError
 
 from semquant.checks import InputError, one_of
 from semquant_book.datasets.names import ATTRIBUTES
-from semquant_book.files import write_atomic
 from semquant_book.study.presets import preset_names
 
 __all__ = ["Parameter", "check_values", "execute", "notebook_parameters", "parameters",
-           "part_of", "read_parameters", "write_parameters"]
+           "part_of", "read_parameters"]
 
 _TYPES = {str: "text", int: "a whole number", float: "a number", bool: "true or false",
           list: "a list"}
@@ -39,17 +37,7 @@ _NOT_SAID = ("Ending Cell", "Input Notebook: ", "Output Notebook: ", "Executing 
 
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter of a notebook.
-
-    Attributes
-    ----------
-    name : str
-    default : object
-    help : str
-        The comment beside it.
-    accepted : tuple of str
-        The values that the comment lists; empty if it lists none.
-    """
+    """A parameter of a notebook; `help` is the comment beside it, `accepted` what that lists."""
 
     name: str
     default: object
@@ -63,21 +51,11 @@ class Parameter:
 
 
 def parameters(path: str | Path) -> list[Parameter]:
-    """Return the parameters of a notebook, with what the comments beside them say.
+    """Return the parameters of a notebook's cell with that tag, and what is said beside them.
 
-    A comment lists accepted values as ``a, b, c``, as ``a or b: what it is``, or as
-    ``a: what it does; b: what it does``; ``a file in book/presets`` and ``any of CelebA's 40
-    attributes`` stand for those names.
-
-    Parameters
-    ----------
-    path : path
-        A notebook with a cell tagged ``parameters``.
-
-    Raises
-    ------
-    InputError
-        If there is no such notebook.
+    A comment lists accepted values as ``a, b, c``, as ``a or b: what it is``, or as ``a: what
+    it does; b: what it does``; ``a file in book/presets`` and ``any of CelebA's 40 attributes``
+    stand for those names. InputError, if there is no such notebook.
     """
     return [Parameter(name, default, help, _accepted(default, help))
             for name, (default, help) in _inspected(path).items()]
@@ -97,24 +75,12 @@ def _accepted(default: object, help: str) -> tuple[str, ...]:
 
 
 def notebook_parameters(path: str | Path) -> dict[str, object]:
-    """Return the parameters of a notebook and their defaults.
-
-    Parameters
-    ----------
-    path : path
-        A notebook with a cell tagged ``parameters``.
-
-    Raises
-    ------
-    InputError
-        If there is no such notebook.
-    """
+    """Return a notebook's parameters and their defaults; InputError if there is no such one."""
     return {name: default for name, (default, _) in _inspected(path).items()}
 
 
 def _inspected(path: str | Path) -> dict[str, tuple[object, str]]:
-    path = Path(path)
-    if not path.is_file():
+    if not Path(path).is_file():
         raise InputError(f"notebook: {path} is not there")
     try:
         found = papermill.inspect_notebook(str(path))
@@ -126,23 +92,11 @@ def _inspected(path: str | Path) -> dict[str, tuple[object, str]]:
 
 def check_values(known: Sequence[Parameter],
                  values: Mapping[str, object]) -> tuple[dict[str, object], dict[str, str]]:
-    """Check values that a person gave for parameters.
+    """Return the accepted values, each of its parameter's type, and a problem for each other.
 
-    Parameters
-    ----------
-    known : sequence of Parameter
-    values : mapping
-        By name. Text is taken as the type of the parameter's default.
-
-    Returns
-    -------
-    values : dict
-        Those that are accepted, each of its parameter's type.
-    problems : dict
-        For each of the others one line that says what is wrong with it.
+    Text is taken as the type of the parameter's default.
     """
-    by_name = {parameter.name: parameter for parameter in known}
-    good, problems = {}, {}
+    by_name, good, problems = {parameter.name: parameter for parameter in known}, {}, {}
     for name, value in values.items():
         try:
             about = by_name[one_of("parameter", name, tuple(by_name))]
@@ -153,29 +107,8 @@ def check_values(known: Sequence[Parameter],
     return good, problems
 
 
-def write_parameters(path: str | Path, values: Mapping[str, object], about: str = "") -> Path:
-    """Write a parameter file, which papermill reads too: whole, or not at all.
-
-    Parameters
-    ----------
-    path : path
-    values : mapping
-        By parameter name.
-    about : str
-        A line on top, as a comment.
-    """
-    text = yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True)
-    return write_atomic(path, (f"# {about}\n" if about else "") + text)
-
-
 def read_parameters(path: str | Path) -> dict[str, object]:
-    """Read a parameter file: values by name.
-
-    Raises
-    ------
-    InputError
-        If it can't be read, or holds anything but names and values.
-    """
+    """Read a parameter file; InputError if it can't be, or holds more than names and values."""
     try:
         found = yaml.safe_load(Path(path).read_text())
     except (OSError, UnicodeDecodeError) as error:
@@ -213,33 +146,19 @@ def part_of(output: str | Path) -> Path:
 
 def execute(path: str | Path, output: str | Path, parameters: Mapping[str, object],
             say: Callable[[str], object] | None = None) -> Path:
-    """Execute a notebook with parameters and write the executed copy.
+    """Execute a notebook with parameters and write the executed copy when every cell has run.
 
-    Parameters
-    ----------
-    path : path
-        The source notebook; it is only read.
-    output : path
-        Where the executed copy goes, when every cell has run.
-    parameters : mapping
-        Values by parameter name. Text is taken as the type of the parameter's default.
-    say : callable, optional
-        Called with a line for each cell that begins, ``cell 3 of 12``, and with each line that it
-        prints.
+    Text is taken as the type of the parameter's default. `say` is called with a line for each
+    cell that begins, ``cell 3 of 12``, and with each line that it prints.
 
-    Raises
-    ------
-    InputError
-        If the notebook has no such parameter, a value has the wrong type, or a cell fails. The
-        message names the notebook and the cell, and the partly executed copy is kept beside
-        `output` with the ending ``.failed.ipynb``.
+    InputError, if there is no such parameter, a value has the wrong type, or a cell fails. The
+    message names the notebook and the cell; the partly executed copy is kept beside `output`,
+    ending in ``.failed.ipynb``.
     """
     path, output = Path(path), Path(output)
     defaults = notebook_parameters(path)
-    values = {}
-    for name, value in parameters.items():
-        one_of(f"parameter of {path.name}", name, tuple(defaults))
-        values[name] = _typed(name, value, defaults[name])
+    values = {one_of(f"parameter of {path.name}", name, tuple(defaults)):
+              _typed(name, value, defaults[name]) for name, value in parameters.items()}
     beside = part_of(output)
     failed = output.with_name(f"{output.stem}.failed.ipynb")
     try:
@@ -248,8 +167,7 @@ def execute(path: str | Path, output: str | Path, parameters: Mapping[str, objec
         with _lines(say, count):
             papermill.execute_notebook(
                 str(path), str(beside), values, kernel_name="python3", progress_bar=False,
-                log_output=say is not None,
-            )
+                log_output=say is not None)
     except PapermillExecutionError as error:
         os.replace(beside, failed)
         reason = f"{error.ename}: {error.evalue}".splitlines()[0]

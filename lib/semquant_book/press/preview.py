@@ -1,14 +1,9 @@
 """What other sites show of a page when somebody shares it: a title, a sentence or two, a picture.
 
-The picture is drawn by the landing page from its own run, in a cell with the tag ``preview`` that
-readers don't see; `site.stage` takes it from there. The rest is a Sphinx extension, which
-``_config.yml`` lists: it puts the Open Graph tags of a page into its head.
-
-`sphinxext-opengraph` (0.13) is the library for such tags. Its descriptions are the first 200
-characters of a page, with the LaTeX of formulas and the brackets of citations, cut within a word;
-where the book has no public address, it writes one for every page, which is wrong in folders; it
-gives a picture of the book's own no size and no large card. All of this would have to be handed to
-it or taken out again, and what is left are the few lines of `tags`.
+The landing page draws the picture from its own run, in a cell with the tag ``preview`` that readers
+don't see; `site.stage` takes it from there. The rest is a Sphinx extension that puts Open Graph tags
+into a page's head. `sphinxext-opengraph` (0.13) cuts descriptions within a word, with the LaTeX of
+formulas, and has wrong addresses in folders: mending that takes more than the few lines of `tags`.
 """
 
 from __future__ import annotations
@@ -27,7 +22,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import ArrayLike
     from torch import Tensor
-
     from semquant.explanation import Explanation
 
 __all__ = ["SIZE", "draw", "png", "sentences", "setup", "tags", "taken_from"]
@@ -44,26 +38,13 @@ def draw(images: ArrayLike | Tensor, heatmaps: ArrayLike | Tensor, explanation: 
          title: str, subtitle: str) -> Figure:
     """Draw the picture: three images, where the network looks, and what each part contributes.
 
-    Parameters
-    ----------
-    images : array or Tensor, (3, 3, S, S) or (3, S, S, 3)
-    heatmaps : array or Tensor, (3, H, W)
-        Grad-CAM of the same images.
-    explanation : Explanation
-        Of the same images, merged to parts. A bar holds the positive contributions.
-    title, subtitle : str
-        Words at the top; a title may have two lines.
-
-    Returns
-    -------
-    Figure
-        Of `SIZE` pixels at 100 dots an inch.
+    Images (3, 3, S, S) or (3, S, S, 3), their heat maps (3, H, W), and an explanation merged to
+    parts, whose positive contributions the bars hold; a title may have two lines. The figure
+    has `SIZE` pixels at 100 dots an inch.
     """
     import matplotlib.pyplot as plt
     from matplotlib.patches import Patch
-
     from semquant_book.figures.style import INK, array, bare, overlay, part_colour, resize, rgb, signed
-
     pictures, heatmaps, values = rgb(images), array(heatmaps), array(explanation.contributions)
     if not len(pictures) == len(heatmaps) == len(values) == 3:
         raise InputError(f"images: {len(pictures)}, heat maps: {len(heatmaps)}, explanations: "
@@ -110,7 +91,6 @@ def draw(images: ArrayLike | Tensor, heatmaps: ArrayLike | Tensor, explanation: 
 def png(figure: Figure) -> bytes:
     """Return a figure as a PNG of `SIZE` pixels, whatever a notebook's settings; it is closed."""
     import matplotlib.pyplot as plt
-
     with io.BytesIO() as file:
         figure.savefig(file, format="png", dpi=100, bbox_inches=None)
         plt.close(figure)
@@ -129,10 +109,7 @@ def taken_from(notebook: nbformat.NotebookNode) -> tuple[bytes, str] | None:
 
 
 def sentences(text: str, longest: int = LONGEST) -> str:
-    """Return the first whole sentences of a text, as many as fit; of a long first one its words.
-
-    Citations in brackets are left out.
-    """
+    """Return the first whole sentences, as many as fit, without citations; or the first words."""
     text = re.sub(r"\s*\[[^\]]*\d{4}[^\]]*\]", "", " ".join(text.split()))
     kept = ""
     for sentence in re.findall(r".+?[.:!?](?=\s|$)|.+$", text):
@@ -146,42 +123,26 @@ def sentences(text: str, longest: int = LONGEST) -> str:
 
 def tags(title: str, description: str, *, site: str = "", page: str = "", image: str = "",
          alternative: str = "", name: str = "") -> str:
-    """Return a page's tags for its head.
+    """Return a page's tags for its head; what is empty is left out.
 
-    Parameters
-    ----------
-    title, description : str
-        Of the page, as plain text; an empty description is left out.
-    site : str
-        The book's public address with a slash at its end; empty if it has none.
-    page : str
-        The page's address within the book.
-    image : str
-        The picture's address; empty if there is none. With `site` it has to be absolute, since the
-        sites that read it accept no other; without, it is relative, and most of them leave it out.
-    alternative : str
-        The picture in words.
-    name : str
-        The book's name.
+    `site` is the book's public address with a slash at its end, `page` the page's within it.
+    With `site` the picture's address has to be absolute, since the sites that read it accept no
+    other; without, it is relative, and most of them leave it out. `alternative` is the picture
+    in words, `name` the book's.
     """
     found = {"og:title": title, "og:type": "website", "og:site_name": name,
              "og:description": description, "og:url": site and site + page, "og:image": image}
     if image:
-        found |= {"og:image:width": SIZE[0], "og:image:height": SIZE[1],
-                  "og:image:alt": alternative}
-    lines = [f'<meta property="{key}" content="{escape(str(value))}">'
-             for key, value in found.items() if value]
-    named = {"description": description,
-             "twitter:card": "summary_large_image" if image else "summary"}
-    lines += [f'<meta name="{key}" content="{escape(value)}">'
-              for key, value in named.items() if value]
-    return "\n".join(lines) + "\n"
+        found |= {"og:image:width": SIZE[0], "og:image:height": SIZE[1], "og:image:alt": alternative}
+    named = {"description": description, "twitter:card": "summary_large_image" if image else "summary"}
+    return "".join(f'<meta {kind}="{key}" content="{escape(str(value))}">\n'
+                   for kind, each in (("property", found), ("name", named))
+                   for key, value in each.items() if value)
 
 
 def _description(doctree) -> str:
     """The first paragraph outside of boxes, up to its first formula of more than a letter."""
     from docutils import nodes
-
     for paragraph in doctree.findall(nodes.paragraph):
         if not isinstance(paragraph.parent, nodes.section):
             continue

@@ -1,13 +1,12 @@
 """Pages made from the modules themselves: the table of modules, and the API reference.
 
-A page says where: a comment in its Markdown stands for what is made of the modules below a package::
+A comment in a page's Markdown stands for what is made of the modules below a package::
 
     <!-- modules: semquant -->       a table of them, each with the first line of its docstring
     <!-- reference: semquant -->     their reference: a heading and an ``automodule`` each
     <!-- pages of the reference -->  a table of the pages that hold such references
 
-Modules come in the order of the contracts in pyproject.toml: none imports from one that stands
-below it.
+Modules come in the order of the contracts in pyproject.toml, so that none imports from a later one.
 """
 
 from __future__ import annotations
@@ -30,16 +29,8 @@ TITLE = re.compile(r"# (?:API: )?([^\n]+)\n\n((?:[^\n]+\n)+)")  # and the paragr
 class Module:
     """A module of the project, as its own text has it; it is not imported.
 
-    Attributes
-    ----------
-    name : str
-        With the packages it stands in, e.g. ``semquant.networks.performers``.
-    summary : str
-        The first line of its docstring, without the full stop.
-    public : tuple of str
-        The names in ``__all__`` that are defined in it, and not in a module it imports from.
-    package : bool
-        Whether it is a package's ``__init__``.
+    `public` are the names in ``__all__`` that are defined in it, and not in a module it imports
+    from.
     """
 
     name: str
@@ -49,19 +40,9 @@ class Module:
 
 
 def modules(package: str, root: Path) -> list[Module]:
-    """Return a package and the modules below it, in the order of the contracts and then by name.
+    """Return a package (or module) and all below it, in the order of the contracts, then by name.
 
-    Parameters
-    ----------
-    package : str
-        Dotted name of a package or a module, e.g. ``semquant_book.views``.
-    root : path
-        The project.
-
-    Raises
-    ------
-    InputError
-        If there is no such package, or one of its modules has no docstring.
+    InputError, if there is no such package, or one of its modules has no docstring.
     """
     place = root / "lib" / Path(*package.split("."))
     files = list(place.rglob("*.py")) or [place.with_suffix(".py")]
@@ -78,9 +59,8 @@ def _place(name: str, layers: dict[str, int]) -> int:
 
 def _layers(root: Path) -> dict[str, int]:
     """Places of modules and packages in the contracts' layers, the lowest layer first."""
-    with open(root / "pyproject.toml", "rb") as file:
-        contracts = tomllib.load(file)["tool"]["importlinter"]["contracts"]
-    names = [f"{container}.{name}" for contract in contracts
+    project = tomllib.loads((root / "pyproject.toml").read_text())
+    names = [f"{container}.{name}" for contract in project["tool"]["importlinter"]["contracts"]
              for container in contract.get("containers", ())
              for layer in reversed(contract["layers"]) for name in re.findall(r"\w+", layer)]
     return {name: place for place, name in enumerate(names)}
@@ -107,15 +87,7 @@ def _public(tree: ast.Module) -> tuple[str, ...]:
 
 
 def fill(text: str, root: Path) -> str:
-    """Put what the marks in a page stand for in their places.
-
-    Parameters
-    ----------
-    text : str
-        The page, in MyST Markdown.
-    root : path
-        The project.
-    """
+    """Put what the marks in a page of MyST Markdown stand for in their places."""
     def made(mark: re.Match) -> str:
         if not mark[1]:
             return _pages(root)

@@ -1,9 +1,7 @@
 """From executed notebooks to the book's HTML: a folder to build from, and the build.
 
-Some things need the book's public address, ``site`` in ``[tool.semquant]`` of pyproject.toml: the
-sitemap, ``robots.txt``, each page's canonical address, and the absolute address of the picture that
-other sites show of a shared page. Without it there are none of the first three, and the picture's
-address is relative to the page: it is there, but most sites accept an absolute one only.
+The sitemap, ``robots.txt``, each page's canonical address and the absolute one of the picture of a
+shared page need the book's public address, ``site`` in ``[tool.semquant]`` of pyproject.toml.
 """
 
 from __future__ import annotations
@@ -41,17 +39,13 @@ ICON_SCRIPT = (r'<link rel="preload" as="script" href="[^"]*scripts/fontawesome\
                r'|<script [^>]*src="[^"]*scripts/fontawesome\.js[^"]*"></script>')
 
 
-def public_addresses(root: Path) -> dict[str, str]:
-    """Return the project's public addresses, from ``[tool.semquant]`` of pyproject.toml.
+def _toml(root: Path) -> dict:
+    return tomllib.loads((root / "pyproject.toml").read_text())
 
-    Returns
-    -------
-    dict
-        ``repository`` and ``site``, each a URL or empty text. Nothing else in the project names
-        an address of its own.
-    """
-    with open(root / "pyproject.toml", "rb") as file:
-        table = tomllib.load(file).get("tool", {}).get("semquant", {})
+
+def public_addresses(root: Path) -> dict[str, str]:
+    """Return ``repository`` and ``site`` of ``[tool.semquant]`` in pyproject.toml, or empty."""
+    table = _toml(root).get("tool", {}).get("semquant", {})
     return {name: str(table.get(name, "")).rstrip("/") for name in ("repository", "site")}
 
 
@@ -59,9 +53,8 @@ def _configuration(root: Path, addresses: dict[str, str], own_scripts: bool) -> 
     """Read ``_config.yml``; add what needs a public address, drop scripts that aren't there."""
     config = yaml.safe_load((root / "_config.yml").read_text())
     options = config["sphinx"]["config"]
-    if not own_scripts:  # Sphinx's and MyST-NB's own entries name public addresses
-        for name in OWN_SCRIPTS:
-            options.pop(name, None)
+    for name in () if own_scripts else OWN_SCRIPTS:  # the default entries name public addresses
+        options.pop(name, None)
     if addresses["repository"]:
         # the workflow publishes the folder built from, with install cells, as this branch
         config["repository"] = {"url": addresses["repository"], "branch": "notebooks"}
@@ -92,32 +85,16 @@ def _install_cell(repository: str) -> nbformat.NotebookNode:
 
 def _oldest_python(root: Path) -> str:
     """Return the first version in pyproject.toml's requires-python, e.g. 3.11."""
-    with open(root / "pyproject.toml", "rb") as file:
-        return re.search(r"\d+\.\d+", tomllib.load(file)["project"]["requires-python"])[0]
+    return re.search(r"\d+\.\d+", _toml(root)["project"]["requires-python"])[0]
 
 
-def stage(executed: Path, target: Path, root: Path | None = None,
-          cache: Path | None = None) -> Path:
-    """Lay out the folder that the book is built from.
+def stage(executed: Path, target: Path, root: Path | None = None) -> Path:
+    """Lay out the folder, made anew, that the book is built from.
 
-    The scripts that pages need come along, in ``book/assets/vendor``. If they can't be fetched, a
-    line on standard error says so, and the configuration is without the entries that name them.
-
-    Parameters
-    ----------
-    executed : path
-        Executed notebooks, at the paths they have in the project.
-    target : path
-        The folder to lay out; it is made anew.
-    root : path, optional
-        The project.
-    cache : path, optional
-        Where fetched scripts are kept.
-
-    Raises
-    ------
-    InputError
-        If a page named in ``_toc.yml`` isn't there, or is a notebook that was not executed.
+    The scripts that pages need come along, in ``book/assets/vendor``. If they can't be fetched,
+    a line on standard error says so, and the configuration is without the entries that name
+    them. InputError, if a page named in ``_toc.yml`` isn't there, or is a notebook that was not
+    executed.
     """
     root = root or project_root()
     shutil.rmtree(target, ignore_errors=True)
@@ -127,8 +104,7 @@ def stage(executed: Path, target: Path, root: Path | None = None,
         text = path.read_text()
         if (filled := reference.fill(text, root)) != text:
             write_atomic(path, filled)
-    own_scripts = vendor(target / "book" / "assets" / "vendor",
-                         cache or build_root() / "cache" / "assets",
+    own_scripts = vendor(target / "book" / "assets" / "vendor", build_root() / "cache" / "assets",
                          root / "book" / "assets" / "lock.json")
     addresses = public_addresses(root)
     config = _configuration(root, addresses, own_scripts)
@@ -160,8 +136,7 @@ def stage(executed: Path, target: Path, root: Path | None = None,
 
 def _preview(landing: Path, target: Path) -> dict:
     """Put the picture that the landing page drew beside the style sheet; return its settings."""
-    found = preview.taken_from(nbformat.read(landing, as_version=4)) if landing.exists() else None
-    if found is None:
+    if not landing.exists() or not (found := preview.taken_from(nbformat.read(landing, 4))):
         return {}
     picture, words = found
     write_atomic(target / "book" / "assets" / preview.FILE, picture)
@@ -169,10 +144,10 @@ def _preview(landing: Path, target: Path) -> dict:
 
 
 def _treat_parameters(notebook: nbformat.NotebookNode) -> None:
-    """Hide parameters that say nothing of a page, and the values it was run with.
+    """Hide parameters, and their values, of pages with the tag ``remove-cell`` or with `RUN` alone.
 
-    What all pages have alike, which run they are of and on which device, is no choice that a reader
-    of one page would look for. A page can also hide its parameters by the tag ``remove-cell``.
+    Which run a page is of and on which device is no choice that a reader of one page would look
+    for.
     """
     cells = {tag: cell for cell in notebook.cells for tag in cell.metadata.get("tags", [])
              if tag in ("parameters", "injected-parameters")}
@@ -184,9 +159,13 @@ def _treat_parameters(notebook: nbformat.NotebookNode) -> None:
             cell.metadata.tags = [*{*cell.metadata.tags, "remove-cell"}]
 
 
+def _outputs(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
+    return [output for cell in notebook.cells for output in cell.get("outputs", [])]
+
+
 def _lighten(notebook: nbformat.NotebookNode) -> None:
     """Give figures full of pictures as JPEG: as PNG they would make a page heavy."""
-    for output in (o for cell in notebook.cells for o in cell.get("outputs", [])):
+    for output in _outputs(notebook):
         data, about = output.get("data", {}), output.get("metadata", {})
         if len(data.get("image/png", "")) < HEAVY:
             continue
@@ -201,13 +180,10 @@ def _lighten(notebook: nbformat.NotebookNode) -> None:
 
 
 def _leave_out_live_widgets(notebook: nbformat.NotebookNode) -> None:
-    """Of outputs that are a widget and a text keep the text, and of widgets those that are shown.
-
-    Such a widget needs a kernel; its text says so.
-    """
+    """Of outputs that are a widget and a text keep the text, which says that it needs a kernel."""
     view = "application/vnd.jupyter.widget-view+json"
     shown = []
-    for data in (o.get("data", {}) for cell in notebook.cells for o in cell.get("outputs", [])):
+    for data in (output.get("data", {}) for output in _outputs(notebook)):
         if "text/html" in data:
             data.pop(view, None)
         shown += [data[view]["model_id"]] if view in data else []
@@ -222,13 +198,9 @@ def _leave_out_live_widgets(notebook: nbformat.NotebookNode) -> None:
 
 
 def _keep_for_dark(notebook: nbformat.NotebookNode, folder: Path) -> None:
-    """Take the pictures for dark pages out of the outputs, named after those they stand beside.
-
-    MyST-NB names a picture's file after the SHA-256 of its bytes, too.
-    """
+    """Take the pictures for dark pages out, named as MyST-NB names those beside them."""
     from semquant_book.figures import dark
-
-    for output in (o for cell in notebook.cells for o in cell.get("outputs", [])):
+    for output in _outputs(notebook):
         picture = output.get("data", {}).pop(dark.MIME, None)
         usual = next((output.data[kind] for kind in ("image/png", "image/jpeg")
                       if kind in output.get("data", {})), None)
@@ -258,13 +230,7 @@ def toc_pages(root: Path) -> list[str]:
 
 
 def build(staged: Path, html: Path) -> Path:
-    """Build the book with warnings as errors, and put the HTML in place when it is whole.
-
-    Raises
-    ------
-    InputError
-        If the build fails; what Sphinx said is on standard error.
-    """
+    """Build the book, with warnings as errors, and put the HTML in place when it is whole."""
     command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build",
                str(staged), "-W", "--keep-going", "-n", "--quiet"]
     done = subprocess.run(command, capture_output=True, text=True)
@@ -291,13 +257,10 @@ def build(staged: Path, html: Path) -> Path:
 def _mend(html: Path) -> None:
     """Mend what the theme and docutils put on the pages.
 
-    The theme brings its icons twice, as a font and as a script of 1.5 MB that replaces the font's by
-    drawings on each page that is opened: the font stays.
-
-    Controls are called what is written on them (WCAG 2.5.3), not by the theme's other labels; the
-    arrows that open a part of the navigation, with nothing written on them, get a name. A
-    bibliography's entries have a role that ARIA has dropped, in a list whose other members are no
-    entries: it stays plain text.
+    The theme brings its icons as a font and as a script of 1.5 MB that replaces the font's on
+    each page: the font stays. Controls are called what is written on them (WCAG 2.5.3); arrows
+    that open a part of the navigation get a name. A bibliography's entries have a role that
+    ARIA has dropped: it stays plain text.
     """
     for page in html.rglob("*.html"):
         text = page.read_text()
@@ -319,8 +282,7 @@ def _mend(html: Path) -> None:
 def _with_dark(found: re.Match, html: Path) -> str:
     """A picture, and the one for dark pages beside it, if there is one; see book.css.
 
-    That one is loaded when it is to be seen; the usual one always, since a page that is printed from
-    dark needs it at once.
+    That one is loaded when it is to be seen; the usual one always, for printing.
     """
     before, root, name, after = found.groups()
     if not (html / "_static" / DARK / f"{name}.webp").exists():

@@ -31,28 +31,15 @@ def make_book(preset: str, *, cores: str = "all", data: str = "", target: str = 
     kills itself when a pipe from here is closed (`_be_snakemake`). The lock belongs to both
     processes and goes with them, so that nothing has to be unlocked by hand after a crash.
 
-    Parameters
-    ----------
-    preset : str
-        A file in ``book/presets``.
-    cores : str
-        Number of cores, or ``"all"``.
-    data : str
-        Folder of real photographs, or empty.
-    target : str
-        A rule of the Snakefile.
-
-    Raises
-    ------
-    InputError
-        If the preset isn't accepted, the build folder can't be written, another run is under way,
-        or a job failed (what it said is on standard error).
+    InputError, if a value isn't accepted, the build folder can't be written, another run is
+    under way, or a job failed (what it said is on standard error).
     """
     load_settings(preset)
     if cores != "all" and not cores.isdigit():
         raise InputError(f"cores: {cores!r} is neither a whole number nor all")
     if data and not os.path.isdir(data):
         raise InputError(f"data: {data} is not a folder; accepted: a folder of real photographs")
+    data = data and os.path.abspath(data)
     build = check_writable(build_root())
     started = time.monotonic()
     with open(build / ".lock", "a+") as lock:
@@ -67,16 +54,14 @@ def make_book(preset: str, *, cores: str = "all", data: str = "", target: str = 
         lock.flush()
         command = [sys.executable, "-m", __name__, target, "--cores", cores,
                    "--snakefile", str(project_root() / "Snakefile"), "--directory", str(build),
-                   "--nolock", "--rerun-incomplete", "--config", f"preset={preset}",
-                   f"data={os.path.abspath(data) if data else ''}"]
+                   "--nolock", "--rerun-incomplete", "--config", f"preset={preset}", f"data={data}"]
         if load_settings(preset).device != "cpu" and shutil.which("nvidia-smi"):
             command += ["gpu=1", "--resources", "gpu=1"]  # jobs that compute take turns on it
         # jobs call `python`: the one this runs on, wherever the shell would look
         path = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")])
         environment = os.environ | {"PATH": path, "SEMQUANT_BUILD": str(build),
                                     "SEMQUANT_ROOT": str(project_root())}
-        if data:
-            environment["SEMQUANT_DATA"] = os.path.abspath(data)
+        environment |= {"SEMQUANT_DATA": data} if data else {}
         if make := environment.pop("SEMQUANT_MAKE", ""):
             threading.Thread(target=_end_with, args=(int(make),), daemon=True).start()
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -150,8 +135,8 @@ def _end_with(make: int) -> None:
 def _be_snakemake() -> None:
     """Run Snakemake here, in the first process of a group, until standard input is closed.
 
-    Nothing is written there. The other end belongs to `make_book` alone and is closed when its
-    process ends; then this process and its jobs, which write whole files only, are killed.
+    Nothing is written there; its other end is closed when the process of `make_book` ends. Then
+    this one and its jobs, which write whole files only, are killed.
     """
     from snakemake.cli import main
 

@@ -1,15 +1,12 @@
 """Views of the chapters: bias-interpreting, the prior, choices of concepts, templates.
 
-Each view shows arrays that are packed here and computes in the browser. Nothing here knows where the
-arrays are from: any fits that were watched can be explored.
-
->>> from semquant_book.views import chapters
->>> chapters.explore_bias(chapters.Watched(...))
+Each view shows arrays that are packed here and computes in the browser; any fits that were watched
+can be explored: ``chapters.explore_bias(chapters.Watched(...))``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import matplotlib.pyplot as plt
@@ -24,15 +21,12 @@ from torch import Tensor
 from semquant.checks import InputError, number, one_of
 from semquant.networks import interpretable
 from semquant_book.figures.style import (
-    FAINT, INK, METHOD_COLOURS, PART_COLOURS, SIGN_COLOURS, WIDTH, array, bare, part_colour, rgb,
-)
+    FAINT, INK, METHOD_COLOURS, PART_COLOURS, SIGN_COLOURS, WIDTH, array, bare, part_colour, rgb)
 from semquant_book.views.widgets import View, colours, pack, picture
 
-__all__ = [
-    "BiasExplorer", "PriorExplorer", "SelectionExplorer", "TemplateExplorer", "Watched",
-    "bias_figure", "explore_bias", "explore_prior", "explore_selection", "explore_templates",
-    "prior_figure", "selection_figure", "template_figure",
-]
+__all__ = ["BiasExplorer", "PriorExplorer", "SelectionExplorer", "TemplateExplorer", "Watched",
+           "bias_figure", "explore_bias", "explore_prior", "explore_selection", "explore_templates",
+           "prior_figure", "selection_figure", "template_figure"]
 
 FEW = 10  # choices; of fewer the whole range is told
 LOSSES = ("cross_entropy", "l2")
@@ -44,36 +38,14 @@ TARGET_COLOURS = ("#4477AA", "#CCBB44", "#228833", "#AA3377")  # Paul Tol's brig
 
 @dataclass
 class Watched:
-    """Fits with E strengths of the prior and S seeds, watched at T epochs, on I images.
+    """Fits with E strengths of the prior and S seeds, at T epochs, on I images with n concepts.
 
-    Attributes
-    ----------
-    title : str
-        What is explained.
-    betas, seeds, epochs : sequence of E, S and T numbers
-        beta 0 is the baseline; epoch 0 is the start.
-    names : sequence of n str
-        What the concepts are called.
-    yhat, y, w : array (I,), (I, n), (I, n)
-        Of the images: scores, values of the concepts, prior weights.
-    alpha, bias : array (E, S, T, I, n), (E, S, T)
-        What was learned.
-    entropy, deviation, accuracy : array (E, S, T)
-        Means over the test images.
-    loss : {"cross_entropy", "l2"}
-        The prior loss that was used.
-    pictures, labels : array (I, H, W, 3) and sequence of I str
-        The images, and their alternative text.
-    parts : sequence of n str, optional
-        The part group of each concept, which colours it; else the sign of its contribution does.
-    phrases : sequence of n (str, str), optional
-        What a value above 0 and one below are called, where that depends on the image.
-    usual : float
-        The beta to begin with.
-    unit, averaged : str
-        What the concepts are, and which images the measures are means over.
-    note : str
-        A sentence on where the numbers are from.
+    beta 0, the first, is the baseline; epoch 0 is the start. Scores `yhat` (I,), values `y` and
+    prior weights `w` (I, n); learned `alpha` (E, S, T, I, n) and `bias` (E, S, T); means over
+    the test images `entropy`, `deviation`, `accuracy` (E, S, T); `pictures` (I, H, W, 3). A
+    concept has the colour of its part, or else of the sign of its contribution; its two
+    `phrases` say a value above 0 and one below, where that depends on the image. `usual` is the
+    beta to begin with.
     """
 
     title: str
@@ -117,29 +89,18 @@ class Watched:
             raise InputError(f"betas: {self.betas[0]} is first; accepted: 0, the baseline")
 
 
-# ---- bias-interpreting ---------------------------------------------------------------------------
-
-
 class BiasExplorer(View, script="charts bias"):
     """Contributions, their entropy and the deviation, by strength of the prior, epoch and seed."""
-
-    caption = "Contributions, their entropy and the deviation, by strength of the prior, epoch and seed."
 
 
 def explore_bias(*runs: Watched) -> BiasExplorer:
     """Return the explorer of one or more watched sweeps; the first is shown first."""
-    return BiasExplorer(data={
-        "runs": [_common(run) | {name: pack(getattr(run, name)) for name in (
-            "yhat", "alpha", "bias", "entropy", "deviation", "accuracy")} for run in runs],
-        "colours": _colours(runs), "parts": _parts(runs),
-    })
+    return BiasExplorer(data=_sweeps(runs, lambda run: {name: pack(getattr(run, name)) for name in (
+        "yhat", "alpha", "bias", "entropy", "deviation", "accuracy")}))
 
 
 def bias_figure(run: Watched, image: int = 0) -> Figure:
-    """Draw what the bias-interpreting explorer shows first: an image's contributions, the measures.
-
-    Outlined bars are the baseline's. The measures are means over seeds, bands hold all seeds.
-    """
+    """Draw what the explorer shows first: contributions, and measures with bands of seeds."""
     figure = plt.figure(figsize=(WIDTH, 3.3))
     grid = figure.add_gridspec(2, 2, width_ratios=(1.5, 1))
     bars, *curves = (figure.add_subplot(place) for place in (grid[:, 0], grid[0, 1], grid[1, 1]))
@@ -183,44 +144,35 @@ def _lines(ax: Axes, run: Watched, values: np.ndarray) -> None:
     ax.set_xlabel("epoch", fontsize=8.5)
 
 
-def _common(run: Watched) -> dict:
-    """What the views of watched fits both show."""
-    return {
-        **{name: getattr(run, name) for name in ("title", "loss", "usual", "unit", "averaged", "note")},
-        **{name: list(getattr(run, name)) for name in ("betas", "seeds", "epochs", "names", "labels")},
-        "y": pack(run.y),
-        "parts": None if run.parts is None else list(run.parts),
-        "phrases": None if run.phrases is None else [list(pair) for pair in run.phrases],
-        "pictures": [picture(image, size=112) for image in run.pictures],
-    }
+def _sweeps(runs: Sequence[Watched], own: Callable[[Watched], dict]) -> dict:
+    """What both views of watched fits show, and each run's own.
 
-
-def _parts(runs: Sequence[Watched]) -> list[str]:
-    """The parts that are there, in the order of all figures; a notebook's file sorts a dict's keys."""
+    Parts are in the order of all figures; a notebook's file sorts a dict's keys.
+    """
     there = dict.fromkeys(part for run in runs for part in run.parts or ())
-    return sorted(there, key=[*PART_COLOURS, *there].index)
+    parts = sorted(there, key=[*PART_COLOURS, *there].index)
+    return {"runs": [_common(run) | own(run) for run in runs], "colours": colours(tuple(parts)),
+            "parts": parts}
 
 
-def _colours(runs: Sequence[Watched]) -> dict:
-    return colours(tuple(_parts(runs)))
-
-
-# ---- the prior -----------------------------------------------------------------------------------
+def _common(run: Watched) -> dict:
+    return {
+        **{name: getattr(run, name)
+           for name in ("title", "loss", "usual", "unit", "averaged", "note")},
+        **{name: list(getattr(run, name)) for name in ("betas", "seeds", "epochs", "names", "labels")},
+        "y": pack(run.y), "parts": None if run.parts is None else list(run.parts),
+        "phrases": None if run.phrases is None else [list(pair) for pair in run.phrases],
+        "pictures": [picture(image, size=112) for image in run.pictures]}
 
 
 class PriorExplorer(View, script="charts prior"):
     """The explainer's weights against the prior weights, by strength of the prior and epoch."""
 
-    caption = "The explainer's weights against the prior weights, by strength of the prior and epoch."
-
 
 def explore_prior(*runs: Watched) -> PriorExplorer:
     """Return the explorer of one or more watched sweeps, of their first seed."""
-    return PriorExplorer(data={
-        "runs": [_common(run) | {"w": pack(run.w), "alpha": pack(np.asarray(run.alpha)[:, 0])}
-                 for run in runs],
-        "colours": _colours(runs), "parts": _parts(runs),
-    })
+    return PriorExplorer(data=_sweeps(runs, lambda run: {
+        "w": pack(run.w), "alpha": pack(np.asarray(run.alpha)[:, 0])}))
 
 
 def prior_figure(run: Watched, image: int = 0) -> Figure:
@@ -246,32 +198,20 @@ def scaled(values: np.ndarray, loss: str) -> np.ndarray:
     return values / size if size else values
 
 
-# ---- choices of concepts -------------------------------------------------------------------------
-
-
 class SelectionExplorer(View, script="charts selection"):
     """How well random choices of so many concepts explain: each choice, and what is usual."""
 
-    caption = "How well random choices of so many concepts explain: each choice, and what is usual."
-
 
 def explore_selection(points: pd.DataFrame, names: Mapping[str, str], note: str = "") -> SelectionExplorer:
-    """Return the explorer of random choices of concepts.
+    """Return the explorer of random choices of concepts, a row of `tables.selection_frame` each.
 
-    Parameters
-    ----------
-    points : DataFrame
-        A row for each choice, as `semquant_book.study.tables.selection_frame` returns it: ``target``,
-        ``size``, ``weights`` ("linear" or "learned"), ``deviation``, ``accuracy_loss``.
-    names : mapping of str to str
-        What each target is called; these are shown, in this order.
-    note : str
-        A sentence on where the numbers are from.
+    Targets are shown in the order of their `names`.
     """
     missing = [column for column in ("target", "size", "weights", *SELECTION_MEASURES)
                if column not in points]
     if missing or points.empty:
-        raise InputError(f"points: {'no rows' if not missing else 'no column ' + ', '.join(missing)}; "
+        raise InputError("points: "
+                         f"{'no rows' if not missing else 'no column ' + ', '.join(missing)}; "
                          "accepted: a row for each choice of concepts")
     targets = []
     for target, colour in zip(names, TARGET_COLOURS, strict=False):
@@ -307,31 +247,16 @@ def selection_figure(points: pd.DataFrame, names: Mapping[str, str]) -> Figure:
     return figure
 
 
-# ---- templates -----------------------------------------------------------------------------------
-
-
 class TemplateExplorer(View, script="charts template"):
     """A filter's map, a template with its peak anywhere, and the masked map."""
-
-    caption = "A filter's map, a template with its peak anywhere, and the masked map."
 
 
 def explore_templates(maps: Tensor, pictures: ArrayLike | Tensor, titles: Sequence[str],
                       labels: Sequence[str], decay: float = 4.0, note: str = "") -> TemplateExplorer:
     """Return the explorer of templates, with the maps of some filters and a made-up one.
 
-    Parameters
-    ----------
-    maps : Tensor (M, n, n)
-        Maps before mask and ReLU, z.
-    pictures : array or Tensor, (M, 3, H, W) or (M, H, W, 3)
-        The images that the maps are of.
-    titles, labels : sequence of M str
-        What to call each map, and the alternative text of its image.
-    decay : float
-        beta of the template to begin with.
-    note : str
-        A sentence on where the maps are from.
+    The M maps (M, n, n) are those before mask and ReLU, z, with M pictures, their titles and
+    alternative texts; `decay` is beta of the template to begin with.
     """
     if maps.dim() != 3 or maps.shape[1] != maps.shape[2]:
         raise InputError(f"maps: shape {tuple(maps.shape)} is not (M, n, n)")
@@ -342,8 +267,7 @@ def explore_templates(maps: Tensor, pictures: ArrayLike | Tensor, titles: Sequen
     return TemplateExplorer(data={
         "maps": [{"title": title, "label": label, "picture": picture(image, 160), "z": pack(z)}
                  for z, image, title, label in zip(maps, pictures, titles, labels)],
-        "size": int(maps.shape[1]), "decay": decay, "shades": pack(SHADES, "u1"), "note": note,
-    })
+        "size": int(maps.shape[1]), "decay": decay, "shades": pack(SHADES, "u1"), "note": note})
 
 
 def template_figure(z: Tensor, image: ArrayLike | Tensor, decay: float = 4.0) -> Figure:

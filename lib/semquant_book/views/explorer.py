@@ -1,7 +1,6 @@
 """The explanation explorer: a score as a sum of contributions, to look at and to change.
 
->>> from semquant_book.views import explorer
->>> explorer.explore(explorer.case("my network", images, {"ours": explanation}))
+``explorer.explore(explorer.case("my network", images, {"ours": explanation}))``
 """
 
 from __future__ import annotations
@@ -28,13 +27,8 @@ HEAT = (np.array([plt.get_cmap("inferno")(0.25 + 0.7 * i / 255)[:3] for i in ran
 class ExplanationExplorer(View, script="explanation"):
     """Choose a network and an image; see the photo, the contributions, and what they add up to.
 
-    Concepts can be switched off and their weights scaled; the explained score follows. The browser
-    computes everything from y, alpha and b, with or without a kernel.
-
-    Attributes
-    ----------
-    data : dict
-        What `together` makes of cases.
+    Concepts can be switched off and their weights scaled; the explained score follows, with or
+    without a kernel.
     """
 
     caption = "What each concept contributes to a score: as it is, or with concepts switched off or scaled."
@@ -47,55 +41,19 @@ def case(title: str, images: ArrayLike | Tensor | None, methods: Mapping[str, Ex
          phrases: Sequence[tuple[str, str]] | None = None, labels: Sequence[str] | None = None,
          share: float = 1.0, reasons: int = 3, note: str = "", reading: str = "",
          others: Mapping[str, Mapping[str, Explanation]] | None = None) -> dict:
-    """Pack the explanations of B images by one network for `explore`.
+    """Pack explanations of B images by one network for `explore`; InputError if parts don't fit.
 
-    Parameters
-    ----------
-    title : str
-        What is explained, e.g. the name of a network.
-    images : array or Tensor, (B, 3, H, W) or (B, H, W, 3), or None
-        Any size; they are shown at 192 pixels. None: photographs that may not be shown.
-    methods : mapping of str to Explanation
-        One or more explanations of the same B images with the same n concepts, by name
-        (``"ours"``, ``"baseline"``); the first one orders the concepts. Where y differs between
-        them, as in merged explanations, each keeps its own.
-    experiment : str
-        A heading for titles that belong together.
-    says : (str, str)
-        What a score above 0 and one below say.
-    assignment : (n,) whole numbers, optional
-        The part group of each concept, -1 for none. With it contributions are summed by group and
-        shown as pies, without it each concept has a signed bar of its own.
-    groups : sequence of P str
-        Names of the part groups.
-    maps : Tensor (B, n, h, w), optional
-        Activation maps of the concepts; what is below 0 does not show.
-    masks : Tensor (B, P, H, W), optional
-        Where the part groups are, 0 to 1.
-    heatmaps : Tensor (B, H, W), optional
-        Grad-CAM of the score.
-    phrases : sequence of n (str, str), optional
-        What a value of each concept above 0 and one below is called.
-    labels : sequence of B str, optional
-        Alternative text of the images.
-    share, reasons : float, int
-        The most important reasons: as few as make up this share of all contributions, and at most
-        so many; see `Explanation.top`.
-    note : str
-        A sentence on where the numbers are from.
-    reading : str
-        The reading of y's scale that `methods` are of, which is shown first.
-    others : mapping of str to mappings like `methods`, optional
-        The same explanations in other readings, by their names; the reader switches between them.
+    `images` (B, 3, H, W) or (B, H, W, 3) are shown at 192 pixels; None for photographs that may
+    not be shown. `methods` explain the same n concepts; the first orders them, and each keeps
+    its own y where that differs. `others` are the same in other readings of y's scale, beside
+    `reading`, which is shown first.
 
-    Returns
-    -------
-    dict
-
-    Raises
-    ------
-    InputError
-        If the parts don't fit each other.
+    `assignment` (n,) has the part group of each concept, -1 for none: contributions are summed
+    by group and shown as pies; without it each concept has a signed bar. `maps` (B, n, h, w),
+    which show where above 0, `masks` of the parts (B, P, H, W) from 0 to 1, and `heatmaps` of
+    Grad-CAM (B, H, W) lie over the images. `says` is what a score above 0 and one below say,
+    `phrases` the same of each concept's value. The most important reasons are as few as make up
+    `share` of all contributions, at most `reasons` of them, see `Explanation.top`.
     """
     if not methods:
         raise InputError("methods: none is given; accepted: one explanation or more, by name")
@@ -113,8 +71,7 @@ def case(title: str, images: ArrayLike | Tensor | None, methods: Mapping[str, Ex
         ("masks", None if masks is None else tuple(masks.shape[:2]), (count, len(groups))),
         ("heatmaps", None if heatmaps is None else len(heatmaps), count),
         ("phrases", None if phrases is None else len(phrases), n),
-        ("labels", None if labels is None else len(labels), count),
-    ):
+        ("labels", None if labels is None else len(labels), count)):
         if got is not None and got != wanted:
             raise InputError(f"{name}: {got} does not fit {wanted}, of {count} images and {n} concepts")
     if others and not reading:
@@ -130,8 +87,7 @@ def case(title: str, images: ArrayLike | Tensor | None, methods: Mapping[str, Ex
         "others": [{"name": name, "methods": _methods(found, first.y)} for name, found in others.items()],
         "phrases": None if phrases is None else [list(pair) for pair in phrases],
         "groups": None, "maps": None, "masks": None,
-        "heat": None if heatmaps is None or images is None else _relative(heatmaps),
-    }
+        "heat": None if heatmaps is None or images is None else _relative(heatmaps)}
     if assignment is not None:
         first.merge(assignment, groups)  # checks it
         part = np.array([int(p) for p in assignment])
@@ -164,7 +120,6 @@ def _relative(maps: Tensor | ArrayLike) -> dict:
 def _bits(masks: Tensor, chosen: Sequence[int]) -> dict:
     """Pack masks (B, P, H, W): one number a pixel whose bit k says whether group chosen[k] is there."""
     from torch.nn import functional
-
     small = functional.interpolate(masks.float(), size=(MASK_SIZE, MASK_SIZE), mode="area")
     there = array(small)[:, list(chosen)] >= 0.5
     bits = (there * (1 << np.arange(len(chosen)))[:, None, None]).sum(1)

@@ -1,9 +1,8 @@
 """The book's interactive views: they compute in the browser, with or without a kernel.
 
-A view is an anywidget whose script stands in ``views/<name>.mjs``, after ``views/common.mjs``; its
-look is in ``views/style.css`` and, if there is one, ``views/<name>.css``. All
-that it shows is in its trait ``data``, which a built page carries, so that a reader needs no kernel
-and no network. In JupyterLab the same view follows when ``data`` is set again.
+A view is an anywidget whose script stands in ``scripts/<name>.mjs``, after ``scripts/common.mjs``,
+its look in ``style.css`` and ``<name>.css`` there. All that it shows is in its trait ``data``, which
+a built page carries; in JupyterLab the same view follows when ``data`` is set again.
 """
 
 from __future__ import annotations
@@ -58,22 +57,18 @@ def _together(ending: str, *names: str) -> str:
 class View(anywidget.AnyWidget):
     """A view; subclasses name their script, after those it builds on: ``script="charts bias"``.
 
-    Attributes
-    ----------
-    data : dict
-        All that is shown, as the subclass's function packs it. Setting it again redraws.
-    caption : str
-        What it shows, for the caption of the figure in whose place it stands.
+    `data` is all that it shows, as the subclass's function packs it; setting it again redraws.
+    `caption` stands below.
     """
 
     caption = ""
-
     _esm = "export default {render() {}};"
     _css = _together("css", "style")
     data = traitlets.Dict().tag(sync=True)
 
     def __init_subclass__(cls, script: str = "", **options: object) -> None:
         if script:  # none: a class that anywidget makes of one of ours, to add traits
+            cls.caption = vars(cls).get("caption", cls.__doc__)
             cls._esm = _together("mjs", "common", *script.split())
             cls._css = _together("css", "style", *script.split())
         super().__init_subclass__(**options)
@@ -93,24 +88,12 @@ def show(view: View, figure: Figure, description: str, keep: bool = False,
          caption: str = "") -> None:
     """Display a view, and before it the still figure that stands in its place in print.
 
-    Pages without scripts show the figure too. Where the view works, its script hides the picture,
-    unless it is to be kept, and the figure's caption stands below the view.
-
-    Parameters
-    ----------
-    view : View
-    figure : Figure
-        It is closed, so that it does not appear a second time.
-    description : str
-        The figure in words, for those who can't see it.
-    keep : bool
-        Whether the figure stays beside the view where that works: a figure of the paper, say.
-    caption : str
-        What everybody reads below. By default the view's own caption, or, of a figure that is kept,
-        the first sentence of the description.
+    Pages without scripts show the figure too. Where the view works, its script hides the
+    picture, unless it is to be kept beside it (a figure of the paper, say), and the caption
+    stands below the view: by default the view's own, or, of a figure that is kept, the first
+    sentence of the description, which is for those who can't see it.
     """
     from IPython.display import HTML, display
-
     caption = caption or (not keep and view.caption) or first_sentence(description)
     display(HTML(still(figure, description, "sq-still" + " sq-kept" * keep, caption, keep)))
     display(view)
