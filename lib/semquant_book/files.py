@@ -25,22 +25,11 @@ def sha256(path: str | Path) -> str:
 
 
 def write_atomic(path: str | Path, content: bytes | str | Callable[[Path], object]) -> Path:
-    """Write a file so that it is either whole or not there at all.
+    """Write a file, bytes, text or what a function writes to a path, whole or not at all.
 
     The content goes to a file beside `path`, is synced to disk and then renamed over `path`; if
-    anything fails on the way, the file beside is removed and `path` is what it was before.
-
-    Parameters
-    ----------
-    path : path
-        Where the content ends up. Missing folders are made.
-    content : bytes, str, or callable
-        The content, or a function that writes it to the path it is given.
-
-    Raises
-    ------
-    InputError
-        If the folder can't be written to, or the disk is full.
+    anything fails on the way, the file beside is removed and `path` is what it was before. Missing
+    folders are made. InputError if the folder can't be written to, or the disk is full.
     """
     path = Path(path)
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -76,13 +65,9 @@ def write_checked(path: str | Path, content: bytes | str | Callable[[Path], obje
 
 
 def read_checked(path: str | Path, load: Callable[[Path], T]) -> T | None:
-    """Load a file written by `write_checked`, or set it aside if it is damaged.
+    """Load a file written by `write_checked`; None if it is absent or damaged.
 
-    Returns
-    -------
-    object or None
-        What `load` returned; None if the file is absent or was damaged. A damaged file is renamed
-        to ``<name>.damaged``, with a line on standard error.
+    A damaged file is renamed to ``<name>.damaged``, with a line on standard error.
     """
     path = Path(path)
     if not path.exists():
@@ -104,18 +89,8 @@ def load_or_make(
     make: Callable[[], T],
     save: Callable[[T, Path], object],
 ) -> T:
-    """Load what belongs at `path`, or compute it and write it there.
-
-    Parameters
-    ----------
-    path : path
-        The one place that belongs to the settings that determine the value.
-    load : callable
-        Reads the value from a path.
-    make : callable
-        Computes the value.
-    save : callable
-        ``save(value, path)`` writes the value.
+    """Load what belongs at `path`, the one place of the settings that determine it, or compute it
+    and write it there by ``save(value, path)``.
     """
     value = read_checked(path, load)
     if value is None:
@@ -127,12 +102,8 @@ def load_or_make(
 class Checkpoint:
     """The state of a training run in a file with a checksum, see `semquant.training.Checkpoint`.
 
-    Parameters
-    ----------
-    path : path
-    key : str
-        Names the settings and code that the state belongs to; one with another key is not gone on
-        with, nor is a damaged one, which is set aside.
+    `key` names the settings and code that the state belongs to; one with another key is not gone on
+    with, nor is a damaged one, which is set aside.
     """
 
     def __init__(self, path: str | Path, key: str = "") -> None:
@@ -157,12 +128,8 @@ class Checkpoint:
 
 
 def check_writable(folder: str | Path) -> Path:
-    """Make a folder if need be and check that files can be written there, before long work starts.
-
-    Raises
-    ------
-    InputError
-        If no file can be written there.
+    """Make a folder if need be and check that files can be written there, before long work starts;
+    InputError if not.
     """
     folder = Path(folder)
     probe = write_atomic(folder / ".writable", b"")

@@ -33,15 +33,8 @@ def performer(settings: Settings, architecture: str, category: str, seed: int,
               filter_loss: bool = True) -> Performer:
     """Return a trained performer, on the settings' device and in evaluation mode.
 
-    Parameters
-    ----------
-    settings : Settings
-    architecture, category : str
-        Which performer.
-    seed : int
-        Seed of its weights and of the order of its batches.
-    filter_loss : bool
-        False gives the control that was trained without the filter loss (the mask stays).
+    The seed is that of its weights and of the order of its batches. Without `filter_loss` it is the
+    control that was trained without the filter loss (the mask stays).
     """
     cpu_threads(settings.threads)
     trunk = efficientnet_lite0() if architecture == TRUNK else None

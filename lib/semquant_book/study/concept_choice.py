@@ -19,16 +19,10 @@ __all__ = ["linear_weights", "make_selection", "moments", "selection_record"]
 
 
 def moments(scores: Tensor) -> Tensor:
-    """Sums of products of all pairs of scores, and of scores and 1: all that least squares needs.
+    """Sums of products of all pairs of (B, K) scores, and of scores and 1: all that least squares
+    needs.
 
-    Parameters
-    ----------
-    scores : tensor (B, K)
-
-    Returns
-    -------
-    tensor (K + 1, K + 1)
-        float64; the last row and column belong to the constant 1.
+    (K + 1, K + 1), float64; the last row and column belong to the constant 1.
     """
     columns = torch.cat([scores, torch.ones_like(scores[:, :1])], dim=1).double()
     return columns.T @ columns
@@ -37,19 +31,8 @@ def moments(scores: Tensor) -> Tensor:
 def linear_weights(products: Tensor, target: int, among: Sequence[int]) -> Tensor:
     """Least squares with the same weights for all images: yhat ~ sum_i v_i y_i + b.
 
-    Parameters
-    ----------
-    products : tensor (K + 1, K + 1)
-        `moments` of the images' scores.
-    target : int
-        Which score is yhat.
-    among : sequence of n int
-        Which scores are the concepts.
-
-    Returns
-    -------
-    tensor (n + 1,)
-        v and, last, b; float64.
+    `products` are `moments` of the scores, of which `target` is yhat and the n `among` are the
+    concepts. Returns v and, last, b: (n + 1,), float64.
     """
     chosen = torch.tensor([*among, len(products) - 1])
     return torch.linalg.lstsq(products[chosen][:, chosen], products[chosen, target, None],

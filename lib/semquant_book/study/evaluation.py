@@ -22,24 +22,9 @@ def evaluate(
 ) -> dict:
     """Compute the paper's metrics of one explainer (section 4.1).
 
-    Parameters
-    ----------
-    test, val : Explanation
-        Of all test and validation images.
-    test_positive, val_positive : Tensor (N,) bool
-        Which images show the target category.
-    drops : Tensor (number of positives, P + 1)
-        Of the positive test images, see `drops_of`.
-    assignment : Tensor (n,)
-        The part group of each filter, -1 for none.
-    groups : tuple of P str
-        Names of the part groups.
-
-    Returns
-    -------
-    dict
-        ``entropy``, ``error``, ``error_of_shares`` of positive test images; ``deviation`` and the
-        accuracies of all test images; what the averages stand on.
+    `test` and `val` explain all test and validation images; `drops` (B, P + 1) are of the B
+    positive test images; `assignment` (n,) is the part group of each filter, -1 for none. Entropy
+    and errors are of positive test images; ``deviation`` and the accuracies of all test images.
     """
     positives = test[test_positive]
     contributions = positives.contributions
@@ -59,26 +44,12 @@ def evaluate(
 
 def evaluate_reference(contributions: Tensor, yhat: Tensor, drops: Tensor, assignment: Tensor,
                        groups: tuple[str, ...]) -> dict:
-    """Compute the same of contributions that come without an explainer, so without a scale and b.
+    """Compute the same of contributions (B, n), in any unit, that come without an explainer, scale
+    and b.
 
-    Shares need no scale. For the paper's error one factor for all images is fitted, by least squares of
-    yhat by the factor times the sum of contributions; on these very images, which flatters by as much
-    as one number can.
-
-    Parameters
-    ----------
-    contributions : Tensor (B, n)
-        Of the positive test images, by filter, in any unit.
-    yhat : Tensor (B,)
-    drops : Tensor (B, P + 1)
-    assignment : Tensor (n,)
-    groups : tuple of P str
-        As in `part_errors`.
-
-    Returns
-    -------
-    dict
-        ``entropy``, ``positive_parts``, ``similarity`` and what `part_errors` returns; ``factor``.
+    Shares need no scale. For the paper's error one factor for all images is fitted, by least
+    squares of yhat by the factor times the sum of contributions; on these very images, which
+    flatters by as much as one number can. The other arguments are those of `part_errors`.
     """
     total = contributions.sum(dim=1)
     size = float(total.square().sum())
@@ -98,18 +69,8 @@ def evaluate_attribute(test: Explanation, test_labels: Tensor, val: Explanation,
                        val_labels: Tensor) -> dict:
     """Compute the paper's metrics of an explainer of one attribute by the others (section 4.2).
 
-    Parameters
-    ----------
-    test, val : Explanation
-        Of all test and validation images.
-    test_labels, val_labels : Tensor (N,) bool
-        Which images have the attribute.
-
-    Returns
-    -------
-    dict
-        ``entropy``, ``deviation`` and the accuracies, all of all test images; ``r2``, the share of
-        the scores' variance that is explained; ``active_concepts``.
+    All are of all test images; ``r2`` is the share of the scores' variance that is explained.
+    Labels (N,) bool say which images have the attribute.
     """
     entropy = metrics.contribution_entropy(test.contributions)
     return {
@@ -147,23 +108,13 @@ def part_errors(merged: Tensor, yhat: Tensor, drops: Tensor, assignment: Tensor,
                 groups: tuple[str, ...]) -> dict:
     """Compute the errors of part contributions, by the name of the part.
 
-    Parameters
-    ----------
-    merged : Tensor (B, P + 1)
-        Contributions of the parts, the last column: unassigned filters.
-    yhat : Tensor (B,)
-    drops : Tensor (B, P + 1)
-    assignment : Tensor (n,)
-    groups : tuple of P str
-
-    Returns
-    -------
-    dict
-        ``error``: the paper's; ``error_of_shares``: after each image's contributions are scaled to
-        add up to yhat; both None for a part without filters, where 0 would flatter. ``kept``: share
-        of the images that the hygiene rule keeps. ``filters``: how many filters each part has.
-        ``true_positive_parts`` and ``true_similarity``: what `evaluate` measures of an explanation as
-        ``positive_parts`` and ``similarity``, of the true contributions; of kept images, None without any.
+    `merged` (B, P + 1): contributions of the parts, the last column: unassigned filters; `drops`
+    likewise; `assignment` (n,): the part of each filter. ``error``: the paper's;
+    ``error_of_shares``: after each image's contributions are scaled to add up to yhat; both None
+    for a part without filters, where 0 would flatter. ``kept``: share of the images that the
+    hygiene rule keeps. ``filters``: how many filters each part has. ``true_positive_parts`` and
+    ``true_similarity``: what `evaluate` measures of an explanation as ``positive_parts`` and
+    ``similarity``, of the true contributions; of kept images, None without any.
     """
     truth, keep = metrics.true_contributions(yhat, drops)
     names = (*groups, UNASSIGNED)

@@ -46,16 +46,12 @@ METHOD_OF = {"measured": "ours", "none": "baseline"}
 
 
 def options(settings: Settings, prior: str = "measured", scale: str = "literal", seed: int = 0) -> dict:
-    """Return ``objective``, ``explainer`` and ``fit`` of `distill_measured`, as the settings want them.
+    """Return ``objective``, ``explainer`` and ``fit`` of `distill_measured`, as the settings want
+    them.
 
-    Parameters
-    ----------
-    settings : Settings
-    prior : {"measured", "uniform", "permuted", "none"}
-    scale : {"literal", "scaled"}
-        y as it is, or scaled so that the contributions start as large as the scores vary.
-    seed : int
-        Of g's weights and of the order of its batches.
+    `prior` is "measured", "uniform", "permuted" or "none"; `scale` "literal", y as it is, or
+    "scaled", so that the contributions start as large as the scores vary; `seed` that of g's
+    weights and of the order of its batches.
     """
     return dict(
         objective=Objective(prior, "cross_entropy", settings.beta),
@@ -72,16 +68,10 @@ def options(settings: Settings, prior: str = "measured", scale: str = "literal",
 class Run:
     """One performer of Experiment 1, and all that is made from it.
 
-    Attributes
-    ----------
-    settings : Settings
-    architecture, category : str
-        Which network, trained to recognise what: one of the paper's, or ``"efficientnet_lite0"``, whose
-        pretrained trunk is frozen (`frozen_trunk`); its training images are measured mirrored as well.
-    seed : int
-        Of the performer's weights and of the order of its batches.
-    filter_loss : bool
-        False is the control that was trained without the filter loss (the mask stays).
+    `architecture` is one of the paper's, or ``"efficientnet_lite0"``, whose pretrained trunk is
+    frozen (`frozen_trunk`); its training images are measured mirrored as well. `seed` is that of
+    the performer's weights and of the order of its batches. `filter_loss` False is the control that
+    was trained without the filter loss (the mask stays).
     """
 
     settings: Settings
@@ -130,23 +120,19 @@ class Run:
                        batch_size=at_once(net.input_size, 128))
 
     def keep_x(self) -> bool:
-        """Whether x of all images is kept in memory; otherwise it is computed anew in every epoch."""
+        """Whether x of all images is kept in memory; otherwise it is computed anew in every epoch.
+        """
         net = self.performer()
         count = sum(len(self.images(split)) for split in SPLITS)
         return store.in_memory(self.settings.cache, 4 * count * net.n * net.map_size**2,
                                f"{self.architecture} {self.category}: x of all images")
 
     def naming(self) -> tuple[Tensor, Tensor]:
-        """Name the filters from the part masks of positive validation images.
+        """Return the part group of each filter, (n,), -1 for none, and how well each fits it, (n,
+        P).
 
-        On a pretrained trunk, where the masks are few, those of training images have a say as well.
-
-        Returns
-        -------
-        assignment : Tensor (n,)
-            Index of the part group, -1 for none.
-        scores : Tensor (n, P)
-            How well each group fits each filter.
+        Named from the part masks of positive validation images; on a pretrained trunk, where the
+        masks are few, those of training images have a say as well.
         """
         return _naming(self, build_root())
 
@@ -165,14 +151,8 @@ class Run:
             seed: int = 0) -> FittedExplainer:
         """Fit an explainer to measured images: equation (3); with prior "none", equation (2) alone.
 
-        Of the run's own training images it is kept, and loaded where it is there.
-
-        Parameters
-        ----------
-        train : Measured
-            ``run.measured("train")``; or of other images, which are fitted to and not kept.
-        prior, scale, seed
-            See `options`; with a uniform or permuted prior nothing is kept.
+        Of ``run.measured("train")`` it is kept, and loaded where it is there; of other images, or
+        with a uniform or permuted prior, nothing is kept. See `options`.
         """
         cpu_threads(self.settings.threads)
         how = options(self.settings, prior, scale, seed)
@@ -225,9 +205,9 @@ class Run:
     def references(self) -> dict:
         """Return the record of what needs no explainer, on the positive test images.
 
-        ``prior``: w_i y_i, the prior weights alone; ``gradient_times_input``: the sum over positions
-        of the map times its gradient; ``uniform``: the same weight for every filter. None of them
-        has b; `evaluation.evaluate_reference` gives each one factor for all images.
+        ``prior``: w_i y_i, the prior weights alone; ``gradient_times_input``: the sum over
+        positions of the map times its gradient; ``uniform``: the same weight for every filter. None
+        of them has b; `evaluation.evaluate_reference` gives each one factor for all images.
         """
         path = store.reference_path(self.settings, self.architecture, self.category, self.seed)
         if not path.exists():

@@ -51,38 +51,18 @@ LAST_STD = {"near_zero": 1e-3, "default": None}
 
 
 def target_index(target: str) -> int:
-    """Return the position of a target among the 40 outputs.
-
-    Raises
-    ------
-    InputError
-        For an attribute that there is not.
+    """Return the position of a target among the 40 outputs; InputError for an attribute there is
+    not.
     """
     return ATTRIBUTES.index(one_of("target", target, ATTRIBUTES))
 
 
 def concepts_of(target: str, concepts: int | list[str] | None = None, seed: int = 0) -> list[int]:
-    """Return which outputs explain a target.
+    """Return which outputs explain a target, as positions among the 40, in CelebA's order.
 
-    Parameters
-    ----------
-    target : str
-        An attribute.
-    concepts : int or list of str, optional
-        So many of the others, drawn at random; or these; all 39 by default.
-    seed : int
-        Of the draw. A larger number of concepts contains those of a smaller one.
-
-    Returns
-    -------
-    list of int
-        Positions among the 40 outputs, in CelebA's order.
-
-    Raises
-    ------
-    InputError
-        For an attribute that there is not, the target among its own concepts, or more concepts than
-        there are.
+    So many of the others, drawn at random by `seed`, a larger number containing those of a smaller
+    one; or the named ones; or all 39. InputError for an attribute that there is not, the target
+    among its own concepts, or more concepts than there are.
     """
     own = target_index(target)
     others = [i for i in range(len(ATTRIBUTES)) if i != own]
@@ -156,20 +136,10 @@ def change(found: Outputs, target: str, control: str = "none", among: list[int] 
            centre: Tensor | None = None, seed: int = 0) -> Measured:
     """Return the measurements of one target, as they are or spoilt in a controlled way.
 
-    Parameters
-    ----------
-    found : Outputs
-    target : str
-    control : {"none", "shuffled", "constant", "permuted", "centred"}
-        ``"shuffled"``: each image gets the y of another one. ``"constant"``: a single concept that
-        is 1 in every image, without prior. ``"permuted"``: each concept gets another one's prior
-        weights. ``"centred"``: y minus its mean over the images, or minus `centre`.
-    among : list of int, optional
-        Which outputs are the concepts, see `concepts_of`.
-    centre : Tensor (n,), optional
-        For ``"centred"``: the training images' mean.
-    seed : int
-        Of the shuffling and the permutation.
+    ``"shuffled"``: each image gets the y of another one. ``"constant"``: a single concept that is 1
+    in every image, without prior. ``"permuted"``: each concept gets another one's prior weights.
+    ``"centred"``: y minus `centre` (n,), the training images' mean, or minus its own mean over the
+    images. `among`: which outputs are the concepts, see `concepts_of`.
     """
     one_of("control", control, ("none", *CONTROLS))
     found = found.about(target_index(target), among)
@@ -210,20 +180,10 @@ def options(settings: Settings, method: str = "ours", last_layer: str | None = N
 class Run:
     """One attribute of Experiment 2 as one performer scores it, and all that explains it.
 
-    Attributes
-    ----------
-    settings : Settings
-    target : str
-        The attribute that is explained by the other 39.
-    seed : int
-        Of the performer.
-
-    Notes
-    -----
-    Methods are ``"ours"``, ``"baseline"``, ``"relative"`` (ours, with the distillation loss divided
-    by the scores' variance), and the controls of `change`. ``last_layer`` is how g's last layer
-    starts, the settings' first by default; ``seed`` of a method is that of g's weights, of the order
-    of its batches, and of a control.
+    `seed` is the performer's. Methods are ``"ours"``, ``"baseline"``, ``"relative"`` (ours, with
+    the distillation loss divided by the scores' variance), and the controls of `change`.
+    ``last_layer`` is how g's last layer starts, the settings' first by default; ``seed`` of a
+    method is that of g's weights, of the order of its batches, and of a control.
     """
 
     settings: Settings
@@ -261,17 +221,8 @@ class Run:
             seed: int = 0) -> FittedExplainer:
         """Fit an explainer to measured faces: equation (3); with prior "none", equation (2) alone.
 
-        Of the run's own training faces it is kept, and loaded where it is there.
-
-        Parameters
-        ----------
-        train : Measured
-            ``run.measured("train")``; or other faces, or other values of them, which are fitted to
-            and not kept.
-        prior : {"measured", "uniform", "permuted", "none"}
-            With a uniform or permuted prior nothing is kept.
-        last_layer, seed
-            See `Run`.
+        Of ``run.measured("train")`` it is kept, and loaded where it is there; of other faces, other
+        values, or with a uniform or permuted prior nothing is kept.
         """
         if prior not in ("measured", "none") or not self._is_own(train):
             how = options(self.settings, "ours", last_layer, seed)
@@ -339,7 +290,7 @@ class Run:
         """Return how far the score falls when each other attribute is flipped, (F, 39).
 
         The truth that drawings give: positive where the attribute as it is speaks for the target.
-        Photographs have none: then there are F = 0 faces.
+        Photographs have none: then F = 0.
         """
         own = target_index(self.target)
         if self.settings.faces != "drawn":
@@ -361,12 +312,8 @@ class Run:
 
 
 def flips(settings: Settings, seed: int = 0) -> Tensor:
-    """Return the scores of the first test faces, drawn again with each attribute flipped.
-
-    Returns
-    -------
-    Tensor (F, 40, 40)
-        All logits (last axis) of each of F faces with one attribute flipped (middle axis).
+    """Return the scores of the first test faces, drawn again with each attribute flipped: (F, 40,
+    40), all logits (last axis) of each of F faces with one attribute flipped (middle axis).
     """
 
     def make() -> dict[str, Tensor]:

@@ -32,11 +32,7 @@ def start(settings: Settings) -> Performer:
 def performer(settings: Settings, seed: int = 0) -> Performer:
     """Return VGG-16 with 40 outputs, trained, on the settings' device and in evaluation mode.
 
-    Parameters
-    ----------
-    settings : Settings
-    seed : int
-        Seed of its weights and of the order of its batches.
+    The seed is that of its weights and of the order of its batches.
     """
     cpu_threads(settings.threads)
     seed_everything("performer", "faces", seed)
@@ -93,16 +89,9 @@ def make_performer(settings: Settings, seed: int = 0) -> str:
 
 
 def balanced_accuracy(found: Tensor, labels: Tensor) -> float | None:
-    """Mean of the shares that are right among the positive and among the negative images.
+    """Mean of the shares that are right among the positive and among the negative of (B,) images.
 
-    Parameters
-    ----------
-    found, labels : tensor (B,), bool
-
-    Returns
-    -------
-    float or None
-        0.5 for an answer that is always the same; None where the images are all of one kind.
+    0.5 for an answer that is always the same; None where the images are all of one kind.
     """
     check_shapes(found=(found, "B"), labels=(labels, "B"))
     shares = [found[labels].double().mean(), 1 - found[~labels].double().mean()]

@@ -22,27 +22,13 @@ __all__ = ["Case", "case", "example", "strongest_images"]
 
 @dataclass
 class Case:
-    """One performer, its named filters, and the explanations of its positive test images.
+    """One performer, its named filters, and the explanations of its B positive test images.
 
-    Attributes
-    ----------
-    net : Performer
-    images : Images
-        The positive test images, B of them.
-    measured : Measured
-        x, y and yhat of them.
-    assignment : Tensor (n,)
-        The part group of each filter, -1 for none.
-    scores : Tensor (n, P)
-        How well each group fits each filter.
-    ours, baseline : Explanation
-        Of all B images, a contribution for each filter.
-    drops : Tensor (B, P + 1)
-        Fall of the score when a group's filters are removed.
-    scale : str
-        The reading of y's scale that both are of.
-    others : dict of str to dict of str to Explanation
-        The same explanations, by method, in each other reading that has been run.
+    `images` and `measured` are of these. `assignment` (n,): the part group of each filter, -1 for
+    none; `scores` (n, P): how well each group fits each filter. `ours` and `baseline` have a
+    contribution for each filter. `drops` (B, P + 1): fall of the score when a group's filters are
+    removed. `scale` is the reading of y's scale that both are of; `others` holds, by reading, the
+    same by method in each other one that has been run.
     """
 
     net: Performer
@@ -82,10 +68,10 @@ class Case:
 
 
     def examples(self, scale: str, count: int = 3) -> dict:
-        """Return the explanations of a few images as plain numbers, for a record.
+        """Return the explanations of a few images as plain numbers, for a record; `example` reads
+        them.
 
         The first images that the performer recognises, then, if they are too few, the first others.
-        `example` reads them.
         """
         first = (self.measured.yhat <= 0).int().argsort(stable=True)[:count]
         return {
@@ -105,12 +91,7 @@ def _rounded(values: Tensor) -> list:
 
 
 def example(kept: dict, method: str) -> Explanation:
-    """Return the explanations that `Case.examples` kept, by filter.
-
-    Parameters
-    ----------
-    kept : dict
-    method : {"ours", "baseline"}
+    """Return the explanations of ``"ours"`` or ``"baseline"`` that `Case.examples` kept, by filter.
     """
     contributions = torch.tensor(kept[method]["contributions"])
     names = [f"{'none' if p < 0 else kept['groups'][p]} {i}"
@@ -123,15 +104,7 @@ def case(settings: Settings, architecture: str, category: str, performer_seed: i
          scale: str = "literal", seed: int = 0) -> Case:
     """Gather what a page shows of one performer.
 
-    Parameters
-    ----------
-    settings : Settings
-    architecture, category, performer_seed
-        Which performer.
-    scale : {"literal", "scaled"}
-        Which reading of y's scale.
-    seed : int
-        Seed of the explainers.
+    `scale` is the reading of y's scale, `seed` that of the explainers.
     """
     run = experiment1.Run(settings, architecture, category, performer_seed)
     test = run.images("test")
@@ -149,21 +122,11 @@ def case(settings: Settings, architecture: str, category: str, performer_seed: i
 
 
 def strongest_images(shown: Case, per_part: int = 2, images: int = 4) -> dict:
-    """Choose filters to show, and the images that excite each most.
+    """Choose filters to show, and the images that excite each most, as `figures.filter_gallery`
+    wants them.
 
-    Parameters
-    ----------
-    shown : Case
-    per_part : int
-        At most so many filters of each part group: those whose name fits best.
-    images : int
-        How many images of each.
-
-    Returns
-    -------
-    dict
-        ``images`` (F, m, 3, S, S), ``maps`` (F, m, H, W), ``parts`` and ``labels``, as
-        `figures.filter_gallery` takes them.
+    At most `per_part` filters of each part group: those whose name fits best. ``images`` (F, m, 3,
+    S, S), ``maps`` (F, m, H, W), ``parts`` and ``labels``.
     """
     peak = shown.measured.x.flatten(2).amax(dim=2)  # (B, n, H, W) -> (B, n)
     chosen = []

@@ -35,7 +35,9 @@ IMAGENET = {"alexnet": "imagenet-caffe-alex", "vgg_m": "imagenet-vgg-m", "vgg_s"
 
 def recipe_of(settings: Settings, architecture: str, batch: int,
               rate: float) -> tuple[int, float]:
-    """Return the batch size and largest learning rate that the settings' recipe means for a network."""
+    """Return the batch size and largest learning rate that the settings' recipe means for a
+    network.
+    """
     if settings.recipe == "one_cycle":
         return batch, rate
     own, factor = PREDECESSOR[architecture]
@@ -75,12 +77,8 @@ def begin(net: Performer, architecture: str, settings: Settings, *, fc: bool = F
 
 
 def imagenet(architecture: str) -> pretrained.Public:
-    """Read the ImageNet weights of a network from the folder of real data.
-
-    Raises
-    ------
-    InputError
-        If they are not there, or are of another network.
+    """Read the ImageNet weights of a network from the folder of real data; InputError if they are
+    not there, or are of another network.
     """
     name = f"{IMAGENET[architecture]}.mat"
     root = data_root()
@@ -106,34 +104,14 @@ def kept_performer(
     code: str,
     **about: object,
 ) -> Performer:
-    """Give a performer its weights: those kept at a path, or, where there are none, trained ones.
+    """Give a fresh performer its weights: those kept at a path, or, where there are none, trained
+    ones.
 
-    Parameters
-    ----------
-    net : Performer
-        With fresh weights.
-    path : Path
-        Where its weights belong; its record is written beside.
-    settings : Settings
-    train : callable
-        Trains `net` and returns its history; takes ``checkpoint`` and ``progress``, of its `FitOptions`.
-    judge : callable
-        Measures the trained `net` and returns the metrics of its record.
-    code : str
-        The module that decides what training does, with all that it imports: a checkpoint of other
-        code is not gone on with.
-    **about
-        What the record says of this performer.
-
-    Returns
-    -------
-    Performer
-        `net`, on the settings' device and in evaluation mode.
-
-    Raises
-    ------
-    InputError
-        If the kept weights are of another architecture.
+    `train` trains `net` and returns its history; it takes ``checkpoint`` and ``progress`` of its
+    `FitOptions`. `judge` measures the trained `net` for its record, which is written beside and
+    says `about` of it. `code` is the module that decides what training does, with all that it
+    imports: a checkpoint of other code is not gone on with. Returns `net` on the settings' device
+    and in evaluation mode; InputError if the kept weights are of another architecture.
     """
 
     def make() -> dict[str, Tensor]:
@@ -166,26 +144,15 @@ def input_of(net: Performer, channels_last: bool) -> Callable[[Tensor], Tensor]:
 def train_performer(net: Performer, images: Tensor | Rows, labels: Tensor, options: FitOptions, *,
                     recipe: str = "one_cycle", filter_weight: float = 0.0, flip: bool = True,
                     prepare: Callable[[Tensor], Tensor] | None = None) -> list[dict[str, float]]:
-    """Train a performer on mirrored images; returns what each epoch measured.
+    """Train a performer in place, on its device; returns what each epoch measured.
 
-    Parameters
-    ----------
-    net : Performer
-        Moved to the device, and trained in place.
-    images : Tensor or Rows, (N, ...)
-        What `prepare` takes: by default (N, 3, S, S) uint8.
-    labels : Tensor (N,) or (N, K), bool
-    options : FitOptions
-    recipe : {"one_cycle", "predecessor"}
-        ``"one_cycle"``: AdamW, the learning rate rising and falling once. ``"predecessor"``: SGD
-        with momentum 0.9, the learning rate falling tenfold, in equal ratios from epoch to epoch,
-        over the first fifth of the epochs, and staying there (Zhang et al., 2018, their code).
-    filter_weight : float
-        Weight of the filter loss in the first epoch, see `performers.performer_loss`.
-    flip : bool
-        Mirror each image with probability 1/2.
-    prepare : callable, optional
-        Applied to a batch of images on the device.
+    `images` (N, ...) are what `prepare` takes on the device: by default (N, 3, S, S) uint8;
+    `labels` (N,) or (N, K), bool. `flip` mirrors each image with probability 1/2. `filter_weight`
+    is that of the filter loss in the first epoch, see `performers.performer_loss`.
+
+    The recipe ``"one_cycle"``: AdamW, the learning rate rising and falling once. ``"predecessor"``:
+    SGD with momentum 0.9, the learning rate falling tenfold, in equal ratios from epoch to epoch,
+    over the first fifth of the epochs, and staying there (Zhang et al., 2018, their code).
     """
     device = choose_device(options.device)
     prepare = input_of(net, options.channels_last) if prepare is None else prepare
@@ -213,7 +180,8 @@ def train_performer(net: Performer, images: Tensor | Rows, labels: Tensor, optio
 
 
 def predecessor_rate(epoch: int, epochs: int) -> float:
-    """Return the share of the largest learning rate in an epoch, from 1, of the predecessor's recipe.
+    """Return the share of the largest learning rate in an epoch, from 1, of the predecessor's
+    recipe.
 
     For 50 epochs that of Zhang et al. (2018): ``logspace(-4, -5, 10)``, then 1e-5.
     """

@@ -53,12 +53,8 @@ def scanned(root: Path, category: str) -> pascal_part.Index:
 
 
 def crops(data: str | Path, category: str, ids: Sequence[str], size: int = 192) -> Images:
-    """Return the crops of a record's examples, from a folder of photographs.
-
-    Raises
-    ------
-    InputError
-        If the folder can't be used, or lacks one of them.
+    """Return the crops of a record's examples, from a folder of photographs; InputError if the
+    folder can't be used, or lacks one of them.
     """
     index = scanned(Path(data), category)
     known = {crop.id: crop for crop in index.crops}

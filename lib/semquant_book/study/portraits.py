@@ -32,10 +32,8 @@ def faces_of(settings: Settings, split: str) -> Faces:
 
 
 def celeba_folders(root: Path) -> list[Path]:
-    """Return the folders of CelebA's images in the folder of real data.
-
-    These are ``celeba`` and any other whose name begins so (copies of more images, perhaps
-    smaller), or the folder itself.
+    """Return the folders of CelebA's images in the folder of real data: ``celeba`` and any other
+    whose name begins so (copies of more images, perhaps smaller), or the folder itself.
     """
     inner = sorted(path for path in root.glob("celeba*") if path.is_dir())
     return inner or [root]
@@ -45,8 +43,7 @@ def celeba_folders(root: Path) -> list[Path]:
 def _celeba(root: Path, split: str, size: int, count: int, seed: int, cache: str) -> Faces:
     """A split of all CelebA folders together, at most `count` faces; an image is taken once.
 
-    They are decoded once, if all splits' images fit into memory by `store.in_memory`, or each time they are
-    needed.
+    They are decoded once, if all splits' images fit into memory by `store.in_memory`, or each time.
     """
     indices = [_scanned_faces(folder) for folder in celeba_folders(root)]
     images = sum(sum(index.present.values()) for index in indices)

@@ -189,9 +189,8 @@ class Settings:
         return self
 
     def pixels(self, architecture: str) -> int:
-        """Return the side of a network's input: AlexNet has 227 where the others have 224.
-
-        The pretrained trunk has 224 whatever the others have.
+        """Return the side of a network's input: AlexNet has 227 where the others have 224, and the
+        pretrained trunk 224 whatever the others have.
         """
         if architecture == TRUNK:
             return 224
@@ -209,19 +208,9 @@ def preset_names() -> tuple[str, ...]:
 
 
 def load_settings(preset: str = "quick", **changes: object) -> Settings:
-    """Read a preset and change some of its values.
+    """Read a preset of ``book/presets`` and change some of its values; None changes nothing.
 
-    Parameters
-    ----------
-    preset : str
-        The name of a file in ``book/presets``, without its ending.
-    **changes
-        Values to use instead of the preset's, by field name; None changes nothing.
-
-    Raises
-    ------
-    InputError
-        If the preset, a key or a value is not accepted, or a key is missing.
+    InputError if the preset, a key or a value is not accepted, or a key is missing.
     """
     if not isinstance(preset, str):
         raise InputError(f"preset: {preset!r} is not text; accepted: {', '.join(preset_names())}")

@@ -33,18 +33,8 @@ EXAMPLES = 4  # faces a target whose contributions a record holds
 
 @dataclass
 class Evidence:
-    """A run's numbers, as the pages show them.
-
-    Attributes
-    ----------
-    record : dict
-        The whole record: settings, versions, data, performer, and what follows.
-    explainers : DataFrame
-        As `tables.attribute_frame` returns it.
-    yardsticks : DataFrame
-        As `tables.yardstick_frame`.
-    selection : DataFrame
-        As `tables.selection_frame`.
+    """A run's numbers, as the pages show them: the whole record (settings, versions, data,
+    performer), and the tables of `tables.attribute_frame`, `yardstick_frame` and `selection_frame`.
     """
 
     record: dict
@@ -59,8 +49,8 @@ class Evidence:
                               for name in ("explainers", "yardsticks", "selection")))
 
     def example(self, target: str, method: str = "ours") -> tuple[list[str], Explanation]:
-        """Return the names of a few test faces, and their explanations by ``"ours"`` or
-        ``"baseline"``."""
+        """Return a few test faces' names, and their explanations by ``"ours"`` or ``"baseline"``.
+        """
         kept = self.record["examples"][target]
         names = [name for name in ATTRIBUTES if name != target]
         return kept["ids"], Explanation(
@@ -123,12 +113,8 @@ def _examples(settings: Settings, target: str, performer_seed: int) -> dict:
 
 
 def recorded(name: str = "celeba") -> Evidence:
-    """Return a run that comes with the project, too long for every reader to make.
-
-    Raises
-    ------
-    InputError
-        If there is none of this name.
+    """Return a run that comes with the project, too long for every reader to make; InputError if
+    there is none of this name.
     """
     path = project_root() / "book" / "records" / f"{name}.json"
     if not path.exists():
@@ -139,12 +125,9 @@ def recorded(name: str = "celeba") -> Evidence:
 def collect_networks(settings: Settings, category: str) -> dict:
     """Run what is missing of Experiment 1 for one category, and return its record.
 
-    Returns
-    -------
-    dict
-        ``performers``, ``explainers`` and ``references``: the rows of `tables.performer_frame`,
-        `tables.explainer_frame` and `tables.reference_frame`. ``examples``: by architecture, the
-        explanations of a few test images, see `inspection.Case.examples`.
+    ``performers``, ``explainers`` and ``references``: the rows of `tables.performer_frame`,
+    `tables.explainer_frame` and `tables.reference_frame`. ``examples``: by architecture, the
+    explanations of a few test images, see `inspection.Case.examples`.
     """
     settings = replace(settings, categories=(category,))
     with record(settings, experiment=1, category=category) as content:
@@ -173,21 +156,11 @@ def collect_photographs(run: experiment1.Run, scale: str = "literal",
                         other_seeds: Iterable[int] = ()) -> dict:
     """Run what is missing of a category on the pretrained trunk, and return its record.
 
-    Parameters
-    ----------
-    run : experiment1.Run
-        Of `frozen_trunk.photograph_settings`.
-    scale : {"literal", "scaled"}
-        Which explainers' examples the record holds; all are measured.
-    other_seeds : sequence of int
-        More splits on which a performer, and nothing else, is trained and judged.
-
-    Returns
-    -------
-    dict
-        ``data``, ``metrics``, ``history`` and ``parameters`` of the performer; ``explainers``, a record
-        each; ``references``, see `experiment1.Run.references`; ``other_splits``: the metrics by seed;
-        ``examples``, see `inspection.Case.examples`.
+    `run` is of `frozen_trunk.photograph_settings`, `scale` that of the examples, and on the splits
+    of `other_seeds` a performer, and nothing else, is trained and judged. The record has ``data``,
+    ``metrics``, ``history`` and ``parameters`` of the performer; ``explainers``, a record each;
+    ``references``, see `experiment1.Run.references`; ``other_splits``: the metrics by seed;
+    ``examples``, see `inspection.Case.examples`.
     """
     settings = run.settings
     about = dict(architecture=run.architecture, category=run.category, seed=run.seed)
@@ -235,12 +208,7 @@ def _judged(run: experiment1.Run) -> dict:
 
 
 def photographs(category: str = "dog") -> dict:
-    """Return the recorded run of a category on the pretrained trunk.
-
-    Raises
-    ------
-    InputError
-        If there is none for this category.
+    """Return the recorded run of a category on the pretrained trunk; InputError if there is none.
     """
     known = {path.stem.removeprefix(f"{TRUNK}-"): path for path in sorted(
         (project_root() / "book" / "records").glob(f"{TRUNK}-*.json"))}
@@ -251,7 +219,7 @@ def photographs(category: str = "dog") -> dict:
 
 
 def networks(category: str = "dog") -> dict:
-    """Return the record that `collect_networks` made of a category, its ``explainers`` and ``references`` as tables."""
+    """Return the record of `collect_networks`, with ``explainers`` and ``references`` as tables."""
     content = read_record(project_root() / "book" / "records" / f"photographs-{category}.json")
     return content | {name: tables.normalised(pd.DataFrame(content[name])) for name in ("explainers", "references")}
 
@@ -268,7 +236,7 @@ PHOTOGRAPH = "chelsea"
 
 
 def read_photograph() -> torch.Tensor:
-    """Return the photograph of a cat that may be handed on, (3, 224, 224) uint8, squeezed as crops are."""
+    """Return the photograph that may be handed on, (3, 224, 224) uint8, squeezed as crops are."""
     path = project_root() / "book" / "assets" / f"{PHOTOGRAPH}.jpg"
     with Image.open(path) as photo:
         square = photo.convert("RGB").resize((224, 224), Image.Resampling.BILINEAR)
@@ -276,18 +244,12 @@ def read_photograph() -> torch.Tensor:
 
 
 def collect_photograph(run: experiment1.Run) -> dict:
-    """Explain the photograph that may be shown, and return the record.
+    """Explain the photograph that may be shown, by a run of `frozen_trunk.photograph_settings` of
+    cats.
 
-    Parameters
-    ----------
-    run : experiment1.Run
-        Of `frozen_trunk.photograph_settings`, of cats.
-
-    Returns
-    -------
-    dict
-        ``yhat``, ``groups``, ``assignment``; ``readings``: by reading of y's scale the first seed's ours and
-        baseline, as `inspection.example` takes them; ``maps`` of the filters and ``heat``, Grad-CAM, packed.
+    The record has ``yhat``, ``groups``, ``assignment``; ``readings``: by reading of y's scale the
+    first seed's ours and baseline, as `inspection.example` takes them; ``maps`` of the filters and
+    ``heat``, Grad-CAM, packed.
     """
     about = dict(architecture=run.architecture, category=run.category, seed=run.seed)
     with record(run.settings, **about) as content:

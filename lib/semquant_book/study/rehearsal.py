@@ -57,28 +57,13 @@ STATE = {"one_cycle": 2, "predecessor": 1}  # numbers an optimiser keeps of each
 class Step:
     """One training step of one network, and what all its training would take.
 
-    Attributes
-    ----------
-    experiment : int
-    network : str
-        An architecture, ``g (architecture)`` for an explainer.
-    input, output : list of int
-        Shapes of one image's input and of what comes out; of a performer also ``maps``, x.
-    parameters : int
-        Trained here.
-    published, counted : int or None
-        Parameters of the published network, and of the same network built here.
-    seconds : float
-        Of the step on this machine, with `images` images.
-    flops : float
-        Floating-point operations of a training step, per image.
-    batch : int
-        Images a step of the preset.
-    step_memory : float
-        Bytes that a step takes at that batch size: weights, gradients, the optimiser's state and
-        what is kept for the backward pass, in single precision.
-    passes : float
-        Images that all training of this network sees in the preset.
+    `network` is an architecture, or ``g (architecture)``. `input`, `output` and, of a performer,
+    `maps` (x) are shapes for one image. `parameters` are trained here; `published` and `counted`
+    are those of the published network and of the same network built here. `seconds` are those of
+    the step on this machine, with `images` images; `flops` floating-point operations of a training
+    step, per image. `step_memory`: bytes that a step takes at the preset's `batch`: weights,
+    gradients, the optimiser's state and what is kept for the backward pass, in single precision.
+    `passes`: images that all training of this network sees in the preset.
     """
 
     experiment: int
@@ -250,28 +235,12 @@ def _rehearse_faces(settings: Settings, folder: Path, say: Callable[[str], None]
 
 def rehearse(settings: Settings, data: str | Path = "",
              say: Callable[[str], None] = lambda line: None) -> dict:
-    """Run one training step of every network of both experiments.
+    """Run one training step of every network of both experiments, and return the record.
 
-    Parameters
-    ----------
-    settings : Settings
-        Of photographs: ``images: pascal_part`` and ``faces: celeba``.
-    data : path, optional
-        Folder of real photographs. Without it, drawn specimens in the same formats are written to a
-        temporary folder.
-    say : callable
-        Told what has been done.
-
-    Returns
-    -------
-    dict
-        The record: ``steps`` (of `Step`), ``maps`` (bytes of x of all images, by network),
-        ``photographs``, ``weights``.
-
-    Raises
-    ------
-    InputError
-        If the preset is one of drawings, or the folder can't be used.
+    It holds ``steps`` (of `Step`), ``maps`` (bytes of x of all images, by network), ``photographs``
+    and ``weights``. `data` is a folder of real photographs; without it drawn specimens in the same
+    formats are written to a temporary one. `say` is told what has been done. InputError for a
+    preset of drawings, or a folder that can't be used.
     """
     if settings.images != "pascal_part" or settings.faces != "celeba":
         raise InputError(f"preset: {settings.preset} is one of drawings; accepted: one with images: "
@@ -302,15 +271,8 @@ def _has_weights(data: str | Path) -> bool:
 
 
 def report(content: dict, settings: Settings, tflops: float) -> str:
-    """Return a rehearsal's record as a text table with totals.
-
-    Parameters
-    ----------
-    content : dict
-        From `rehearse`.
-    settings : Settings
-    tflops : float
-        Operations a second that a GPU is assumed to sustain, in 10^12.
+    """Return a record of `rehearse` as a text table with totals, for a GPU that is assumed to
+    sustain `tflops` 10^12 operations a second.
     """
     number("tflops", tflops, 0.001)
     steps = [Step(**step) for step in content["steps"]]

@@ -17,7 +17,9 @@ IMAGES = 256  # positive test images of a performer, at most
 
 
 def mask_order(settings: Settings) -> float:
-    """Return the largest difference of the first performer's scores between mask and ReLU either way."""
+    """Return the largest difference of the first performer's scores between mask and ReLU either
+    way.
+    """
     shown = _shown(settings, settings.architectures[0])
     net = shown.net
     images = net.prepare(shown.images.images[:IMAGES].to(next(net.parameters()).device))
@@ -29,13 +31,10 @@ def mask_order(settings: Settings) -> float:
 def grad_cam_agreement(settings: Settings) -> pd.DataFrame:
     """Compare part contributions with the share of Grad-CAM's map that lies on each part's mask.
 
-    Returns
-    -------
-    DataFrame
-        A row for each network (first category, first seeds, the first reading of y) and method,
-        ``"ours"``, ``"baseline"`` and ``"uniform"`` (the same weight for every filter):
-        ``rank_correlation`` over the named parts, mean over images; no row for a network with fewer
-        than two named parts.
+    A row for each network (first category, first seeds, the first reading of y) and method,
+    ``"ours"``, ``"baseline"`` and ``"uniform"`` (the same weight for every filter):
+    ``rank_correlation`` over the named parts, mean over images; no row for a network with fewer
+    than two named parts.
     """
     rows = []
     for architecture in settings.architectures:
@@ -77,18 +76,9 @@ def alpha_between_images(settings: Settings) -> dict[str, float]:
 def variance_explained(settings: Settings, draws: int = 20) -> pd.DataFrame:
     """Explain each attribute's score by a linear model of others, on the test faces.
 
-    Parameters
-    ----------
-    settings : Settings
-    draws : int
-        Random choices of four local attributes, over which ``four_local`` is the mean.
-
-    Returns
-    -------
-    DataFrame
-        A row for each attribute: ``attribute``, ``whole`` (whether it is one of the four global ones);
-        the share of variance that the ``others`` (the 36 local scores for a global attribute, the four
-        global ones for a local one) and ``four_local`` scores at random explain.
+    A row for each attribute: ``attribute``, ``whole`` (whether it is one of the four global ones);
+    the share of variance that the ``others`` (the 36 local scores for a global attribute, the four
+    global ones for a local one) and ``four_local`` scores, mean over random choices, explain.
     """
     fit, test = (experiment2.outputs(settings, split).scores for split in ("train", "test"))
     products = moments(fit)

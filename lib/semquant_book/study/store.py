@@ -138,13 +138,8 @@ def _digest(settings: Settings, *names: str, **extra: object) -> str:
 
 @lru_cache
 def folder_digest(root: Path, patterns: tuple[str, ...]) -> str:
-    """Return 10 digits that stand for the names and sizes of some files, and of all in some folders.
-
-    Parameters
-    ----------
-    root : Path
-    patterns : tuple of str
-        Of the files' and folders' names within it.
+    """Return 10 digits for the names and sizes of the files, and of all in the folders, that
+    patterns name.
     """
     digest = hashlib.sha256()
     found = {path for pattern in patterns for path in root.glob(pattern)}
@@ -224,14 +219,8 @@ def tensor_digest(tensor: Tensor) -> str:
 def record(settings: Settings, **about: object) -> Iterator[dict]:
     """Collect a run's record: what was run, on what, what came out, how long it took.
 
-    Yields a dict to put results in under ``"metrics"``; time and memory are added at the end.
-
-    Parameters
-    ----------
-    settings : Settings
-        The run's settings.
-    **about
-        What tells this run from others, e.g. ``architecture="alexnet"``, ``seed=0``.
+    `about` tells this run from others, e.g. ``seed=0``. Yields a dict to put results in under
+    ``"metrics"``; time and memory are added at the end.
     """
     packages = {}
     for name in ("torch", "torchvision", "numpy", "captum"):
@@ -256,8 +245,9 @@ def record(settings: Settings, **about: object) -> Iterator[dict]:
 def in_memory(cache: str, size: int, what: str) -> bool:
     """Whether something of so many bytes is kept in memory; otherwise it is made anew when needed.
 
-    With ``cache: auto`` it is if it takes at most half of what is free (putting it together takes it
-    twice for a moment). A line on standard error says what isn't kept, since that takes far longer.
+    With ``cache: auto`` it is if it takes at most half of what is free (putting it together takes
+    it twice for a moment). A line on standard error says what isn't kept, since that takes far
+    longer.
     """
     import psutil  # here, so that asking for paths stays quick
 
@@ -280,13 +270,7 @@ def write_record(path: str | Path, content: dict) -> Path:
 
 
 def read_record(path: str | Path) -> dict:
-    """Read a record.
-
-    Raises
-    ------
-    InputError
-        If there is none, or it isn't JSON.
-    """
+    """Read a record; InputError if there is none, or it isn't JSON."""
     try:
         return json.loads(Path(path).read_text())
     except FileNotFoundError as error:
@@ -298,17 +282,8 @@ def read_record(path: str | Path) -> dict:
 def pack(values: ArrayLike | Tensor, dtype: str = "f4") -> dict:
     """Pack an array for a record or a view; `unpack`, and that of ``common.mjs``, read it.
 
-    Parameters
-    ----------
-    values : array or Tensor
-        Of any shape.
-    dtype : {"f4", "u1", "u2", "i2"}
-        Kind and bytes of a number, little-endian. Whole numbers must fit.
-
-    Raises
-    ------
-    InputError
-        For a value that the kind can't hold.
+    `dtype`: kind and bytes of a number, little-endian: "f4", "u1", "u2" or "i2". InputError for a
+    value that the kind can't hold: whole numbers must fit.
     """
     import numpy as np  # here, so that asking for paths stays quick
 

@@ -45,23 +45,11 @@ def epochs_kept(epochs: int) -> list[int]:
 
 def network(settings: Settings, scale: str, category: str = "dog",
             say: Callable[[str], object] = print) -> dict:
-    """Sweep the explainers of Experiment 1's AlexNet, and return the record.
+    """Sweep the explainers of Experiment 1's AlexNet, `say` each fit, and return the record.
 
-    Parameters
-    ----------
-    settings : Settings
-    scale : {"literal", "scaled"}
-        Which reading of y's scale.
-    category : str
-        Target category.
-    say : callable
-        Is told of every fit.
-
-    Returns
-    -------
-    dict
-        Entropy is the mean over positive test images, as in `evaluation.evaluate`. The images are
-        the first positive test images that the performer recognises.
+    `scale` is the reading of y's scale. Entropy is the mean over positive test images, as in
+    `evaluation.evaluate`. The images are the first positive test images that the performer
+    recognises.
     """
     cpu_threads(settings.threads)
     run = experiment1.Run(settings, "alexnet", category)
@@ -97,21 +85,10 @@ def network(settings: Settings, scale: str, category: str = "dog",
 
 def attribute(settings: Settings, target: str = "Attractive",
               say: Callable[[str], object] = print) -> dict:
-    """Sweep the explainers of one face attribute, and return the record.
+    """Sweep the explainers of one face attribute, `say` each fit, and return the record.
 
-    Parameters
-    ----------
-    settings : Settings
-    target : str
-        The attribute that is explained.
-    say : callable
-        Is told of every fit.
-
-    Returns
-    -------
-    dict
-        Entropy is the mean over all test faces, as in `evaluation.evaluate_attribute`. The images
-        are the first test faces with and without the target that the performer recognises.
+    Entropy is the mean over all test faces, as in `evaluation.evaluate_attribute`. The images are
+    the first test faces with and without the target that the performer recognises.
     """
     cpu_threads(settings.threads)
     run = experiment2.Run(settings, target)
@@ -181,10 +158,7 @@ def _images(ids: Sequence[str], shown: Measured) -> dict:
 def make(settings: Settings, say: Callable[[str], object] = print) -> str:
     """Make all sweeps and write their records into the build folder.
 
-    Raises
-    ------
-    InputError
-        For a preset of photographs, whose images can't be drawn again.
+    InputError for a preset of photographs, whose images can't be drawn again.
     """
     for name, value in (("images", settings.images), ("faces", settings.faces)):
         if value != "drawn":

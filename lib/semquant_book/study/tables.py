@@ -21,18 +21,9 @@ TABLE_3_PARTS = ("eye", "mouth & nose", "ear", "torso", "leg")
 
 
 def normalised(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return a table with its entropies as a share of the largest possible one as well.
-
-    Parameters
-    ----------
-    frame : DataFrame
-        With a column ``entropy``, and in Experiment 1 the number of filters of each part.
-
-    Returns
-    -------
-    DataFrame
-        With ``n``, the number of concepts, and ``normalised_entropy``, H / ln n: 1 where all
-        contributions are equally large, whatever n. Both NaN for a single concept.
+    """Add to a table with ``entropy``, and in Experiment 1 the number of filters of each part,
+    ``n``, the number of concepts, and ``normalised_entropy``, H / ln n: 1 where all contributions
+    are equally large, whatever n. Both NaN for a single concept.
     """
     filters = [name for name in frame if name.startswith("filters ")]
     if filters:
@@ -47,19 +38,10 @@ def explainer_frame(settings: Settings, categories: Sequence[str] | None = None,
                     performer_seeds: Sequence[int] | None = None) -> pd.DataFrame:
     """Return the metrics of every explainer, one row each.
 
-    Parameters
-    ----------
-    settings : Settings
-    categories, performer_seeds : sequence, optional
-        The settings' own by default.
-
-    Returns
-    -------
-    DataFrame
-        Columns ``architecture``, ``category``, ``performer_seed``, ``method``, ``scale``,
-        ``seed``, each metric of `evaluation.evaluate`, and ``error <part>`` and
-        ``error_of_shares <part>`` for each part group, with ``error average`` over the parts of
-        Table 3 that have filters; ``n`` and ``normalised_entropy``.
+    Columns ``architecture``, ``category``, ``performer_seed``, ``method``, ``scale``, ``seed``,
+    each metric of `evaluation.evaluate`, and ``error <part>`` and ``error_of_shares <part>`` for
+    each part group, with ``error average`` over the parts of Table 3 that have filters; those of
+    `normalised`.
     """
     rows = []
     for category in categories or settings.categories:
@@ -121,13 +103,10 @@ def reference_frame(settings: Settings, performer_seeds: Sequence[int] | None = 
 
 
 def history_frame(settings: Settings, method: str = "ours") -> pd.DataFrame:
-    """Return what every epoch of Experiment 1's explainers measured, one row each.
+    """Return what every epoch of ours in Experiment 1 measured, one row each.
 
-    Returns
-    -------
-    DataFrame
-        Columns ``architecture``, ``category``, ``performer_seed``, ``scale``, ``seed``, ``epoch`` (from
-        1), ``distillation``, ``prior``, ``prior_weight``.
+    Columns ``architecture``, ``category``, ``performer_seed``, ``scale``, ``seed``, ``epoch`` (from
+    1), ``distillation``, ``prior``, ``prior_weight``.
     """
     rows = []
     for category in settings.categories:
@@ -148,18 +127,9 @@ def attribute_frame(settings: Settings, targets: Sequence[str] | None = None,
                     performer_seeds: Sequence[int] | None = None) -> pd.DataFrame:
     """Return the metrics of every explainer of Experiment 2, one row each.
 
-    Parameters
-    ----------
-    settings : Settings
-    targets, performer_seeds : sequence, optional
-        The settings' own by default.
-
-    Returns
-    -------
-    DataFrame
-        Columns ``target`` (as in the paper's tables: ``"heavy_makeup"``), ``performer_seed``,
-        ``method`` (``"ours"``, ``"baseline"`` or a control), ``last_layer``, ``seed``, and each
-        metric of `evaluation.evaluate_attribute`; ``agreement`` with the truth by flipping.
+    Columns ``target`` (as in the paper's tables: ``"heavy_makeup"``), ``performer_seed``,
+    ``method`` (``"ours"``, ``"baseline"`` or a control), ``last_layer``, ``seed``, and each metric
+    of `evaluation.evaluate_attribute`; ``agreement`` with the truth by flipping.
     """
     rows = []
     for target in targets or settings.targets:
@@ -176,16 +146,11 @@ def yardstick_frame(settings: Settings, performer_seeds: Sequence[int] | None = 
                     last_layer: str | None = None) -> pd.DataFrame:
     """Return entropy and agreement of contributions that stand beside ours, a row for each.
 
-    ``prior``: w_i y_i; ``uniform``: y_i, equal weights; ``linear``: fixed weights, the same for all images, by least squares on the
-    training images; ``mean_alpha``: ours with alpha averaged over the test images;
-    ``another_face``: ours of the next test image, which says what an agreement of nothing but the
-    average explanation is.
-
-    Returns
-    -------
-    DataFrame
-        Columns ``target``, ``performer_seed``, ``method``, ``entropy``, ``normalised_entropy``,
-        ``agreement`` (None for photographs, which have no truth by flipping).
+    ``prior``: w_i y_i; ``uniform``: y_i, equal weights; ``linear``: fixed weights, the same for all
+    images, by least squares on the training images; ``mean_alpha``: ours with alpha averaged over
+    the test images; ``another_face``: ours of the next test image, which says what an agreement of
+    nothing but the average explanation is. Photographs have no ``agreement``, since no truth by
+    flipping.
     """
     rows = []
     for seed in performer_seeds or range(settings.performer_seeds):
