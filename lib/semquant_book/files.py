@@ -84,11 +84,8 @@ def read_checked(path: str | Path, load: Callable[[Path], T]) -> T | None:
 
 
 def load_or_make(
-    path: str | Path,
-    load: Callable[[Path], T],
-    make: Callable[[], T],
-    save: Callable[[T, Path], object],
-) -> T:
+    path: str | Path, load: Callable[[Path], T], make: Callable[[], T],
+    save: Callable[[T, Path], object]) -> T:
     """Load what belongs at `path`, the one place of the settings that determine it, or compute it
     and write it there by ``save(value, path)``.
     """

@@ -13,8 +13,7 @@ from semquant.training import choose_device, cpu_threads, seed_everything
 from semquant_book.datasets.names import TRUNK
 from semquant_book.study import frozen_trunk, store
 from semquant_book.study.performing import (
-    at_once, begin, input_of, kept_performer, options_of, recipe_of, train_performer,
-)
+    at_once, begin, input_of, kept_performer, options_of, recipe_of, train_performer)
 from semquant_book.study.pictures import animals_of, balanced
 from semquant_book.study.presets import Settings
 from semquant_book.study.pretrained import efficientnet_lite0
@@ -25,8 +24,7 @@ def start(settings: Settings, architecture: str) -> Performer:
     """Return an untrained performer: fresh, or with ImageNet weights below the inserted layer."""
     return begin(performers.build(
         architecture, size=settings.pixels(architecture), width=settings.width,
-        batch_norm=settings.batch_norm, dropout=settings.dropout,
-    ), architecture, settings)
+        batch_norm=settings.batch_norm, dropout=settings.dropout), architecture, settings)
 
 
 def performer(settings: Settings, architecture: str, category: str, seed: int,

@@ -12,14 +12,8 @@ __all__ = ["evaluate", "evaluate_attribute", "evaluate_reference", "part_errors"
 
 
 def evaluate(
-    test: Explanation,
-    test_positive: Tensor,
-    val: Explanation,
-    val_positive: Tensor,
-    drops: Tensor,
-    assignment: Tensor,
-    groups: tuple[str, ...],
-) -> dict:
+    test: Explanation, test_positive: Tensor, val: Explanation, val_positive: Tensor, drops: Tensor,
+    assignment: Tensor, groups: tuple[str, ...]) -> dict:
     """Compute the paper's metrics of one explainer (section 4.1).
 
     `test` and `val` explain all test and validation images; `drops` (B, P + 1) are of the B

@@ -60,8 +60,7 @@ def options(settings: Settings, prior: str = "measured", scale: str = "literal",
                                    bias=0.0 if scale == "literal" else "min"),
         # b is one number in score units: at g's rate it would never get there
         fit=options_of(settings, epochs=settings.explainer_epochs, seed=seed, bias_rate=30.0,
-                       batch_size=settings.explainer_batch, learning_rate=settings.explainer_lr),
-    )
+                       batch_size=settings.explainer_batch, learning_rate=settings.explainer_lr))
 
 
 @dataclass(frozen=True)

@@ -172,8 +172,7 @@ def options(settings: Settings, method: str = "ours", last_layer: str | None = N
         explainer=ExplainerOptions(depth=depth_of(settings), positive=False, scale="literal",
                                    bias="mean", last_std=LAST_STD[last_layer]),
         fit=options_of(settings, epochs=settings.attribute_epochs, seed=seed,
-                       batch_size=settings.attribute_batch, learning_rate=settings.attribute_lr),
-    )
+                       batch_size=settings.attribute_batch, learning_rate=settings.attribute_lr))
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,7 @@ from semquant.training import choose_device, cpu_threads, seed_everything
 from semquant_book.datasets.names import ATTRIBUTES
 from semquant_book.study import store
 from semquant_book.study.performing import (
-    at_once, begin, input_of, kept_performer, options_of, recipe_of, train_performer,
-)
+    at_once, begin, input_of, kept_performer, options_of, recipe_of, train_performer)
 from semquant_book.study.portraits import faces_of
 from semquant_book.study.presets import Settings
 
@@ -25,8 +24,7 @@ def start(settings: Settings) -> Performer:
     return begin(performers.build(
         "vgg16", size=settings.face_size, width=settings.face_width, outputs=len(ATTRIBUTES),
         batch_norm=settings.batch_norm, dropout=settings.dropout, interpretable=False,
-        fc=settings.face_fc,
-    ), "vgg16", settings, fc=True)
+        fc=settings.face_fc), "vgg16", settings, fc=True)
 
 
 def performer(settings: Settings, seed: int = 0) -> Performer:

@@ -33,8 +33,7 @@ IMAGENET = {"alexnet": "imagenet-caffe-alex", "vgg_m": "imagenet-vgg-m", "vgg_s"
             "vgg16": "imagenet-vgg-verydeep-16"}
 
 
-def recipe_of(settings: Settings, architecture: str, batch: int,
-              rate: float) -> tuple[int, float]:
+def recipe_of(settings: Settings, architecture: str, batch: int, rate: float) -> tuple[int, float]:
     """Return the batch size and largest learning rate that the settings' recipe means for a
     network.
     """
@@ -96,14 +95,8 @@ def _imagenet(path: Path, architecture: str, changed: int) -> pretrained.Public:
 
 
 def kept_performer(
-    net: Performer,
-    path: Path,
-    settings: Settings,
-    train: Callable[..., list[dict[str, float]]],
-    judge: Callable[[], dict],
-    code: str,
-    **about: object,
-) -> Performer:
+    net: Performer, path: Path, settings: Settings, train: Callable[..., list[dict[str, float]]],
+    judge: Callable[[], dict], code: str, **about: object) -> Performer:
     """Give a fresh performer its weights: those kept at a path, or, where there are none, trained
     ones.
 

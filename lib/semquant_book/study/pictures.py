@@ -27,16 +27,10 @@ def animals_of(settings: Settings, category: str, split: str, architecture: str 
     """
     size = settings.pixels(architecture)
     if settings.images == "pascal_part":
-        return _crops(data_root(), category, split, size, settings.data_seed,
-                      settings.photo_shares)
+        return _crops(data_root(), category, split, size, settings.data_seed, settings.photo_shares)
     return animals.load(
-        category,
-        split,
-        getattr(settings, f"{split}_images"),
-        size=size,
-        seed=settings.data_seed,
-        root=build_root() / "data" / "animals",
-    )
+        category, split, getattr(settings, f"{split}_images"), size=size, seed=settings.data_seed,
+        root=build_root() / "data" / "animals")
 
 
 @lru_cache(maxsize=len(SPLITS))

@@ -15,8 +15,7 @@ from pydantic.dataclasses import dataclass
 
 from semquant.checks import InputError, number, one_of
 from semquant_book.datasets.names import (
-    ARCHITECTURES, ATTRIBUTES, CATEGORIES, LAST_LAYERS, SCALES, TRUNK,
-)
+    ARCHITECTURES, ATTRIBUTES, CATEGORIES, LAST_LAYERS, SCALES, TRUNK)
 from semquant_book.folders import build_root, data_root, project_root
 
 __all__ = ["Settings", "build_root", "data_root", "load_settings", "preset_names", "project_root"]

@@ -17,8 +17,7 @@ from semquant.explanation import Explanation, grad_cam
 from semquant_book.datasets import Images
 from semquant_book.datasets.names import ATTRIBUTES, METHODS, SPLITS, TRUNK
 from semquant_book.study import (
-    experiment1, experiment2, face_performers, frozen_trunk, inspection, store, tables,
-)
+    experiment1, experiment2, face_performers, frozen_trunk, inspection, store, tables)
 from semquant_book.study.concept_choice import make_selection, selection_record
 from semquant_book.study.pictures import animals_of, scanned
 from semquant_book.study.portraits import faces_of

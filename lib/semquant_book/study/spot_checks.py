@@ -59,8 +59,7 @@ def grad_cam_agreement(settings: Settings) -> pd.DataFrame:
 
 
 def _shown(settings: Settings, architecture: str) -> inspection.Case:
-    return inspection.case(settings, architecture, settings.categories[0],
-                           scale=settings.scales[0])
+    return inspection.case(settings, architecture, settings.categories[0], scale=settings.scales[0])
 
 
 def alpha_between_images(settings: Settings) -> dict[str, float]:

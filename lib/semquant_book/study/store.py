@@ -32,29 +32,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = [
-    "attribute_path",
-    "attribute_runs",
-    "data_record",
-    "explainer_path",
-    "explainer_runs",
-    "face_performer_path",
-    "faces_record",
-    "flips_path",
-    "folder_digest",
-    "gigabytes",
-    "in_memory",
-    "pack",
-    "performer_path",
-    "read_record",
-    "record",
-    "record_of",
-    "reference_path",
-    "selection_path",
-    "survey_path",
-    "tensor_digest",
-    "unpack",
-    "write_record",
-]
+    "attribute_path", "attribute_runs", "data_record", "explainer_path", "explainer_runs",
+    "face_performer_path", "faces_record", "flips_path", "folder_digest", "gigabytes", "in_memory",
+    "pack", "performer_path", "read_record", "record", "record_of", "reference_path",
+    "selection_path", "survey_path", "tensor_digest", "unpack", "write_record"]
 
 DATA_FIELDS = ("images", "size", "train_images", "val_images", "test_images", "data_seed",
                "photo_shares")
@@ -93,14 +74,8 @@ def performer_path(
 
 
 def explainer_path(
-    settings: Settings,
-    architecture: str,
-    category: str,
-    performer_seed: int,
-    method: str,
-    scale: str,
-    seed: int,
-) -> Path:
+    settings: Settings, architecture: str, category: str, performer_seed: int, method: str,
+    scale: str, seed: int) -> Path:
     """Return where an explainer's weights are kept; its record is beside, ending in ``.json``."""
     one_of("method", method, METHODS)
     one_of("scale", scale, SCALES)
@@ -111,8 +86,7 @@ def explainer_path(
 
 
 def reference_path(
-    settings: Settings, architecture: str, category: str, performer_seed: int
-) -> Path:
+    settings: Settings, architecture: str, category: str, performer_seed: int) -> Path:
     """Return where the record of what stands beside a performer's explainers is kept."""
     digest = _digest(settings, *PERFORMER_FIELDS, "filter_loss")
     return _store("references", f"{architecture}-{category}-p{performer_seed}", digest, ".json")
