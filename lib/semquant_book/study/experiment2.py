@@ -1,13 +1,6 @@
 """Experiment 2: a network of 40 face attributes; four of them explained by the other outputs.
 
-As in `experiment1`, a run is one frozen object: whatever it is asked for is loaded from the place
-that belongs to its settings, or computed and kept there::
-
-    run = Run(settings, "Attractive")
-    net = run.performer()                                   # VGG-16 with 40 outputs
-    train, test = run.measured("train"), run.measured("test")   # x, y, yhat; w of section 3.1, Case 2
-    ours = run.fit(train, prior="measured")                 # equation (3)
-    explanation = ours.explain_measured(test)
+``Run(settings, "Attractive")`` is used as that of `experiment1`; w is that of section 3.1, Case 2.
 """
 
 from __future__ import annotations
@@ -16,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -40,10 +34,10 @@ from semquant_book.study.performing import at_once, depth_of, input_of, options_
 from semquant_book.study.portraits import faces_of
 from semquant_book.study.presets import Settings
 
-__all__ = ["Run", "change", "concepts_of", "flips", "make_flips", "make_surveys",
-           "options", "outputs", "survey_of", "target_index"]
+__all__ = ["Run", "change", "concepts_of", "flips", "make_flips", "make_surveys", "options",
+           "outputs", "survey_of", "target_index"]
 
-#: The shared feature x has d numbers: the first FC layer's output, before or after its ReLU.
+#: The shared feature x is the first FC layer's output, before or after its ReLU.
 CONCEPTS = {side: OutputConcepts(layer, "mask", list(ATTRIBUTES))
             for side, layer in (("before", "head.3"), ("after", "head.4"))}
 #: Standard deviation of the initial weights of g's last layer.
@@ -82,11 +76,9 @@ def concepts_of(target: str, concepts: int | list[str] | None = None, seed: int 
     return sorted(found)
 
 
-# --- what the explainers are fitted to ----------------------------------------------------------
-
-
-def survey_of(net: Performer, images: Tensor | Rows, settings: Settings, keep_x: bool = True) -> Outputs:
-    """Return x, all scores and what the priors of all targets need, of images (N, 3, S, S) uint8."""
+def survey_of(net: Performer, images: Tensor | Rows, settings: Settings,
+              keep_x: bool = True) -> Outputs:
+    """Return x, all scores and what all targets' priors need, of images (N, 3, S, S) uint8."""
     return survey(CONCEPTS[settings.shared], net, images, keep_x=keep_x,
                   batch_size=at_once(net.input_size, 128),
                   prepare=input_of(net, settings.channels_last))
@@ -101,26 +93,23 @@ def outputs(settings: Settings, split: str, seed: int = 0) -> Outputs:
 def _outputs(path: Path, settings: Settings, split: str, seed: int) -> Outputs:
 
     def make() -> dict[str, Tensor]:
-        keep_x = _keep_x(settings)
-        found = survey_of(face_performers.performer(settings, seed), faces_of(settings, split).images,
-                          settings, keep_x)
-        kept = {"scores": found.scores, "products": found.products}
-        x = found.x.contiguous() if keep_x else torch.tensor(found.x.shape)
-        return kept | {"x" if keep_x else "shape": x}
+        keep_x, net = _keep_x(settings), face_performers.performer(settings, seed)
+        found = survey_of(net, faces_of(settings, split).images, settings, keep_x)
+        return {"scores": found.scores, "products": found.products} | (
+            {"x": found.x.contiguous()} if keep_x else {"shape": torch.tensor(found.x.shape)})
 
     kept = load_or_make(path, load_file, make, save_file)
-    if "x" in kept:
-        x = kept["x"]
-    else:
+    if "x" not in kept:
         net = face_performers.performer(settings, seed)
         prepare = input_of(net, settings.channels_last)
-        x = Computed(faces_of(settings, split).images, lambda batch: net.maps(prepare(batch))[1],
-                     kept["shape"].tolist(), choose_device(settings.device))
-    return Outputs(x, kept["scores"], kept["products"])
+        kept["x"] = Computed(
+            faces_of(settings, split).images, lambda batch: net.maps(prepare(batch))[1],
+            kept["shape"].tolist(), choose_device(settings.device))
+    return Outputs(kept["x"], kept["scores"], kept["products"])
 
 
 def _keep_x(settings: Settings) -> bool:
-    """Whether x of all faces is kept, the same for all splits; the other measurements always are."""
+    """Whether x of all faces is kept, the same for all splits; the rest always is."""
     net = face_performers.start(replace(settings, weights="fresh"))
     count = sum(len(faces_of(settings, split)) for split in SPLITS)
     size = 4 * count * (net.n * net.map_size**2 + len(ATTRIBUTES) * (1 + len(ATTRIBUTES)))
@@ -153,9 +142,6 @@ def change(found: Outputs, target: str, control: str = "none", among: list[int] 
     elif control == "centred":
         found.y = found.y - (found.y.mean(dim=0) if centre is None else centre)
     return found
-
-
-# --- explainers ---------------------------------------------------------------------------------
 
 
 def options(settings: Settings, method: str = "ours", last_layer: str | None = None,
@@ -227,8 +213,10 @@ class Run:
             how = options(self.settings, "ours", last_layer, seed)
             how["objective"] = replace(how["objective"], prior=prior)
             names = [ATTRIBUTES[i] for i in concepts_of(self.target)]
-            return distill_measured(train, names=names if len(names) == train.y.shape[1] else None, **how)
-        return self.explainer("ours" if prior == "measured" else "baseline", last_layer, seed, train)
+            names = names if len(names) == train.y.shape[1] else None
+            return distill_measured(train, names=names, **how)
+        method = "ours" if prior == "measured" else "baseline"
+        return self.explainer(method, last_layer, seed, train)
 
     def _is_own(self, train: Measured) -> bool:
         """Whether these are all training faces as they are, which kept explainers are fitted to."""
@@ -270,10 +258,11 @@ class Run:
             self.explainer(method, last_layer, seed)
         return store.read_record(path)
 
-    def explain(self, method: str = "ours", last_layer: str | None = None, seed: int = 0) -> Explanation:
+    def explain(self, method: str = "ours", last_layer: str | None = None,
+                seed: int = 0) -> Explanation:
         """Return the explanations of all test faces."""
-        return self.explainer(method, last_layer, seed).explain_measured(
-            self.measured("test", method, seed))
+        test = self.measured("test", method, seed)
+        return self.explainer(method, last_layer, seed).explain_measured(test)
 
     def _judge(self, fitted: FittedExplainer, method: str, seed: int) -> dict:
         test, val = (fitted.explain_measured(self.measured(split, method, seed))
@@ -307,20 +296,18 @@ class Run:
         return f"{self.target}: {len(runs)} explainers in {seconds:.0f} s"
 
 
-# --- a truth: the same face with one attribute flipped -------------------------------------------
-
-
 def flips(settings: Settings, seed: int = 0) -> Tensor:
-    """Return the scores of the first test faces, drawn again with each attribute flipped: (F, 40,
-    40), all logits (last axis) of each of F faces with one attribute flipped (middle axis).
+    """Return the scores of the first F test faces with each attribute flipped, (F, 40, 40).
+
+    The middle axis is the attribute that is flipped, the last one that of the logits.
     """
 
     def make() -> dict[str, Tensor]:
         net, rows = face_performers.performer(settings, seed), []
         for face in range(settings.flip_faces):
-            pictures = [faces.render(settings.data_seed, "test", face, settings.face_size, (name,))
-                        for name in ATTRIBUTES]
-            pictures = torch.stack([torch.from_numpy(p) for p in pictures]).permute(0, 3, 1, 2)
+            pictures = np.stack([faces.render(settings.data_seed, "test", face, settings.face_size,
+                                              (name,)) for name in ATTRIBUTES])
+            pictures = torch.from_numpy(pictures).permute(0, 3, 1, 2)
             rows.append(face_performers.scores(net, pictures, settings))
         return {"scores": torch.stack(rows)}
 
@@ -331,5 +318,5 @@ def make_flips(settings: Settings, seed: int = 0) -> str:
     """Draw faces again with each attribute flipped, and score them."""
     if settings.faces != "drawn":
         return "photographs have no truth by flipping"
-    found = flips(settings, seed)
-    return f"scored {found.shape[0]} faces with each of {found.shape[1]} attributes flipped"
+    count, attributes, _ = flips(settings, seed).shape
+    return f"scored {count} faces with each of {attributes} attributes flipped"
