@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -17,7 +17,7 @@ from semquant_book.datasets.names import METHODS
 from semquant_book.study import experiment1
 from semquant_book.study.presets import Settings
 
-__all__ = ["Case", "case", "example", "strongest_images"]
+__all__ = ["Case", "case", "example", "rounded", "strongest_images"]
 
 
 @dataclass
@@ -66,7 +66,6 @@ class Case:
         images = self.net.prepare(self.images.images[list(chosen)].to(device))
         return grad_cam(self.net, "mask", images, 0).cpu()
 
-
     def examples(self, scale: str, count: int = 3) -> dict:
         """Return the explanations of a few images as plain numbers, for a record; `example` reads
         them.
@@ -76,16 +75,16 @@ class Case:
         first = (self.measured.yhat <= 0).int().argsort(stable=True)[:count]
         return {
             "ids": [self.images.ids[i] for i in first.tolist()],
-            "yhat": _rounded(self.measured.yhat[first]),
-            "groups": list(self.groups),
-            "assignment": self.assignment.tolist(),
+            "yhat": rounded(self.measured.yhat[first]),
+            "groups": list(self.groups), "assignment": self.assignment.tolist(),
             **{method: {"scale": scale, "bias": explanation.bias,
-                        "contributions": _rounded(explanation.contributions[first])}
+                        "contributions": rounded(explanation.contributions[first])}
                for method, explanation in (("ours", self.ours), ("baseline", self.baseline))},
         }
 
 
-def _rounded(values: Tensor) -> list:
+def rounded(values: Tensor) -> list:
+    """Return numbers (N,) or (N, n) with four decimals, for a record."""
     return [round(v, 4) if isinstance(v, float) else [round(u, 4) for u in v]
             for v in values.tolist()]
 
@@ -94,10 +93,12 @@ def example(kept: dict, method: str) -> Explanation:
     """Return the explanations of ``"ours"`` or ``"baseline"`` that `Case.examples` kept, by filter.
     """
     contributions = torch.tensor(kept[method]["contributions"])
-    names = [f"{'none' if p < 0 else kept['groups'][p]} {i}"
-             for i, p in enumerate(kept["assignment"])]
     return Explanation(torch.tensor(kept["yhat"]), contributions, torch.ones_like(contributions),
-                       kept[method]["bias"], names)
+                       kept[method]["bias"], _numbered(kept["groups"], kept["assignment"]))
+
+
+def _numbered(groups: Sequence[str], assignment: Iterable[int]) -> list[str]:
+    return [f"{'none' if p < 0 else groups[p]} {i}" for i, p in enumerate(assignment)]
 
 
 def case(settings: Settings, architecture: str, category: str, performer_seed: int = 0, *,
@@ -110,13 +111,11 @@ def case(settings: Settings, architecture: str, category: str, performer_seed: i
     test = run.images("test")
     images, measured = test.subset(test.positive), run.measured("test")[test.positive]
     assignment, scores = run.naming()
-    names = [f"{'none' if p < 0 else images.groups[p]} {i}" for i, p in enumerate(assignment)]
-    explained = {}
-    for reading in dict.fromkeys((scale, *settings.scales)):
-        explained[reading] = {method: run.explainer(method, reading, seed).explain_measured(measured)
-                              for method in METHODS}
-        for explanation in explained[reading].values():
-            explanation.names = names
+    explained = {reading: {method: run.explainer(method, reading, seed).explain_measured(measured)
+                           for method in METHODS}
+                 for reading in dict.fromkeys((scale, *settings.scales))}
+    for explanation in (e for methods in explained.values() for e in methods.values()):
+        explanation.names = _numbered(images.groups, assignment)
     return Case(run.performer(), images, measured, assignment, scores, drops=run.drops(measured),
                 **explained.pop(scale), scale=scale, others=explained)
 
@@ -135,11 +134,12 @@ def strongest_images(shown: Case, per_part: int = 2, images: int = 4) -> dict:
         best = shown.scores[members, part].argsort(descending=True, stable=True)
         chosen += members[best][:per_part].tolist()
     top = peak.argsort(dim=0, descending=True, stable=True)[:images]  # (m, n)
+    pictures, x = shown.images.images, shown.measured.x
     return {
-        "images": torch.stack([shown.images.images[top[:, i]] for i in chosen]) if chosen
-        else shown.images.images.new_zeros(0, images, 3, 1, 1),
-        "maps": torch.stack([shown.measured.x[top[:, i], i] for i in chosen]) if chosen
-        else shown.measured.x.new_zeros(0, images, 1, 1),
+        "images": torch.stack([pictures[top[:, i]] for i in chosen]) if chosen
+        else pictures.new_zeros(0, images, 3, 1, 1),
+        "maps": torch.stack([x[top[:, i], i] for i in chosen]) if chosen
+        else x.new_zeros(0, images, 1, 1),
         "parts": [shown.groups[int(shown.assignment[i])] for i in chosen],
         "labels": [f"filter {i}" for i in chosen],
     }
