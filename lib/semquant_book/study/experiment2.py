@@ -30,7 +30,7 @@ from semquant_book.datasets.names import ATTRIBUTES, CONTROLS, SPLITS
 from semquant_book.files import load_or_make
 from semquant_book.study import face_performers, store
 from semquant_book.study.evaluation import evaluate_attribute
-from semquant_book.study.performing import at_once, depth_of, input_of, options_of
+from semquant_book.study.performing import at_once, depth_of, input_of, options_of, scores
 from semquant_book.study.portraits import faces_of
 from semquant_book.study.presets import Settings
 
@@ -308,7 +308,7 @@ def flips(settings: Settings, seed: int = 0) -> Tensor:
             pictures = np.stack([faces.render(settings.data_seed, "test", face, settings.face_size,
                                               (name,)) for name in ATTRIBUTES])
             pictures = torch.from_numpy(pictures).permute(0, 3, 1, 2)
-            rows.append(face_performers.scores(net, pictures, settings))
+            rows.append(scores(net, pictures, settings))
         return {"scores": torch.stack(rows)}
 
     return load_or_make(store.flips_path(settings, seed), load_file, make, save_file)["scores"]
