@@ -25,7 +25,8 @@ BESIDE = "scripts"
 
 
 def closure(*modules: str) -> list[str]:
-    """Return the project's modules that some depend on, themselves included, in alphabetical order;
+    """Return the modules that some depend on, themselves included, in alphabetical order.
+
     InputError if the project has no such module.
     """
     found, left = set(), list(modules)
@@ -52,9 +53,7 @@ def digest(*modules: str) -> str:
 
 
 def of_notebook(path: str | Path) -> list[str]:
-    """Return the project's modules that a notebook's code cells import; InputError if one is no
-    Python.
-    """
+    """Return the project's modules that a notebook's cells import; InputError for broken Python."""
     return sorted({name for cell in _cells(Path(path)) for name in _imports(cell)})
 
 

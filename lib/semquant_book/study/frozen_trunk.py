@@ -83,9 +83,7 @@ def without_trunk(whole: Performer) -> Performer:
 
 
 def maps_of(settings: Settings, category: str, split: str) -> Tensor:
-    """Return the trunk's maps of a split's pictures, and second, of the mirrored ones: (2, N, 1280,
-    7, 7), float16.
-    """
+    """Return the trunk's maps of pictures and mirrored ones, (2, N, 1280, 7, 7), float16."""
     ids, maps = _kept(settings, category, build_root())
     place = {name: i for i, name in enumerate(ids)}
     return maps[:, [place[name] for name in animals_of(settings, category, split, TRUNK).ids]]

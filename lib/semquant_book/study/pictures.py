@@ -47,9 +47,7 @@ def scanned(root: Path, category: str) -> pascal_part.Index:
 
 
 def crops(data: str | Path, category: str, ids: Sequence[str], size: int = 192) -> Images:
-    """Return the crops of a record's examples, from a folder of photographs; InputError if the
-    folder can't be used, or lacks one of them.
-    """
+    """Return the crops of a record's examples from a folder; InputError if it lacks one of them."""
     index = scanned(Path(data), category)
     known = {crop.id: crop for crop in index.crops}
     missing = [name for name in ids if name not in known]

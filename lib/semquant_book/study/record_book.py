@@ -38,9 +38,7 @@ class Recorded:
 
 
 def attribute_rates(settings: Settings) -> dict:
-    """Return how often CelebA's attributes are there, and their correlations, of the first 10,000
-    images: those of the lists in the folder of real data that have a number of at most 10,000.
-    """
+    """Return how often CelebA's attributes are there, and their correlations, of 10,000 images."""
     tables = [celeba.attribute_table(folder) for folder in celeba_folders(data_root())]
     whole = next((table for table in tables if len(_first(table)) == 10_000), None)
     if whole is None:

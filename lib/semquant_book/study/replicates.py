@@ -17,21 +17,18 @@ from scipy import stats
 __all__ = ["LEAST", "PAIR", "PERFORMER", "Estimate", "by_performer", "estimate", "gains", "pairs"]
 
 LEAST = 4  # performers; fewer have no interval
+#: The columns that name a performer, where a table has them.
 PERFORMER = ("architecture", "category", "performer_seed")
-"""The columns that name a performer, where a table has them."""
-
+#: The columns in which ours and the baseline of a pair agree, where a table has them.
 PAIR = (*PERFORMER, "target", "scale", "last_layer", "seed")
-"""The columns in which ours and the baseline of a pair agree, where a table has them."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over performers (NaN if there is none), its 95% interval by Student, None for fewer
-    than `LEAST` performers, and the value of each.
-    """
+    """A mean over performers (NaN without any), Student's 95% interval, and the value of each."""
 
     value: float
-    low: float | None
+    low: float | None  # None for fewer than `LEAST` performers
     high: float | None
     values: tuple[float, ...]
 
@@ -47,9 +44,7 @@ def estimate(values: Iterable[float], share: bool = False) -> Estimate:
     NaN and None are left out. Of shares the interval ends at 0 and 1.
     """
     known = np.array([v for v in values if v is not None and np.isfinite(v)], dtype=float)
-    if not len(known):
-        return Estimate(float("nan"), None, None, ())
-    mean = float(known.mean())
+    mean = float(known.mean()) if len(known) else float("nan")
     if len(known) < LEAST:
         return Estimate(mean, None, None, tuple(known.tolist()))
     half = float(stats.t.ppf(0.975, len(known) - 1) * known.std(ddof=1) / len(known) ** 0.5)

@@ -14,6 +14,7 @@ from semquant_book.study.presets import Settings
 __all__ = ["alpha_between_images", "grad_cam_agreement", "mask_order", "variance_explained"]
 
 IMAGES = 256  # positive test images of a performer, at most
+DRAWS = 20  # random choices of four local attributes
 
 
 def mask_order(settings: Settings) -> float:
@@ -51,9 +52,7 @@ def grad_cam_agreement(settings: Settings) -> pd.DataFrame:
         said = {method: shown.by_part(method).contributions for method in METHODS}
         for method, contributions in (said | {"uniform": equal}).items():
             found = metrics.rank_agreement(contributions[list(some)][:, there], on_parts[:, there])
-            rows.append({"architecture": architecture, "category": settings.categories[0],
-                         "performer_seed": 0, "method": method,
-                         "rank_correlation": float(found.nanmean())})
+            rows.append((architecture, settings.categories[0], 0, method, float(found.nanmean())))
     return pd.DataFrame(rows, columns=["architecture", "category", "performer_seed", "method",
                                        "rank_correlation"])
 
@@ -72,7 +71,7 @@ def alpha_between_images(settings: Settings) -> dict[str, float]:
     return shares
 
 
-def variance_explained(settings: Settings, draws: int = 20) -> pd.DataFrame:
+def variance_explained(settings: Settings) -> pd.DataFrame:
     """Explain each attribute's score by a linear model of others, on the test faces.
 
     A row for each attribute: ``attribute``, ``whole`` (whether it is one of the four global ones);
@@ -93,8 +92,8 @@ def variance_explained(settings: Settings, draws: int = 20) -> pd.DataFrame:
     def four_at_random(target: int) -> float:
         rest = torch.tensor([k for k in local if k != target])
         found = [explained(target, rest[torch.randperm(len(rest), generator=generator)[:4]].tolist())
-                 for _ in range(draws)]
-        return sum(found) / draws
+                 for _ in range(DRAWS)]
+        return sum(found) / DRAWS
 
     return pd.DataFrame([
         {"attribute": ATTRIBUTES[k], "whole": k in whole,
