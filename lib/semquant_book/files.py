@@ -13,7 +13,8 @@ from safetensors import SafetensorError
 
 from semquant.checks import InputError
 
-__all__ = ["Checkpoint", "check_writable", "load_or_make", "read_checked", "sha256", "write_atomic", "write_checked"]
+__all__ = ["Checkpoint", "check_writable", "load_or_make", "read_checked", "sha256",
+           "write_atomic", "write_checked"]
 
 T = TypeVar("T")
 
@@ -86,9 +87,7 @@ def read_checked(path: str | Path, load: Callable[[Path], T]) -> T | None:
 def load_or_make(
     path: str | Path, load: Callable[[Path], T], make: Callable[[], T],
     save: Callable[[T, Path], object]) -> T:
-    """Load what belongs at `path`, the one place of the settings that determine it, or compute it
-    and write it there by ``save(value, path)``.
-    """
+    """Load what belongs at a path, or make it and write it there by ``save(value, path)``."""
     value = read_checked(path, load)
     if value is None:
         value = make()
@@ -125,10 +124,6 @@ class Checkpoint:
 
 
 def check_writable(folder: str | Path) -> Path:
-    """Make a folder if need be and check that files can be written there, before long work starts;
-    InputError if not.
-    """
-    folder = Path(folder)
-    probe = write_atomic(folder / ".writable", b"")
-    probe.unlink()
-    return folder
+    """Make a folder and check that files can be written there, or InputError before long work."""
+    write_atomic(Path(folder) / ".writable", b"").unlink()
+    return Path(folder)

@@ -11,7 +11,8 @@ __all__ = ["build_root", "data_root", "project_root"]
 
 
 def project_root(start: str | Path | None = None) -> Path:
-    """Return the folder of the project: `start` (this folder by default) or one above it;
+    """Return the project's folder: `start` (this folder by default) or one above it.
+
     InputError if none of them holds ``book/presets``.
     """
     start = Path(start or os.environ.get("SEMQUANT_ROOT") or Path.cwd()).resolve()

@@ -13,7 +13,6 @@ from semquant.training import cpu_threads
 from semquant_book.datasets.names import SPLITS
 from semquant_book.study import experiment2, store
 from semquant_book.study.presets import Settings
-from semquant_book.study.store import read_record, record, write_record
 
 __all__ = ["linear_weights", "make_selection", "moments", "selection_record"]
 
@@ -60,7 +59,7 @@ def make_selection(settings: Settings, target: str, performer_seed: int = 0) -> 
                 "accuracy_loss": metrics.accuracy(yhat, labels["test"])
                 - metrics.accuracy(test, labels["test"], threshold)}
 
-    with record(settings, target=target, performer_seed=performer_seed) as content:
+    with store.record(settings, target=target, performer_seed=performer_seed) as content:
         for size in settings.selection_sizes:
             whole = size == len(experiment2.concepts_of(target))  # then there is a single choice
             draws = 1 if whole else max(settings.selection_draws, settings.selection_fits)
@@ -80,7 +79,7 @@ def make_selection(settings: Settings, target: str, performer_seed: int = 0) -> 
                     said = (fitted.explain_measured(found[k]).total for k in ("val", "test"))
                     points.append({**point, "weights": "learned", **judge(*said)})
         content["points"] = points
-    write_record(store.selection_path(settings, target, performer_seed), content)
+    store.write_record(store.selection_path(settings, target, performer_seed), content)
     return f"{target}: {len(points)} choices of concepts in {content['seconds']:.0f} s"
 
 
@@ -89,4 +88,4 @@ def selection_record(settings: Settings, target: str, performer_seed: int = 0) -
     path = store.selection_path(settings, target, performer_seed)
     if not path.exists():
         make_selection(settings, target, performer_seed)
-    return read_record(path)
+    return store.read_record(path)

@@ -47,7 +47,8 @@ METHOD_OF = {"measured": "ours", "none": "baseline"}
 PRIOR_OF = {method: prior for prior, method in METHOD_OF.items()}
 
 
-def options(settings: Settings, prior: str = "measured", scale: str = "literal", seed: int = 0) -> dict:
+def options(settings: Settings, prior: str = "measured", scale: str = "literal",
+            seed: int = 0) -> dict:
     """Return ``objective``, ``explainer`` and ``fit`` of `distill_measured`, as the settings want
     them.
 
@@ -166,7 +167,8 @@ class Run:
 
         return load_or_make(path, FittedExplainer.load, make, FittedExplainer.save)
 
-    def explainer(self, method: str = "ours", scale: str = "literal", seed: int = 0) -> FittedExplainer:
+    def explainer(self, method: str = "ours", scale: str = "literal",
+                  seed: int = 0) -> FittedExplainer:
         """Return a kept explainer by its name: ours, with the prior loss, or the baseline."""
         path = self.explainer_path(method, scale, seed)
         if not path.exists():

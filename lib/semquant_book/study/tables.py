@@ -22,15 +22,14 @@ TABLE_3_PARTS = ("eye", "mouth & nose", "ear", "torso", "leg")
 
 
 def normalised(frame: pd.DataFrame) -> pd.DataFrame:
-    """Add to a table with ``entropy``, and in Experiment 1 the number of filters of each part,
-    ``n``, the number of concepts, and ``normalised_entropy``, H / ln n: 1 where all contributions
-    are equally large, whatever n. Both NaN for a single concept.
+    """Return a table with ``n``, the number of concepts, and ``normalised_entropy``, H / ln n.
+
+    1 where all contributions are equally large, whatever n; both NaN for a single concept. In
+    Experiment 1 the table has the number of filters of each part.
     """
     filters = [name for name in frame if name.startswith("filters ")]
-    if filters:
-        n = frame[filters].sum(axis=1)
-    else:
-        n = pd.Series(len(ATTRIBUTES) - 1, frame.index).where(frame.method != "constant", 1)
+    n = (frame[filters].sum(axis=1) if filters else
+         pd.Series(len(ATTRIBUTES) - 1, frame.index).where(frame.method != "constant", 1))
     n = n.where(n > 1)
     return frame.assign(n=n, normalised_entropy=frame.entropy / n.map(math.log, na_action="ignore"))
 
@@ -82,15 +81,12 @@ def performer_frame(settings: Settings) -> pd.DataFrame:
 
     Its seed is ``seed``, and ``performer_seed`` as in the other tables.
     """
-    rows = []
-    for run in _runs(settings):
-        controlled = run.architecture in settings.control_without_filter_loss
-        for about in (replace(run, filter_loss=loss).record()
-                      for loss in ((True, False) if controlled else (True,))):
-            rows.append(_chosen(about, "architecture", "category", "seed", "filter_loss",
-                                "parameters", "seconds")
-                        | {"performer_seed": run.seed} | about["metrics"])
-    return pd.DataFrame(rows)
+    kept = [replace(run, filter_loss=loss).record()
+            for run in _runs(settings) for loss in (True, False)
+            if loss or run.architecture in settings.control_without_filter_loss]
+    return pd.DataFrame([
+        _chosen(about, "architecture", "category", "seed", "filter_loss", "parameters", "seconds")
+        | {"performer_seed": about["seed"]} | about["metrics"] for about in kept])
 
 
 def reference_frame(settings: Settings, performer_seeds: Sequence[int] | None = None) -> pd.DataFrame:
@@ -122,15 +118,14 @@ def attribute_frame(settings: Settings, targets: Sequence[str] | None = None,
     ``method`` (``"ours"``, ``"baseline"`` or a control), ``last_layer``, ``seed``, and each metric
     of `evaluation.evaluate_attribute`; ``agreement`` with the truth by flipping.
     """
-    rows = []
-    for target in targets or settings.targets:
-        for performer_seed in performer_seeds or range(settings.performer_seeds):
-            for run in store.attribute_runs(settings):
-                about = experiment2.Run(settings, target, performer_seed).explainer_record(*run)
-                rows.append({"target": target.lower()}
-                            | _chosen(about, "performer_seed", "method", "last_layer", "seed", "seconds")
-                            | {"agreement": None} | about["metrics"])
-    return normalised(pd.DataFrame(rows).astype({"agreement": float}))
+    kept = [experiment2.Run(settings, target, seed).explainer_record(*run)
+            for target in targets or settings.targets
+            for seed in performer_seeds or range(settings.performer_seeds)
+            for run in store.attribute_runs(settings)]
+    return normalised(pd.DataFrame([
+        {"target": about["target"].lower()}
+        | _chosen(about, "performer_seed", "method", "last_layer", "seed", "seconds")
+        | {"agreement": None} | about["metrics"] for about in kept]).astype({"agreement": float}))
 
 
 def yardstick_frame(settings: Settings,
