@@ -13,7 +13,8 @@ from safetensors import SafetensorError
 
 from semquant.checks import InputError
 
-__all__ = ["Checkpoint", "check_writable", "load_or_make", "read_checked", "sha256", "write_atomic", "write_checked"]
+__all__ = ["Checkpoint", "check_writable", "load_or_make", "read_checked", "sha256",
+           "write_atomic", "write_checked"]
 
 T = TypeVar("T")
 
@@ -25,22 +26,11 @@ def sha256(path: str | Path) -> str:
 
 
 def write_atomic(path: str | Path, content: bytes | str | Callable[[Path], object]) -> Path:
-    """Write a file so that it is either whole or not there at all.
+    """Write a file, bytes, text or what a function writes to a path, whole or not at all.
 
     The content goes to a file beside `path`, is synced to disk and then renamed over `path`; if
-    anything fails on the way, the file beside is removed and `path` is what it was before.
-
-    Parameters
-    ----------
-    path : path
-        Where the content ends up. Missing folders are made.
-    content : bytes, str, or callable
-        The content, or a function that writes it to the path it is given.
-
-    Raises
-    ------
-    InputError
-        If the folder can't be written to, or the disk is full.
+    anything fails on the way, the file beside is removed and `path` is what it was before. Missing
+    folders are made. InputError if the folder can't be written to, or the disk is full.
     """
     path = Path(path)
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -76,13 +66,9 @@ def write_checked(path: str | Path, content: bytes | str | Callable[[Path], obje
 
 
 def read_checked(path: str | Path, load: Callable[[Path], T]) -> T | None:
-    """Load a file written by `write_checked`, or set it aside if it is damaged.
+    """Load a file written by `write_checked`; None if it is absent or damaged.
 
-    Returns
-    -------
-    object or None
-        What `load` returned; None if the file is absent or was damaged. A damaged file is renamed
-        to ``<name>.damaged``, with a line on standard error.
+    A damaged file is renamed to ``<name>.damaged``, with a line on standard error.
     """
     path = Path(path)
     if not path.exists():
@@ -99,24 +85,9 @@ def read_checked(path: str | Path, load: Callable[[Path], T]) -> T | None:
 
 
 def load_or_make(
-    path: str | Path,
-    load: Callable[[Path], T],
-    make: Callable[[], T],
-    save: Callable[[T, Path], object],
-) -> T:
-    """Load what belongs at `path`, or compute it and write it there.
-
-    Parameters
-    ----------
-    path : path
-        The one place that belongs to the settings that determine the value.
-    load : callable
-        Reads the value from a path.
-    make : callable
-        Computes the value.
-    save : callable
-        ``save(value, path)`` writes the value.
-    """
+    path: str | Path, load: Callable[[Path], T], make: Callable[[], T],
+    save: Callable[[T, Path], object]) -> T:
+    """Load what belongs at a path, or make it and write it there by ``save(value, path)``."""
     value = read_checked(path, load)
     if value is None:
         value = make()
@@ -127,12 +98,8 @@ def load_or_make(
 class Checkpoint:
     """The state of a training run in a file with a checksum, see `semquant.training.Checkpoint`.
 
-    Parameters
-    ----------
-    path : path
-    key : str
-        Names the settings and code that the state belongs to; one with another key is not gone on
-        with, nor is a damaged one, which is set aside.
+    `key` names the settings and code that the state belongs to; one with another key is not gone on
+    with, nor is a damaged one, which is set aside.
     """
 
     def __init__(self, path: str | Path, key: str = "") -> None:
@@ -157,14 +124,6 @@ class Checkpoint:
 
 
 def check_writable(folder: str | Path) -> Path:
-    """Make a folder if need be and check that files can be written there, before long work starts.
-
-    Raises
-    ------
-    InputError
-        If no file can be written there.
-    """
-    folder = Path(folder)
-    probe = write_atomic(folder / ".writable", b"")
-    probe.unlink()
-    return folder
+    """Make a folder and check that files can be written there, or InputError before long work."""
+    write_atomic(Path(folder) / ".writable", b"").unlink()
+    return Path(folder)

@@ -11,12 +11,9 @@ __all__ = ["build_root", "data_root", "project_root"]
 
 
 def project_root(start: str | Path | None = None) -> Path:
-    """Return the folder of the project: `start` (this folder by default) or one above it.
+    """Return the project's folder: `start` (this folder by default) or one above it.
 
-    Raises
-    ------
-    InputError
-        If neither it nor any folder above holds ``book/presets``.
+    InputError if none of them holds ``book/presets``.
     """
     start = Path(start or os.environ.get("SEMQUANT_ROOT") or Path.cwd()).resolve()
     for folder in (start, *start.parents):
@@ -34,10 +31,7 @@ def build_root() -> Path:
 def data_root() -> Path:
     """Return the folder of real photographs: ``SEMQUANT_DATA``, which ``make DATA=...`` sets.
 
-    Raises
-    ------
-    InputError
-        If none is given, or it is no folder.
+    InputError if none is given, or it is no folder.
     """
     given = os.environ.get("SEMQUANT_DATA")
     if not given:

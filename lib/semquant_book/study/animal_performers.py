@@ -13,35 +13,27 @@ from semquant.training import choose_device, cpu_threads, seed_everything
 from semquant_book.datasets.names import TRUNK
 from semquant_book.study import frozen_trunk, store
 from semquant_book.study.performing import (
-    at_once, begin, input_of, kept_performer, options_of, recipe_of, train_performer,
-)
+    at_once, begin, input_of, kept_performer, options_of, recipe_of, scores, train_performer)
 from semquant_book.study.pictures import animals_of, balanced
 from semquant_book.study.presets import Settings
 from semquant_book.study.pretrained import efficientnet_lite0
 
 __all__ = ["inputs_of", "performer", "start"]
 
+
 def start(settings: Settings, architecture: str) -> Performer:
     """Return an untrained performer: fresh, or with ImageNet weights below the inserted layer."""
     return begin(performers.build(
         architecture, size=settings.pixels(architecture), width=settings.width,
-        batch_norm=settings.batch_norm, dropout=settings.dropout,
-    ), architecture, settings)
+        batch_norm=settings.batch_norm, dropout=settings.dropout), architecture, settings)
 
 
 def performer(settings: Settings, architecture: str, category: str, seed: int,
               filter_loss: bool = True) -> Performer:
     """Return a trained performer, on the settings' device and in evaluation mode.
 
-    Parameters
-    ----------
-    settings : Settings
-    architecture, category : str
-        Which performer.
-    seed : int
-        Seed of its weights and of the order of its batches.
-    filter_loss : bool
-        False gives the control that was trained without the filter loss (the mask stays).
+    The seed is that of its weights and of the order of its batches. Without `filter_loss` it is the
+    control that was trained without the filter loss (the mask stays).
     """
     cpu_threads(settings.threads)
     trunk = efficientnet_lite0() if architecture == TRUNK else None
@@ -94,15 +86,10 @@ def _judge(net: Performer, settings: Settings, architecture: str, category: str)
     device, prepare = choose_device(settings.device), input_of(net, settings.channels_last)
     test = animals_of(settings, category, "test", architecture)
     inputs = inputs_of(settings, architecture, category, "test")
-    scores = torch.cat([net(prepare(batch.to(device))).cpu()[:, 0]
-                        for batch in inputs.split(at_once(net.input_size, 256))])
-    positives = test.subset(test.positive)
+    yhat, positives = scores(net, inputs, settings)[:, 0], test.subset(test.positive)
     maps = torch.cat([net.maps(prepare(batch.to(device)))[1].cpu()
                       for batch in inputs[test.positive].split(at_once(net.input_size, 256))])
     named = parts.part_specificity(maps, positives.group_masks(net.map_size))
-    return {
-        "accuracy": float(((scores > 0) == test.positive).float().mean()),
-        "test_images": len(test),
-        "part_specificity": float(named),
-        "yhat_std": float(scores.std()),
-    }
+    return {"accuracy": float(((yhat > 0) == test.positive).float().mean()),
+            "test_images": len(test), "part_specificity": float(named),
+            "yhat_std": float(yhat.std())}

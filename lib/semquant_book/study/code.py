@@ -25,17 +25,9 @@ BESIDE = "scripts"
 
 
 def closure(*modules: str) -> list[str]:
-    """Return the project's modules that some depend on, themselves included, in alphabetical order.
+    """Return the modules that some depend on, themselves included, in alphabetical order.
 
-    Parameters
-    ----------
-    *modules : str
-        Full names, e.g. ``"semquant.priors"``.
-
-    Raises
-    ------
-    InputError
-        If the project has no such module.
+    InputError if the project has no such module.
     """
     found, left = set(), list(modules)
     while left:
@@ -50,17 +42,7 @@ def digest(*modules: str) -> str:
     """Return 10 digits that stand for what some modules, and all that they import, do.
 
     Comments, docstrings and layout change nothing. The files in a folder ``scripts`` beside one of
-    the modules count by their bytes.
-
-    Parameters
-    ----------
-    *modules : str
-        Full names.
-
-    Raises
-    ------
-    InputError
-        If the project has no such module.
+    the modules count by their bytes. InputError if the project has no such module.
     """
     names = closure(*modules)
     parts = [f"{name} {_content(_file(name))}" for name in names]
@@ -71,25 +53,12 @@ def digest(*modules: str) -> str:
 
 
 def of_notebook(path: str | Path) -> list[str]:
-    """Return the project's modules that a notebook's code cells import.
-
-    Raises
-    ------
-    InputError
-        If a cell is not Python.
-    """
+    """Return the project's modules that a notebook's cells import; InputError for broken Python."""
     return sorted({name for cell in _cells(Path(path)) for name in _imports(cell)})
 
 
 def named(path: str | Path, files: Iterable[Path]) -> list[Path]:
-    """Return those of some files whose names stand, as texts, in a notebook or what it imports.
-
-    Parameters
-    ----------
-    path : path
-        A notebook.
-    files : iterable of Path
-    """
+    """Return those files whose names stand, as texts, in a notebook or what it imports."""
     texts = {text for cell in _cells(Path(path)) for text in _texts(cell)}
     for name in closure(*of_notebook(path)):
         texts |= _texts(_tree(_file(name)))

@@ -13,22 +13,14 @@ from semquant.training import cpu_threads
 from semquant_book.datasets.names import SPLITS
 from semquant_book.study import experiment2, store
 from semquant_book.study.presets import Settings
-from semquant_book.study.store import read_record, record, write_record
 
 __all__ = ["linear_weights", "make_selection", "moments", "selection_record"]
 
 
 def moments(scores: Tensor) -> Tensor:
-    """Sums of products of all pairs of scores, and of scores and 1: all that least squares needs.
+    """Return all that least squares needs of scores (B, K): sums of products of all pairs.
 
-    Parameters
-    ----------
-    scores : tensor (B, K)
-
-    Returns
-    -------
-    tensor (K + 1, K + 1)
-        float64; the last row and column belong to the constant 1.
+    (K + 1, K + 1), float64; the last row and column belong to the constant 1.
     """
     columns = torch.cat([scores, torch.ones_like(scores[:, :1])], dim=1).double()
     return columns.T @ columns
@@ -37,33 +29,12 @@ def moments(scores: Tensor) -> Tensor:
 def linear_weights(products: Tensor, target: int, among: Sequence[int]) -> Tensor:
     """Least squares with the same weights for all images: yhat ~ sum_i v_i y_i + b.
 
-    Parameters
-    ----------
-    products : tensor (K + 1, K + 1)
-        `moments` of the images' scores.
-    target : int
-        Which score is yhat.
-    among : sequence of n int
-        Which scores are the concepts.
-
-    Returns
-    -------
-    tensor (n + 1,)
-        v and, last, b; float64.
+    `products` are `moments` of the scores, of which `target` is yhat and the n `among` are the
+    concepts. Returns v and, last, b: (n + 1,), float64.
     """
     chosen = torch.tensor([*among, len(products) - 1])
     return torch.linalg.lstsq(products[chosen][:, chosen], products[chosen, target, None],
                               driver="gelsd").solution[:, 0]
-
-
-def _judge(yhat: Tensor, said: dict[str, Tensor], labels: dict[str, Tensor]) -> dict:
-    """Judge explained test scores, with a threshold chosen on the validation images."""
-    threshold, _ = metrics.best_threshold(said["val"], labels["val"])
-    return {
-        "deviation": float(metrics.relative_deviation(yhat, said["test"]).mean()),
-        "accuracy_loss": metrics.accuracy(yhat, labels["test"])
-        - metrics.accuracy(said["test"], labels["test"], threshold),
-    }
 
 
 def make_selection(settings: Settings, target: str, performer_seed: int = 0) -> str:
@@ -79,30 +50,36 @@ def make_selection(settings: Settings, target: str, performer_seed: int = 0) -> 
     own = experiment2.target_index(target)
     run = experiment2.Run(settings, target, performer_seed)
     labels = {split: run.labels(split) for split in ("val", "test")}
-    points = []
-    with record(settings, target=target, performer_seed=performer_seed) as content:
+    yhat, points = surveys["test"].scores[:, own], []
+
+    def judge(val: Tensor, test: Tensor) -> dict:
+        """Judge explained scores, with a threshold chosen on the validation images."""
+        threshold, _ = metrics.best_threshold(val, labels["val"])
+        return {"deviation": float(metrics.relative_deviation(yhat, test).mean()),
+                "accuracy_loss": metrics.accuracy(yhat, labels["test"])
+                - metrics.accuracy(test, labels["test"], threshold)}
+
+    with store.record(settings, target=target, performer_seed=performer_seed) as content:
         for size in settings.selection_sizes:
             whole = size == len(experiment2.concepts_of(target))  # then there is a single choice
-            for draw in range(1 if whole else max(settings.selection_draws,
-                                                  settings.selection_fits)):
+            draws = 1 if whole else max(settings.selection_draws, settings.selection_fits)
+            for draw in range(draws):
                 among = experiment2.concepts_of(target, size, seed=draw)
                 point = {"size": size, "draw": draw}
                 if draw < settings.selection_draws:
                     v = linear_weights(products, own, among)
-                    said = {k: (surveys[k].scores[:, among].double() @ v[:-1] + v[-1]).float()
-                            for k in ("val", "test")}
-                    points.append({**point, "weights": "linear",
-                                   **_judge(surveys["test"].scores[:, own], said, labels)})
+                    said = ((surveys[k].scores[:, among].double() @ v[:-1] + v[-1]).float()
+                            for k in ("val", "test"))
+                    points.append({**point, "weights": "linear", **judge(*said)})
                 if draw < settings.selection_fits:
                     found = {split: experiment2.change(s, target, among=among)
                              for split, s in surveys.items()}
-                    fitted = distill_measured(found["train"],
-                                              **experiment2.options(settings, seed=draw))
-                    said = {k: fitted.explain_measured(found[k]).total for k in ("val", "test")}
-                    points.append({**point, "weights": "learned",
-                                   **_judge(surveys["test"].scores[:, own], said, labels)})
+                    how = experiment2.options(settings, seed=draw)
+                    fitted = distill_measured(found["train"], **how)
+                    said = (fitted.explain_measured(found[k]).total for k in ("val", "test"))
+                    points.append({**point, "weights": "learned", **judge(*said)})
         content["points"] = points
-    write_record(store.selection_path(settings, target, performer_seed), content)
+    store.write_record(store.selection_path(settings, target, performer_seed), content)
     return f"{target}: {len(points)} choices of concepts in {content['seconds']:.0f} s"
 
 
@@ -111,4 +88,4 @@ def selection_record(settings: Settings, target: str, performer_seed: int = 0) -
     path = store.selection_path(settings, target, performer_seed)
     if not path.exists():
         make_selection(settings, target, performer_seed)
-    return read_record(path)
+    return store.read_record(path)

@@ -12,113 +12,49 @@ __all__ = ["evaluate", "evaluate_attribute", "evaluate_reference", "part_errors"
 
 
 def evaluate(
-    test: Explanation,
-    test_positive: Tensor,
-    val: Explanation,
-    val_positive: Tensor,
-    drops: Tensor,
-    assignment: Tensor,
-    groups: tuple[str, ...],
-) -> dict:
+    test: Explanation, test_positive: Tensor, val: Explanation, val_positive: Tensor, drops: Tensor,
+    assignment: Tensor, groups: tuple[str, ...]) -> dict:
     """Compute the paper's metrics of one explainer (section 4.1).
 
-    Parameters
-    ----------
-    test, val : Explanation
-        Of all test and validation images.
-    test_positive, val_positive : Tensor (N,) bool
-        Which images show the target category.
-    drops : Tensor (number of positives, P + 1)
-        Of the positive test images, see `drops_of`.
-    assignment : Tensor (n,)
-        The part group of each filter, -1 for none.
-    groups : tuple of P str
-        Names of the part groups.
-
-    Returns
-    -------
-    dict
-        ``entropy``, ``error``, ``error_of_shares`` of positive test images; ``deviation`` and the
-        accuracies of all test images; what the averages stand on.
+    `test` and `val` explain all test and validation images; `drops` (B, P + 1) are of the B
+    positive test images; `assignment` (n,) is the part group of each filter, -1 for none. Entropy
+    and errors are of positive test images; ``deviation`` and the accuracies of all test images.
     """
     positives = test[test_positive]
-    contributions = positives.contributions
-    entropy = metrics.contribution_entropy(contributions)
     merged = positives.merge(assignment, groups).contributions  # (B, P + 1), unassigned last
-    return {
-        **_scores(test, test_positive, val, val_positive),
-        "entropy": float(entropy.nanmean()),
-        "entropy_without_contributions": int(entropy.isnan().sum()),
-        "active_concepts": _active(contributions),
-        "ignored_active": _ignored(positives.y, contributions),
-        "positive_parts": _positive_parts(merged, assignment),
-        "similarity": _similarity(merged),
-        **part_errors(merged, positives.yhat, drops, assignment, groups),
-    }
+    return {**_scores(test, test_positive, val, val_positive), **_spread(positives.contributions),
+            "ignored_active": _ignored(positives.y, positives.contributions),
+            **_parts(merged, assignment),
+            **part_errors(merged, positives.yhat, drops, assignment, groups)}
 
 
 def evaluate_reference(contributions: Tensor, yhat: Tensor, drops: Tensor, assignment: Tensor,
                        groups: tuple[str, ...]) -> dict:
-    """Compute the same of contributions that come without an explainer, so without a scale and b.
+    """Compute the same of contributions (B, n) without an explainer, so without a scale and b.
 
-    Shares need no scale. For the paper's error one factor for all images is fitted, by least squares of
-    yhat by the factor times the sum of contributions; on these very images, which flatters by as much
-    as one number can.
-
-    Parameters
-    ----------
-    contributions : Tensor (B, n)
-        Of the positive test images, by filter, in any unit.
-    yhat : Tensor (B,)
-    drops : Tensor (B, P + 1)
-    assignment : Tensor (n,)
-    groups : tuple of P str
-        As in `part_errors`.
-
-    Returns
-    -------
-    dict
-        ``entropy``, ``positive_parts``, ``similarity`` and what `part_errors` returns; ``factor``.
+    Shares need no scale. For the paper's error one factor for all images is fitted, by least
+    squares of yhat by the factor times the sum of contributions; on these very images, which
+    flatters by as much as one number can. The other arguments are those of `part_errors`.
     """
     total = contributions.sum(dim=1)
     size = float(total.square().sum())
     factor = float((total * yhat).sum()) / size if size else 1.0
     scaled = Explanation(yhat, contributions * factor, torch.ones_like(contributions), 0.0)
     merged = scaled.merge(assignment, groups).contributions
-    return {
-        "entropy": float(metrics.contribution_entropy(contributions).nanmean()),
-        "factor": factor,
-        "positive_parts": _positive_parts(merged, assignment),
-        "similarity": _similarity(merged),
-        **part_errors(merged, yhat, drops, assignment, groups),
-    }
+    return {"entropy": float(metrics.contribution_entropy(contributions).nanmean()),
+            "factor": factor, **_parts(merged, assignment),
+            **part_errors(merged, yhat, drops, assignment, groups)}
 
 
 def evaluate_attribute(test: Explanation, test_labels: Tensor, val: Explanation,
                        val_labels: Tensor) -> dict:
     """Compute the paper's metrics of an explainer of one attribute by the others (section 4.2).
 
-    Parameters
-    ----------
-    test, val : Explanation
-        Of all test and validation images.
-    test_labels, val_labels : Tensor (N,) bool
-        Which images have the attribute.
-
-    Returns
-    -------
-    dict
-        ``entropy``, ``deviation`` and the accuracies, all of all test images; ``r2``, the share of
-        the scores' variance that is explained; ``active_concepts``.
+    All are of all test images; ``r2`` is the share of the scores' variance that is explained.
+    Labels (N,) bool say which images have the attribute.
     """
-    entropy = metrics.contribution_entropy(test.contributions)
-    return {
-        **_scores(test, test_labels, val, val_labels),
-        "entropy": float(entropy.nanmean()),
-        "entropy_without_contributions": int(entropy.isnan().sum()),
-        "active_concepts": _active(test.contributions),
-        "r2": 1 - float(test.residual.square().mean() / test.yhat.var(correction=0)),
-    }
+    return {**_scores(test, test_labels, val, val_labels), **_spread(test.contributions),
+            "r2": 1 - float(test.residual.square().mean() / test.yhat.var(correction=0))}
 
 
 def _scores(test: Explanation, test_labels: Tensor, val: Explanation, val_labels: Tensor) -> dict:
@@ -126,19 +62,16 @@ def _scores(test: Explanation, test_labels: Tensor, val: Explanation, val_labels
     deviation = metrics.relative_deviation(test.yhat, test.total)
     threshold, _ = metrics.best_threshold(val.total, val_labels)
     own_threshold, own_accuracy = metrics.best_threshold(test.total, test_labels)
-    said, meant = test.total > threshold, test.yhat > 0
-    wrong = meant != test_labels
+    meant = test.yhat > 0
+    repeated, wrong = ((test.total > threshold) == meant).float(), meant != test_labels
     return {
-        "deviation": float(deviation.mean()),
-        "accuracy": metrics.accuracy(test.total, test_labels, threshold),
-        "threshold": threshold,
-        "accuracy_own_threshold": own_accuracy,
-        "own_threshold": own_threshold,
+        "deviation": float(deviation.mean()), "bias": test.bias,
+        "accuracy": metrics.accuracy(test.total, test_labels, threshold), "threshold": threshold,
+        "accuracy_own_threshold": own_accuracy, "own_threshold": own_threshold,
         "performer_accuracy": metrics.accuracy(test.yhat, test_labels),
-        "bias": test.bias,
         "mistakes": int(wrong.sum()),
-        "mistakes_repeated": float((said == meant)[wrong].float().mean()) if wrong.any() else None,
-        "right_repeated": float((said == meant)[~wrong].float().mean()),
+        "mistakes_repeated": float(repeated[wrong].mean()) if wrong.any() else None,
+        "right_repeated": float(repeated[~wrong].mean()),
         "deviation_of_mistakes": float(deviation[wrong].mean()) if wrong.any() else None,
     }
 
@@ -147,76 +80,63 @@ def part_errors(merged: Tensor, yhat: Tensor, drops: Tensor, assignment: Tensor,
                 groups: tuple[str, ...]) -> dict:
     """Compute the errors of part contributions, by the name of the part.
 
-    Parameters
-    ----------
-    merged : Tensor (B, P + 1)
-        Contributions of the parts, the last column: unassigned filters.
-    yhat : Tensor (B,)
-    drops : Tensor (B, P + 1)
-    assignment : Tensor (n,)
-    groups : tuple of P str
-
-    Returns
-    -------
-    dict
-        ``error``: the paper's; ``error_of_shares``: after each image's contributions are scaled to
-        add up to yhat; both None for a part without filters, where 0 would flatter. ``kept``: share
-        of the images that the hygiene rule keeps. ``filters``: how many filters each part has.
-        ``true_positive_parts`` and ``true_similarity``: what `evaluate` measures of an explanation as
-        ``positive_parts`` and ``similarity``, of the true contributions; of kept images, None without any.
+    `merged` (B, P + 1): contributions of the parts, the last column: unassigned filters; `drops`
+    likewise; `assignment` (n,): the part of each filter. ``error``: the paper's;
+    ``error_of_shares``: after each image's contributions are scaled to add up to yhat; both None
+    for a part without filters, where 0 would flatter. ``kept``: share of the images that the
+    hygiene rule keeps. ``filters``: how many filters each part has. ``true_positive_parts`` and
+    ``true_similarity``: what `evaluate` measures of an explanation as ``positive_parts`` and
+    ``similarity``, of the true contributions; of kept images, None without any.
     """
     truth, keep = metrics.true_contributions(yhat, drops)
-    names = (*groups, UNASSIGNED)
-    filters = {name: int((assignment == index).sum())
-               for name, index in zip(names, [*range(len(groups)), -1])}
-    errors = shares = [None] * len(names)
     keep &= merged.sum(dim=1) != 0
-    if bool(keep.any()):
-        kept = yhat[keep]
-        errors = metrics.contribution_error(merged[keep], truth[keep], kept).tolist()
-        shares = metrics.contribution_error(
-            metrics.rescale(merged[keep], kept), truth[keep], kept).tolist()
+    filters = {name: int((assignment == index).sum())
+               for name, index in zip((*groups, UNASSIGNED), (*range(len(groups)), -1))}
+    said, truth, kept = merged[keep], truth[keep], yhat[keep]
+    errors = shares = [None] * len(filters)
+    true = {"positive_parts": None, "similarity": None}
+    if len(kept):
+        errors = metrics.contribution_error(said, truth, kept).tolist()
+        shares = metrics.contribution_error(metrics.rescale(said, kept), truth, kept).tolist()
+        true = _parts(truth, assignment)
 
     def by_part(values: list) -> dict:
-        return {name: value if filters[name] else None for name, value in zip(names, values)}
+        return {name: value if filters[name] else None for name, value in zip(filters, values)}
 
     return {"error": by_part(errors), "error_of_shares": by_part(shares),
-            "true_positive_parts": _positive_parts(truth[keep], assignment) if keep.any() else None,
-            "true_similarity": _similarity(truth[keep]) if keep.any() else None,
+            **{f"true_{name}": value for name, value in true.items()},
             "kept": float(keep.float().mean()), "filters": filters}
 
 
-def _active(contributions: Tensor, share: float = 0.9) -> float:
-    """Return how many concepts it takes, on average, to make up `share` of |contributions|."""
+def _spread(contributions: Tensor) -> dict:
+    """Entropy, and how many concepts it takes, on average, to make up 90% of |contributions|."""
+    entropy = metrics.contribution_entropy(contributions)
     sizes = contributions.abs().sort(dim=1, descending=True).values
-    reached = sizes.cumsum(dim=1) < share * sizes.sum(dim=1, keepdim=True)
-    return float((reached.sum(dim=1) + 1).float().mean())
+    reached = sizes.cumsum(dim=1) < 0.9 * sizes.sum(dim=1, keepdim=True)
+    return {"entropy": float(entropy.nanmean()),
+            "entropy_without_contributions": int(entropy.isnan().sum()),
+            "active_concepts": float((reached.sum(dim=1) + 1).float().mean())}
 
 
-def _ignored(y: Tensor, contributions: Tensor, share: float = 0.1) -> float:
+def _ignored(y: Tensor, contributions: Tensor) -> float:
     """Return the share of an image's most activated filters that are not among its reasons.
 
     The n / 10 filters with the largest y, against the n / 10 with the largest |contribution|.
     """
-    k = max(1, round(share * y.shape[1]))
+    k = max(1, round(0.1 * y.shape[1]))
     active = torch.zeros_like(y, dtype=torch.bool).scatter(1, y.topk(k, dim=1).indices, True)
     chosen = contributions.abs().topk(k, dim=1).indices
     return 1 - float(active.gather(1, chosen).float().mean())
 
 
-def _positive_parts(merged: Tensor, assignment: Tensor) -> float:
-    """Return the share of images in which every part with filters has a contribution above 0."""
+def _parts(merged: Tensor, assignment: Tensor) -> dict:
+    """The share of images in which every part with filters has a contribution above 0, and the
+    mean correlation of the parts' contributions between two images.
+    """
     there = [p for p in range(merged.shape[1] - 1) if bool((assignment == p).any())]
-    return float((merged[:, there] > 0).all(dim=1).float().mean())
-
-
-def _similarity(merged: Tensor) -> float | None:
-    """Return the mean correlation of the parts' contributions between two images."""
     centred = merged - merged.mean(dim=1, keepdim=True)
     unit = centred / centred.norm(dim=1, keepdim=True).clamp_min(1e-12)
-    count = len(unit)
-    if count < 2:
-        return None
     # the mean over pairs, from the sum over all ordered pairs less the diagonal
-    total = unit.sum(dim=0).square().sum() - unit.square().sum()
-    return float(total / (count * (count - 1)))
+    total, count = unit.sum(dim=0).square().sum() - unit.square().sum(), len(unit)
+    return {"positive_parts": float((merged[:, there] > 0).all(dim=1).float().mean()),
+            "similarity": float(total / (count * (count - 1))) if count > 1 else None}

@@ -13,6 +13,7 @@ settings, or computed and kept there::
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -41,21 +42,19 @@ from semquant_book.study.presets import Settings, build_root
 __all__ = ["Run", "options"]
 
 CONCEPTS = FilterConcepts("mask")  # x is the mask's output
-#: What an explainer is called by the prior it is fitted with.
+#: What an explainer is called by the prior it is fitted with, and the other way round.
 METHOD_OF = {"measured": "ours", "none": "baseline"}
+PRIOR_OF = {method: prior for prior, method in METHOD_OF.items()}
 
 
-def options(settings: Settings, prior: str = "measured", scale: str = "literal", seed: int = 0) -> dict:
-    """Return ``objective``, ``explainer`` and ``fit`` of `distill_measured`, as the settings want them.
+def options(settings: Settings, prior: str = "measured", scale: str = "literal",
+            seed: int = 0) -> dict:
+    """Return ``objective``, ``explainer`` and ``fit`` of `distill_measured`, as the settings want
+    them.
 
-    Parameters
-    ----------
-    settings : Settings
-    prior : {"measured", "uniform", "permuted", "none"}
-    scale : {"literal", "scaled"}
-        y as it is, or scaled so that the contributions start as large as the scores vary.
-    seed : int
-        Of g's weights and of the order of its batches.
+    `prior` is "measured", "uniform", "permuted" or "none"; `scale` "literal", y as it is, or
+    "scaled", so that the contributions start as large as the scores vary; `seed` that of g's
+    weights and of the order of its batches.
     """
     return dict(
         objective=Objective(prior, "cross_entropy", settings.beta),
@@ -64,24 +63,17 @@ def options(settings: Settings, prior: str = "measured", scale: str = "literal",
                                    bias=0.0 if scale == "literal" else "min"),
         # b is one number in score units: at g's rate it would never get there
         fit=options_of(settings, epochs=settings.explainer_epochs, seed=seed, bias_rate=30.0,
-                       batch_size=settings.explainer_batch, learning_rate=settings.explainer_lr),
-    )
+                       batch_size=settings.explainer_batch, learning_rate=settings.explainer_lr))
 
 
 @dataclass(frozen=True)
 class Run:
     """One performer of Experiment 1, and all that is made from it.
 
-    Attributes
-    ----------
-    settings : Settings
-    architecture, category : str
-        Which network, trained to recognise what: one of the paper's, or ``"efficientnet_lite0"``, whose
-        pretrained trunk is frozen (`frozen_trunk`); its training images are measured mirrored as well.
-    seed : int
-        Of the performer's weights and of the order of its batches.
-    filter_loss : bool
-        False is the control that was trained without the filter loss (the mask stays).
+    `architecture` is one of the paper's, or ``"efficientnet_lite0"``, whose pretrained trunk is
+    frozen (`frozen_trunk`); its training images are measured mirrored as well. `seed` is that of
+    the performer's weights and of the order of its batches. `filter_loss` False is the control that
+    was trained without the filter loss (the mask stays).
     """
 
     settings: Settings
@@ -114,8 +106,6 @@ class Run:
         """Return the performer's record: accuracy, loss of each epoch, seconds."""
         return store.read_record(store.record_of(self.path))
 
-    # --- what explainers are fitted to ----------------------------------------------------------
-
     def measured(self, split: str, prior: bool | None = None) -> Measured:
         """Return x, y, yhat and w of a split's images; w by default of the training images only."""
         return _measured(self, split, split == "train" if prior is None else prior, build_root())
@@ -130,49 +120,34 @@ class Run:
                        batch_size=at_once(net.input_size, 128))
 
     def keep_x(self) -> bool:
-        """Whether x of all images is kept in memory; otherwise it is computed anew in every epoch."""
+        """Whether x of all images is kept in memory, or else computed anew in every epoch."""
         net = self.performer()
         count = sum(len(self.images(split)) for split in SPLITS)
         return store.in_memory(self.settings.cache, 4 * count * net.n * net.map_size**2,
                                f"{self.architecture} {self.category}: x of all images")
 
     def naming(self) -> tuple[Tensor, Tensor]:
-        """Name the filters from the part masks of positive validation images.
+        """Return each filter's part group (n,), -1 for none, and how well each group fits (n, P).
 
-        On a pretrained trunk, where the masks are few, those of training images have a say as well.
-
-        Returns
-        -------
-        assignment : Tensor (n,)
-            Index of the part group, -1 for none.
-        scores : Tensor (n, P)
-            How well each group fits each filter.
+        Named from the part masks of positive validation images; on a pretrained trunk, where the
+        masks are few, those of training images have a say as well.
         """
         return _naming(self, build_root())
 
     def drops(self, measured: Measured) -> Tensor:
         """Score drops (B, P + 1) when a group's filters are removed; the last: unassigned."""
-        net = self.performer()
-        device = choose_device(self.settings.device)
+        net, device = self.performer(), choose_device(self.settings.device)
         assignment, groups = self.naming()[0], len(self.images("test").groups)
         with placed(net, device):
             return torch.cat([parts.drops(lambda x: net.head(x)[:, 0], x.to(device), assignment,
                                           groups).cpu() for x in measured.x.split(256)])
 
-    # --- explainers -----------------------------------------------------------------------------
-
     def fit(self, train: Measured, prior: str = "measured", scale: str = "literal",
             seed: int = 0) -> FittedExplainer:
         """Fit an explainer to measured images: equation (3); with prior "none", equation (2) alone.
 
-        Of the run's own training images it is kept, and loaded where it is there.
-
-        Parameters
-        ----------
-        train : Measured
-            ``run.measured("train")``; or of other images, which are fitted to and not kept.
-        prior, scale, seed
-            See `options`; with a uniform or permuted prior nothing is kept.
+        Of ``run.measured("train")`` it is kept, and loaded where it is there; of other images, or
+        with a uniform or permuted prior, nothing is kept. See `options`.
         """
         cpu_threads(self.settings.threads)
         how = options(self.settings, prior, scale, seed)
@@ -181,13 +156,10 @@ class Run:
         path = self.explainer_path(METHOD_OF[prior], scale, seed)
 
         def make() -> FittedExplainer:
-            with store.record(self.settings, architecture=self.architecture,
-                              category=self.category, performer_seed=self.seed,
-                              method=METHOD_OF[prior], scale=scale, seed=seed) as content:
+            with self._record(method=METHOD_OF[prior], scale=scale, seed=seed) as content:
                 fitted = distill_measured(train, **how)
                 content["history"] = fitted.history
-                content["metrics"] = self._judge(fitted)
-                content["metrics"]["without_prior"] = fitted.without_prior
+                content["metrics"] = self._judge(fitted) | {"without_prior": fitted.without_prior}
                 content["g"] = {**fitted.g.settings, "parameters": sum(
                     p.numel() for p in fitted.g.parameters())}
             store.write_record(store.record_of(path), content)
@@ -195,15 +167,14 @@ class Run:
 
         return load_or_make(path, FittedExplainer.load, make, FittedExplainer.save)
 
-    def explainer(self, method: str = "ours", scale: str = "literal", seed: int = 0) -> FittedExplainer:
+    def explainer(self, method: str = "ours", scale: str = "literal",
+                  seed: int = 0) -> FittedExplainer:
         """Return a kept explainer by its name: ours, with the prior loss, or the baseline."""
         path = self.explainer_path(method, scale, seed)
         if not path.exists():
             self.make_explainers()
-        prior = {name: prior for prior, name in METHOD_OF.items()}[method]
-        return load_or_make(path, FittedExplainer.load,
-                            lambda: self.fit(self.measured("train"), prior, scale, seed),
-                            FittedExplainer.save)
+        return load_or_make(path, FittedExplainer.load, lambda: self.fit(
+            self.measured("train"), PRIOR_OF[method], scale, seed), FittedExplainer.save)
 
     def explainer_path(self, method: str, scale: str, seed: int) -> Path:
         """Where an explainer's weights belong."""
@@ -214,20 +185,22 @@ class Run:
         """Return an explainer's record: its measures, the losses of each epoch, seconds."""
         return store.read_record(store.record_of(self.explainer_path(method, scale, seed)))
 
+    def _record(self, **about: object) -> AbstractContextManager[dict]:
+        return store.record(self.settings, architecture=self.architecture, category=self.category,
+                            performer_seed=self.seed, **about)
+
     def _judge(self, fitted: FittedExplainer) -> dict:
         test, val = self.images("test"), self.images("val")
         return evaluate(fitted.explain_measured(self.measured("test")), test.positive,
                         fitted.explain_measured(self.measured("val")), val.positive,
                         _drops(self, build_root()), self.naming()[0], test.groups)
 
-    # --- what stands beside the explainers -------------------------------------------------------
-
     def references(self) -> dict:
         """Return the record of what needs no explainer, on the positive test images.
 
-        ``prior``: w_i y_i, the prior weights alone; ``gradient_times_input``: the sum over positions
-        of the map times its gradient; ``uniform``: the same weight for every filter. None of them
-        has b; `evaluation.evaluate_reference` gives each one factor for all images.
+        ``prior``: w_i y_i, the prior weights alone; ``gradient_times_input``: the sum over
+        positions of the map times its gradient; ``uniform``: the same weight for every filter. None
+        of them has b; `evaluation.evaluate_reference` gives each one factor for all images.
         """
         path = store.reference_path(self.settings, self.architecture, self.category, self.seed)
         if not path.exists():
@@ -235,27 +208,21 @@ class Run:
         return store.read_record(path)
 
     def _compare(self) -> dict:
-        net, test = self.performer(), self.images("test")
-        device = choose_device(self.settings.device)
+        net, test, products = self.performer(), self.images("test"), []
         measured = self.measure(test.subset(test.positive), prior=True)
-        products = []
         for x in measured.x.split(256):
-            leaf = x.to(device).requires_grad_()
+            leaf = x.to(choose_device(self.settings.device)).requires_grad_()
             (gradient,) = torch.autograd.grad(net.head(leaf).sum(), leaf)
             products.append((gradient * leaf.detach()).sum(dim=(2, 3)).cpu())
         contributions = {"prior": measured.w * measured.y,
-                         "gradient_times_input": torch.cat(products),
-                         "uniform": measured.y}
+                         "gradient_times_input": torch.cat(products), "uniform": measured.y}
         assignment = self.naming()[0]
-        with store.record(self.settings, architecture=self.architecture, category=self.category,
-                          performer_seed=self.seed) as content:
+        with self._record() as content:
             drops = _drops(self, build_root())
             content["references"] = {
                 name: evaluate_reference(values, measured.yhat, drops, assignment, test.groups)
                 for name, values in contributions.items()}
         return content
-
-    # --- the workflow's jobs ---------------------------------------------------------------------
 
     def make_performer(self) -> str:
         """Train the performer, and say what came out."""
@@ -269,11 +236,9 @@ class Run:
         One job fits them all, since they share what costs most: the performer's maps of all images.
         """
         self.references()
-        train, seconds = self.measured("train"), 0.0
-        runs = store.explainer_runs(self.settings)
-        priors = {name: prior for prior, name in METHOD_OF.items()}
+        train, seconds, runs = self.measured("train"), 0.0, store.explainer_runs(self.settings)
         for method, scale, seed in runs:
-            self.fit(train, priors[method], scale, seed)
+            self.fit(train, PRIOR_OF[method], scale, seed)
             seconds += self.explainer_record(method, scale, seed)["seconds"]
         return f"{self.name}: {len(runs)} explainers in {seconds:.0f} s"
 
@@ -297,14 +262,13 @@ def _measured(run: Run, split: str, prior: bool, build: Path) -> Measured:
 
 @lru_cache(maxsize=4)
 def _naming(run: Run, build: Path) -> tuple[Tensor, Tensor]:
-    if run.architecture == TRUNK:  # its training images were measured, and after them the mirrored ones
-        images = [run.images(split) for split in frozen_trunk.TOP.named_by]
+    splits = frozen_trunk.TOP.named_by if run.architecture == TRUNK else ("val",)
+    images = [run.images(split) for split in splits]
+    named = [some.subset(some.positive) for some in images]
+    if run.architecture == TRUNK:  # the mirrored ones come last in what was measured
         x = [run.measured(split).x[: len(some)][some.positive]
-             for split, some in zip(frozen_trunk.TOP.named_by, images)]
-        named = [some.subset(some.positive) for some in images]
+             for split, some in zip(splits, images)]
     else:
-        images = run.images("val")
-        named = [images.subset(images.positive)]
         x = [run.measure(named[0]).x]
     masks = [some.group_masks(run.performer().map_size) for some in named]
     return parts.name_filters(torch.cat(x), torch.cat(masks))

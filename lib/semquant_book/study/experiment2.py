@@ -1,13 +1,6 @@
 """Experiment 2: a network of 40 face attributes; four of them explained by the other outputs.
 
-As in `experiment1`, a run is one frozen object: whatever it is asked for is loaded from the place
-that belongs to its settings, or computed and kept there::
-
-    run = Run(settings, "Attractive")
-    net = run.performer()                                   # VGG-16 with 40 outputs
-    train, test = run.measured("train"), run.measured("test")   # x, y, yhat; w of section 3.1, Case 2
-    ours = run.fit(train, prior="measured")                 # equation (3)
-    explanation = ours.explain_measured(test)
+``Run(settings, "Attractive")`` is used as that of `experiment1`; w is that of section 3.1, Case 2.
 """
 
 from __future__ import annotations
@@ -16,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -36,14 +30,14 @@ from semquant_book.datasets.names import ATTRIBUTES, CONTROLS, SPLITS
 from semquant_book.files import load_or_make
 from semquant_book.study import face_performers, store
 from semquant_book.study.evaluation import evaluate_attribute
-from semquant_book.study.performing import at_once, depth_of, input_of, options_of
+from semquant_book.study.performing import at_once, depth_of, input_of, options_of, scores
 from semquant_book.study.portraits import faces_of
 from semquant_book.study.presets import Settings
 
-__all__ = ["Run", "change", "concepts_of", "flips", "make_flips", "make_surveys",
-           "options", "outputs", "survey_of", "target_index"]
+__all__ = ["Run", "change", "concepts_of", "flips", "make_flips", "make_surveys", "options",
+           "outputs", "survey_of", "target_index"]
 
-#: The shared feature x has d numbers: the first FC layer's output, before or after its ReLU.
+#: The shared feature x is the first FC layer's output, before or after its ReLU.
 CONCEPTS = {side: OutputConcepts(layer, "mask", list(ATTRIBUTES))
             for side, layer in (("before", "head.3"), ("after", "head.4"))}
 #: Standard deviation of the initial weights of g's last layer.
@@ -51,38 +45,18 @@ LAST_STD = {"near_zero": 1e-3, "default": None}
 
 
 def target_index(target: str) -> int:
-    """Return the position of a target among the 40 outputs.
-
-    Raises
-    ------
-    InputError
-        For an attribute that there is not.
+    """Return the position of a target among the 40 outputs; InputError for an attribute there is
+    not.
     """
     return ATTRIBUTES.index(one_of("target", target, ATTRIBUTES))
 
 
 def concepts_of(target: str, concepts: int | list[str] | None = None, seed: int = 0) -> list[int]:
-    """Return which outputs explain a target.
+    """Return which outputs explain a target, as positions among the 40, in CelebA's order.
 
-    Parameters
-    ----------
-    target : str
-        An attribute.
-    concepts : int or list of str, optional
-        So many of the others, drawn at random; or these; all 39 by default.
-    seed : int
-        Of the draw. A larger number of concepts contains those of a smaller one.
-
-    Returns
-    -------
-    list of int
-        Positions among the 40 outputs, in CelebA's order.
-
-    Raises
-    ------
-    InputError
-        For an attribute that there is not, the target among its own concepts, or more concepts than
-        there are.
+    So many of the others, drawn at random by `seed`, a larger number containing those of a smaller
+    one; or the named ones; or all 39. InputError for an attribute that there is not, the target
+    among its own concepts, or more concepts than there are.
     """
     own = target_index(target)
     others = [i for i in range(len(ATTRIBUTES)) if i != own]
@@ -102,11 +76,9 @@ def concepts_of(target: str, concepts: int | list[str] | None = None, seed: int 
     return sorted(found)
 
 
-# --- what the explainers are fitted to ----------------------------------------------------------
-
-
-def survey_of(net: Performer, images: Tensor | Rows, settings: Settings, keep_x: bool = True) -> Outputs:
-    """Return x, all scores and what the priors of all targets need, of images (N, 3, S, S) uint8."""
+def survey_of(net: Performer, images: Tensor | Rows, settings: Settings,
+              keep_x: bool = True) -> Outputs:
+    """Return x, all scores and what all targets' priors need, of images (N, 3, S, S) uint8."""
     return survey(CONCEPTS[settings.shared], net, images, keep_x=keep_x,
                   batch_size=at_once(net.input_size, 128),
                   prepare=input_of(net, settings.channels_last))
@@ -121,26 +93,23 @@ def outputs(settings: Settings, split: str, seed: int = 0) -> Outputs:
 def _outputs(path: Path, settings: Settings, split: str, seed: int) -> Outputs:
 
     def make() -> dict[str, Tensor]:
-        keep_x = _keep_x(settings)
-        found = survey_of(face_performers.performer(settings, seed), faces_of(settings, split).images,
-                          settings, keep_x)
-        kept = {"scores": found.scores, "products": found.products}
-        x = found.x.contiguous() if keep_x else torch.tensor(found.x.shape)
-        return kept | {"x" if keep_x else "shape": x}
+        keep_x, net = _keep_x(settings), face_performers.performer(settings, seed)
+        found = survey_of(net, faces_of(settings, split).images, settings, keep_x)
+        return {"scores": found.scores, "products": found.products} | (
+            {"x": found.x.contiguous()} if keep_x else {"shape": torch.tensor(found.x.shape)})
 
     kept = load_or_make(path, load_file, make, save_file)
-    if "x" in kept:
-        x = kept["x"]
-    else:
+    if "x" not in kept:
         net = face_performers.performer(settings, seed)
         prepare = input_of(net, settings.channels_last)
-        x = Computed(faces_of(settings, split).images, lambda batch: net.maps(prepare(batch))[1],
-                     kept["shape"].tolist(), choose_device(settings.device))
-    return Outputs(x, kept["scores"], kept["products"])
+        kept["x"] = Computed(
+            faces_of(settings, split).images, lambda batch: net.maps(prepare(batch))[1],
+            kept["shape"].tolist(), choose_device(settings.device))
+    return Outputs(kept["x"], kept["scores"], kept["products"])
 
 
 def _keep_x(settings: Settings) -> bool:
-    """Whether x of all faces is kept, the same for all splits; the other measurements always are."""
+    """Whether x of all faces is kept, the same for all splits; the rest always is."""
     net = face_performers.start(replace(settings, weights="fresh"))
     count = sum(len(faces_of(settings, split)) for split in SPLITS)
     size = 4 * count * (net.n * net.map_size**2 + len(ATTRIBUTES) * (1 + len(ATTRIBUTES)))
@@ -156,20 +125,10 @@ def change(found: Outputs, target: str, control: str = "none", among: list[int] 
            centre: Tensor | None = None, seed: int = 0) -> Measured:
     """Return the measurements of one target, as they are or spoilt in a controlled way.
 
-    Parameters
-    ----------
-    found : Outputs
-    target : str
-    control : {"none", "shuffled", "constant", "permuted", "centred"}
-        ``"shuffled"``: each image gets the y of another one. ``"constant"``: a single concept that
-        is 1 in every image, without prior. ``"permuted"``: each concept gets another one's prior
-        weights. ``"centred"``: y minus its mean over the images, or minus `centre`.
-    among : list of int, optional
-        Which outputs are the concepts, see `concepts_of`.
-    centre : Tensor (n,), optional
-        For ``"centred"``: the training images' mean.
-    seed : int
-        Of the shuffling and the permutation.
+    ``"shuffled"``: each image gets the y of another one. ``"constant"``: a single concept that is 1
+    in every image, without prior. ``"permuted"``: each concept gets another one's prior weights.
+    ``"centred"``: y minus `centre` (n,), the training images' mean, or minus its own mean over the
+    images. `among`: which outputs are the concepts, see `concepts_of`.
     """
     one_of("control", control, ("none", *CONTROLS))
     found = found.about(target_index(target), among)
@@ -183,9 +142,6 @@ def change(found: Outputs, target: str, control: str = "none", among: list[int] 
     elif control == "centred":
         found.y = found.y - (found.y.mean(dim=0) if centre is None else centre)
     return found
-
-
-# --- explainers ---------------------------------------------------------------------------------
 
 
 def options(settings: Settings, method: str = "ours", last_layer: str | None = None,
@@ -202,28 +158,17 @@ def options(settings: Settings, method: str = "ours", last_layer: str | None = N
         explainer=ExplainerOptions(depth=depth_of(settings), positive=False, scale="literal",
                                    bias="mean", last_std=LAST_STD[last_layer]),
         fit=options_of(settings, epochs=settings.attribute_epochs, seed=seed,
-                       batch_size=settings.attribute_batch, learning_rate=settings.attribute_lr),
-    )
+                       batch_size=settings.attribute_batch, learning_rate=settings.attribute_lr))
 
 
 @dataclass(frozen=True)
 class Run:
     """One attribute of Experiment 2 as one performer scores it, and all that explains it.
 
-    Attributes
-    ----------
-    settings : Settings
-    target : str
-        The attribute that is explained by the other 39.
-    seed : int
-        Of the performer.
-
-    Notes
-    -----
-    Methods are ``"ours"``, ``"baseline"``, ``"relative"`` (ours, with the distillation loss divided
-    by the scores' variance), and the controls of `change`. ``last_layer`` is how g's last layer
-    starts, the settings' first by default; ``seed`` of a method is that of g's weights, of the order
-    of its batches, and of a control.
+    `seed` is the performer's. Methods are ``"ours"``, ``"baseline"``, ``"relative"`` (ours, with
+    the distillation loss divided by the scores' variance), and the controls of `change`.
+    ``last_layer`` is how g's last layer starts, the settings' first by default; ``seed`` of a
+    method is that of g's weights, of the order of its batches, and of a control.
     """
 
     settings: Settings
@@ -261,24 +206,17 @@ class Run:
             seed: int = 0) -> FittedExplainer:
         """Fit an explainer to measured faces: equation (3); with prior "none", equation (2) alone.
 
-        Of the run's own training faces it is kept, and loaded where it is there.
-
-        Parameters
-        ----------
-        train : Measured
-            ``run.measured("train")``; or other faces, or other values of them, which are fitted to
-            and not kept.
-        prior : {"measured", "uniform", "permuted", "none"}
-            With a uniform or permuted prior nothing is kept.
-        last_layer, seed
-            See `Run`.
+        Of ``run.measured("train")`` it is kept, and loaded where it is there; of other faces, other
+        values, or with a uniform or permuted prior nothing is kept.
         """
         if prior not in ("measured", "none") or not self._is_own(train):
             how = options(self.settings, "ours", last_layer, seed)
             how["objective"] = replace(how["objective"], prior=prior)
             names = [ATTRIBUTES[i] for i in concepts_of(self.target)]
-            return distill_measured(train, names=names if len(names) == train.y.shape[1] else None, **how)
-        return self.explainer("ours" if prior == "measured" else "baseline", last_layer, seed, train)
+            names = names if len(names) == train.y.shape[1] else None
+            return distill_measured(train, names=names, **how)
+        method = "ours" if prior == "measured" else "baseline"
+        return self.explainer(method, last_layer, seed, train)
 
     def _is_own(self, train: Measured) -> bool:
         """Whether these are all training faces as they are, which kept explainers are fitted to."""
@@ -320,10 +258,11 @@ class Run:
             self.explainer(method, last_layer, seed)
         return store.read_record(path)
 
-    def explain(self, method: str = "ours", last_layer: str | None = None, seed: int = 0) -> Explanation:
+    def explain(self, method: str = "ours", last_layer: str | None = None,
+                seed: int = 0) -> Explanation:
         """Return the explanations of all test faces."""
-        return self.explainer(method, last_layer, seed).explain_measured(
-            self.measured("test", method, seed))
+        test = self.measured("test", method, seed)
+        return self.explainer(method, last_layer, seed).explain_measured(test)
 
     def _judge(self, fitted: FittedExplainer, method: str, seed: int) -> dict:
         test, val = (fitted.explain_measured(self.measured(split, method, seed))
@@ -339,7 +278,7 @@ class Run:
         """Return how far the score falls when each other attribute is flipped, (F, 39).
 
         The truth that drawings give: positive where the attribute as it is speaks for the target.
-        Photographs have none: then there are F = 0 faces.
+        Photographs have none: then F = 0.
         """
         own = target_index(self.target)
         if self.settings.faces != "drawn":
@@ -357,25 +296,19 @@ class Run:
         return f"{self.target}: {len(runs)} explainers in {seconds:.0f} s"
 
 
-# --- a truth: the same face with one attribute flipped -------------------------------------------
-
-
 def flips(settings: Settings, seed: int = 0) -> Tensor:
-    """Return the scores of the first test faces, drawn again with each attribute flipped.
+    """Return the scores of the first F test faces with each attribute flipped, (F, 40, 40).
 
-    Returns
-    -------
-    Tensor (F, 40, 40)
-        All logits (last axis) of each of F faces with one attribute flipped (middle axis).
+    The middle axis is the attribute that is flipped, the last one that of the logits.
     """
 
     def make() -> dict[str, Tensor]:
         net, rows = face_performers.performer(settings, seed), []
         for face in range(settings.flip_faces):
-            pictures = [faces.render(settings.data_seed, "test", face, settings.face_size, (name,))
-                        for name in ATTRIBUTES]
-            pictures = torch.stack([torch.from_numpy(p) for p in pictures]).permute(0, 3, 1, 2)
-            rows.append(face_performers.scores(net, pictures, settings))
+            pictures = np.stack([faces.render(settings.data_seed, "test", face, settings.face_size,
+                                              (name,)) for name in ATTRIBUTES])
+            pictures = torch.from_numpy(pictures).permute(0, 3, 1, 2)
+            rows.append(scores(net, pictures, settings))
         return {"scores": torch.stack(rows)}
 
     return load_or_make(store.flips_path(settings, seed), load_file, make, save_file)["scores"]
@@ -385,5 +318,5 @@ def make_flips(settings: Settings, seed: int = 0) -> str:
     """Draw faces again with each attribute flipped, and score them."""
     if settings.faces != "drawn":
         return "photographs have no truth by flipping"
-    found = flips(settings, seed)
-    return f"scored {found.shape[0]} faces with each of {found.shape[1]} attributes flipped"
+    count, attributes, _ = flips(settings, seed).shape
+    return f"scored {count} faces with each of {attributes} attributes flipped"

@@ -2,41 +2,34 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from semquant.checks import check_shapes
 from semquant.networks import performers
 from semquant.networks.performers import Performer
-from semquant.rows import Rows
-from semquant.training import choose_device, cpu_threads, seed_everything
+from semquant.training import cpu_threads, seed_everything
 from semquant_book.datasets.names import ATTRIBUTES
 from semquant_book.study import store
 from semquant_book.study.performing import (
-    at_once, begin, input_of, kept_performer, options_of, recipe_of, train_performer,
-)
+    begin, kept_performer, options_of, recipe_of, scores, train_performer)
 from semquant_book.study.portraits import faces_of
 from semquant_book.study.presets import Settings
 
-__all__ = ["balanced_accuracy", "make_performer", "performer", "record", "scores", "start"]
+__all__ = ["balanced_accuracy", "make_performer", "performer", "record", "start"]
+
 
 def start(settings: Settings) -> Performer:
     """Return the untrained performer: fresh, or with ImageNet weights but for its last layer."""
     return begin(performers.build(
         "vgg16", size=settings.face_size, width=settings.face_width, outputs=len(ATTRIBUTES),
         batch_norm=settings.batch_norm, dropout=settings.dropout, interpretable=False,
-        fc=settings.face_fc,
-    ), "vgg16", settings, fc=True)
+        fc=settings.face_fc), "vgg16", settings, fc=True)
 
 
 def performer(settings: Settings, seed: int = 0) -> Performer:
     """Return VGG-16 with 40 outputs, trained, on the settings' device and in evaluation mode.
 
-    Parameters
-    ----------
-    settings : Settings
-    seed : int
-        Seed of its weights and of the order of its batches.
+    The seed is that of its weights and of the order of its batches.
     """
     cpu_threads(settings.threads)
     seed_everything("performer", "faces", seed)
@@ -53,27 +46,15 @@ def performer(settings: Settings, seed: int = 0) -> Performer:
                           lambda: _judge(net, settings), __name__, architecture="vgg16", seed=seed)
 
 
-@torch.inference_mode()
-def scores(net: Performer, images: Tensor | Rows, settings: Settings) -> Tensor:
-    """Return the 40 logits of images (B, 3, S, S) uint8: (B, 40), on the CPU."""
-    device, prepare = choose_device(settings.device), input_of(net, settings.channels_last)
-    return torch.cat([net(prepare(batch.to(device))).cpu()
-                      for batch in images.split(at_once(net.input_size, 256))])
-
-
 def _judge(net: Performer, settings: Settings) -> dict:
     """Accuracy and balanced accuracy of each attribute on the test faces."""
     test = faces_of(settings, "test")
-    found = scores(net.eval(), test.images, settings) > 0
-    right = found == test.attributes
-    there = test.attributes
+    found, there = scores(net.eval(), test.images, settings) > 0, test.attributes
     balanced = [balanced_accuracy(found[:, k], there[:, k]) for k in range(len(ATTRIBUTES))]
-    return {
-        "accuracy": dict(zip(ATTRIBUTES, right.float().mean(dim=0).tolist())),
-        "balanced_accuracy": dict(zip(ATTRIBUTES, balanced)),
-        "rate": dict(zip(ATTRIBUTES, there.float().mean(dim=0).tolist())),
-        "test_images": len(test),
-    }
+    return {"accuracy": dict(zip(ATTRIBUTES, (found == there).float().mean(dim=0).tolist())),
+            "balanced_accuracy": dict(zip(ATTRIBUTES, balanced)),
+            "rate": dict(zip(ATTRIBUTES, there.float().mean(dim=0).tolist())),
+            "test_images": len(test)}
 
 
 def record(settings: Settings, seed: int = 0) -> dict:
@@ -93,16 +74,9 @@ def make_performer(settings: Settings, seed: int = 0) -> str:
 
 
 def balanced_accuracy(found: Tensor, labels: Tensor) -> float | None:
-    """Mean of the shares that are right among the positive and among the negative images.
+    """Mean of the shares that are right among the positive and among the negative of (B,) images.
 
-    Parameters
-    ----------
-    found, labels : tensor (B,), bool
-
-    Returns
-    -------
-    float or None
-        0.5 for an answer that is always the same; None where the images are all of one kind.
+    0.5 for an answer that is always the same; None where the images are all of one kind.
     """
     check_shapes(found=(found, "B"), labels=(labels, "B"))
     shares = [found[labels].double().mean(), 1 - found[~labels].double().mean()]

@@ -45,15 +45,8 @@ def photograph_settings(preset: str = "quick", category: str = "dog", seed: int 
                         device: str | None = None) -> Settings:
     """Return a preset's settings with what a run of the trunk on photographs has in other ways.
 
-    Parameters
-    ----------
-    preset : str
-        A file in ``book/presets``: gives the explainer, how many are fitted, beta, threads, and
-        bounds the epochs.
-    category : str
-    seed : int
-        Of the split by photo.
-    device : str, optional
+    The preset gives the explainer, how many are fitted, beta, threads, and bounds the epochs;
+    `seed` is that of the split by photo.
     """
     given = load_settings(preset)
     return load_settings(
@@ -90,12 +83,7 @@ def without_trunk(whole: Performer) -> Performer:
 
 
 def maps_of(settings: Settings, category: str, split: str) -> Tensor:
-    """Return the trunk's maps of a split's pictures, and second, of the mirrored ones.
-
-    Returns
-    -------
-    Tensor (2, N, 1280, 7, 7), float16
-    """
+    """Return the trunk's maps of pictures and mirrored ones, (2, N, 1280, 7, 7), float16."""
     ids, maps = _kept(settings, category, build_root())
     place = {name: i for i, name in enumerate(ids)}
     return maps[:, [place[name] for name in animals_of(settings, category, split, TRUNK).ids]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -17,32 +17,18 @@ from semquant_book.datasets.names import METHODS
 from semquant_book.study import experiment1
 from semquant_book.study.presets import Settings
 
-__all__ = ["Case", "case", "example", "strongest_images"]
+__all__ = ["Case", "case", "example", "rounded", "strongest_images"]
 
 
 @dataclass
 class Case:
-    """One performer, its named filters, and the explanations of its positive test images.
+    """One performer, its named filters, and the explanations of its B positive test images.
 
-    Attributes
-    ----------
-    net : Performer
-    images : Images
-        The positive test images, B of them.
-    measured : Measured
-        x, y and yhat of them.
-    assignment : Tensor (n,)
-        The part group of each filter, -1 for none.
-    scores : Tensor (n, P)
-        How well each group fits each filter.
-    ours, baseline : Explanation
-        Of all B images, a contribution for each filter.
-    drops : Tensor (B, P + 1)
-        Fall of the score when a group's filters are removed.
-    scale : str
-        The reading of y's scale that both are of.
-    others : dict of str to dict of str to Explanation
-        The same explanations, by method, in each other reading that has been run.
+    `images` and `measured` are of these. `assignment` (n,): the part group of each filter, -1 for
+    none; `scores` (n, P): how well each group fits each filter. `ours` and `baseline` have a
+    contribution for each filter. `drops` (B, P + 1): fall of the score when a group's filters are
+    removed. `scale` is the reading of y's scale that both are of; `others` holds, by reading, the
+    same by method in each other one that has been run.
     """
 
     net: Performer
@@ -80,90 +66,66 @@ class Case:
         images = self.net.prepare(self.images.images[list(chosen)].to(device))
         return grad_cam(self.net, "mask", images, 0).cpu()
 
-
     def examples(self, scale: str, count: int = 3) -> dict:
-        """Return the explanations of a few images as plain numbers, for a record.
+        """Return the explanations of a few images as plain numbers, for a record; `example` reads
+        them.
 
         The first images that the performer recognises, then, if they are too few, the first others.
-        `example` reads them.
         """
         first = (self.measured.yhat <= 0).int().argsort(stable=True)[:count]
         return {
             "ids": [self.images.ids[i] for i in first.tolist()],
-            "yhat": _rounded(self.measured.yhat[first]),
-            "groups": list(self.groups),
-            "assignment": self.assignment.tolist(),
+            "yhat": rounded(self.measured.yhat[first]),
+            "groups": list(self.groups), "assignment": self.assignment.tolist(),
             **{method: {"scale": scale, "bias": explanation.bias,
-                        "contributions": _rounded(explanation.contributions[first])}
+                        "contributions": rounded(explanation.contributions[first])}
                for method, explanation in (("ours", self.ours), ("baseline", self.baseline))},
         }
 
 
-def _rounded(values: Tensor) -> list:
+def rounded(values: Tensor) -> list:
+    """Return numbers (N,) or (N, n) with four decimals, for a record."""
     return [round(v, 4) if isinstance(v, float) else [round(u, 4) for u in v]
             for v in values.tolist()]
 
 
 def example(kept: dict, method: str) -> Explanation:
-    """Return the explanations that `Case.examples` kept, by filter.
-
-    Parameters
-    ----------
-    kept : dict
-    method : {"ours", "baseline"}
+    """Return the explanations of ``"ours"`` or ``"baseline"`` that `Case.examples` kept, by filter.
     """
     contributions = torch.tensor(kept[method]["contributions"])
-    names = [f"{'none' if p < 0 else kept['groups'][p]} {i}"
-             for i, p in enumerate(kept["assignment"])]
     return Explanation(torch.tensor(kept["yhat"]), contributions, torch.ones_like(contributions),
-                       kept[method]["bias"], names)
+                       kept[method]["bias"], _numbered(kept["groups"], kept["assignment"]))
+
+
+def _numbered(groups: Sequence[str], assignment: Iterable[int]) -> list[str]:
+    return [f"{'none' if p < 0 else groups[p]} {i}" for i, p in enumerate(assignment)]
 
 
 def case(settings: Settings, architecture: str, category: str, performer_seed: int = 0, *,
          scale: str = "literal", seed: int = 0) -> Case:
     """Gather what a page shows of one performer.
 
-    Parameters
-    ----------
-    settings : Settings
-    architecture, category, performer_seed
-        Which performer.
-    scale : {"literal", "scaled"}
-        Which reading of y's scale.
-    seed : int
-        Seed of the explainers.
+    `scale` is the reading of y's scale, `seed` that of the explainers.
     """
     run = experiment1.Run(settings, architecture, category, performer_seed)
     test = run.images("test")
     images, measured = test.subset(test.positive), run.measured("test")[test.positive]
     assignment, scores = run.naming()
-    names = [f"{'none' if p < 0 else images.groups[p]} {i}" for i, p in enumerate(assignment)]
-    explained = {}
-    for reading in dict.fromkeys((scale, *settings.scales)):
-        explained[reading] = {method: run.explainer(method, reading, seed).explain_measured(measured)
-                              for method in METHODS}
-        for explanation in explained[reading].values():
-            explanation.names = names
+    explained = {reading: {method: run.explainer(method, reading, seed).explain_measured(measured)
+                           for method in METHODS}
+                 for reading in dict.fromkeys((scale, *settings.scales))}
+    for explanation in (e for methods in explained.values() for e in methods.values()):
+        explanation.names = _numbered(images.groups, assignment)
     return Case(run.performer(), images, measured, assignment, scores, drops=run.drops(measured),
                 **explained.pop(scale), scale=scale, others=explained)
 
 
 def strongest_images(shown: Case, per_part: int = 2, images: int = 4) -> dict:
-    """Choose filters to show, and the images that excite each most.
+    """Choose filters to show, and the images that excite each most, as `figures.filter_gallery`
+    wants them.
 
-    Parameters
-    ----------
-    shown : Case
-    per_part : int
-        At most so many filters of each part group: those whose name fits best.
-    images : int
-        How many images of each.
-
-    Returns
-    -------
-    dict
-        ``images`` (F, m, 3, S, S), ``maps`` (F, m, H, W), ``parts`` and ``labels``, as
-        `figures.filter_gallery` takes them.
+    At most `per_part` filters of each part group: those whose name fits best. ``images`` (F, m, 3,
+    S, S), ``maps`` (F, m, H, W), ``parts`` and ``labels``.
     """
     peak = shown.measured.x.flatten(2).amax(dim=2)  # (B, n, H, W) -> (B, n)
     chosen = []
@@ -172,11 +134,12 @@ def strongest_images(shown: Case, per_part: int = 2, images: int = 4) -> dict:
         best = shown.scores[members, part].argsort(descending=True, stable=True)
         chosen += members[best][:per_part].tolist()
     top = peak.argsort(dim=0, descending=True, stable=True)[:images]  # (m, n)
+    pictures, x = shown.images.images, shown.measured.x
     return {
-        "images": torch.stack([shown.images.images[top[:, i]] for i in chosen]) if chosen
-        else shown.images.images.new_zeros(0, images, 3, 1, 1),
-        "maps": torch.stack([shown.measured.x[top[:, i], i] for i in chosen]) if chosen
-        else shown.measured.x.new_zeros(0, images, 1, 1),
+        "images": torch.stack([pictures[top[:, i]] for i in chosen]) if chosen
+        else pictures.new_zeros(0, images, 3, 1, 1),
+        "maps": torch.stack([x[top[:, i], i] for i in chosen]) if chosen
+        else x.new_zeros(0, images, 1, 1),
         "parts": [shown.groups[int(shown.assignment[i])] for i in chosen],
         "labels": [f"filter {i}" for i in chosen],
     }

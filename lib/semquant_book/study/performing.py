@@ -22,7 +22,7 @@ from semquant_book.study.presets import Settings, build_root, data_root
 from semquant_book.study.store import record, record_of, write_record
 
 __all__ = ["PREDECESSOR", "at_once", "begin", "depth_of", "imagenet", "input_of", "kept_performer",
-           "options_of", "predecessor_rate", "recipe_of", "train_performer"]
+           "options_of", "predecessor_rate", "recipe_of", "scores", "train_performer"]
 
 #: Batch size, and factor on the learning rates, of each network in Zhang et al. (2018), their code.
 PREDECESSOR = {"alexnet": (512, 30.0), "vgg_m": (196, 30.0), "vgg_s": (128, 10.0),
@@ -33,9 +33,8 @@ IMAGENET = {"alexnet": "imagenet-caffe-alex", "vgg_m": "imagenet-vgg-m", "vgg_s"
             "vgg16": "imagenet-vgg-verydeep-16"}
 
 
-def recipe_of(settings: Settings, architecture: str, batch: int,
-              rate: float) -> tuple[int, float]:
-    """Return the batch size and largest learning rate that the settings' recipe means for a network."""
+def recipe_of(settings: Settings, architecture: str, batch: int, rate: float) -> tuple[int, float]:
+    """Return the batch size and largest learning rate of a network by the settings' recipe."""
     if settings.recipe == "one_cycle":
         return batch, rate
     own, factor = PREDECESSOR[architecture]
@@ -66,30 +65,21 @@ def begin(net: Performer, architecture: str, settings: Settings, *, fc: bool = F
     activations of pixels from 0 to 255, He's would be far too large for the predecessor's rates.
     """
     if settings.weights == "imagenet":
-        put = pretrained.into(net, imagenet(architecture), fc=fc)
         own = net.state_dict()
-        for key in put.fresh:
+        for key in pretrained.into(net, imagenet(architecture), fc=fc).fresh:
             if key.endswith(".weight"):
                 torch.nn.init.normal_(own[key], std=0.01)
     return net
 
 
 def imagenet(architecture: str) -> pretrained.Public:
-    """Read the ImageNet weights of a network from the folder of real data.
-
-    Raises
-    ------
-    InputError
-        If they are not there, or are of another network.
-    """
-    name = f"{IMAGENET[architecture]}.mat"
-    root = data_root()
-    found = [path for path in (root / "imagenet" / name, root / name) if path.is_file()]
-    if not found:
-        raise InputError(f"weights: {name} is neither in {root / 'imagenet'} nor in {root}; "
-                         f"semquant data --fetch {IMAGENET[architecture]} --to {root} fetches it")
-    status = found[0].stat()
-    return _imagenet(found[0], architecture, status.st_mtime_ns)
+    """Read a network's ImageNet weights from the folder of real data; InputError without them."""
+    name, root = f"{IMAGENET[architecture]}.mat", data_root()
+    for path in (root / "imagenet" / name, root / name):
+        if path.is_file():
+            return _imagenet(path, architecture, path.stat().st_mtime_ns)
+    raise InputError(f"weights: {name} is neither in {root / 'imagenet'} nor in {root}; "
+                     f"semquant data --fetch {IMAGENET[architecture]} --to {root} fetches it")
 
 
 @lru_cache(maxsize=1)
@@ -98,42 +88,15 @@ def _imagenet(path: Path, architecture: str, changed: int) -> pretrained.Public:
 
 
 def kept_performer(
-    net: Performer,
-    path: Path,
-    settings: Settings,
-    train: Callable[..., list[dict[str, float]]],
-    judge: Callable[[], dict],
-    code: str,
-    **about: object,
-) -> Performer:
-    """Give a performer its weights: those kept at a path, or, where there are none, trained ones.
+    net: Performer, path: Path, settings: Settings, train: Callable[..., list[dict[str, float]]],
+    judge: Callable[[], dict], code: str, **about: object) -> Performer:
+    """Give a fresh performer its weights: those kept at a path, or, without any, trained ones.
 
-    Parameters
-    ----------
-    net : Performer
-        With fresh weights.
-    path : Path
-        Where its weights belong; its record is written beside.
-    settings : Settings
-    train : callable
-        Trains `net` and returns its history; takes ``checkpoint`` and ``progress``, of its `FitOptions`.
-    judge : callable
-        Measures the trained `net` and returns the metrics of its record.
-    code : str
-        The module that decides what training does, with all that it imports: a checkpoint of other
-        code is not gone on with.
-    **about
-        What the record says of this performer.
-
-    Returns
-    -------
-    Performer
-        `net`, on the settings' device and in evaluation mode.
-
-    Raises
-    ------
-    InputError
-        If the kept weights are of another architecture.
+    `train` trains `net` and returns its history; it takes ``checkpoint`` and ``progress`` of its
+    `FitOptions`. `judge` measures the trained `net` for its record, which is written beside and
+    says `about` of it. `code` is the module that decides what training does, with all that it
+    imports: a checkpoint of other code is not gone on with. Returns `net` on the settings' device
+    and in evaluation mode; InputError if the kept weights are of another architecture.
     """
 
     def make() -> dict[str, Tensor]:
@@ -163,32 +126,28 @@ def input_of(net: Performer, channels_last: bool) -> Callable[[Tensor], Tensor]:
     return prepare
 
 
-def train_performer(net: Performer, images: Tensor | Rows, labels: Tensor, options: FitOptions, *,
-                    recipe: str = "one_cycle", filter_weight: float = 0.0, flip: bool = True,
-                    prepare: Callable[[Tensor], Tensor] | None = None) -> list[dict[str, float]]:
-    """Train a performer on mirrored images; returns what each epoch measured.
+@torch.inference_mode()
+def scores(net: Performer, images: Tensor | Rows, settings: Settings) -> Tensor:
+    """Return the logits (B, K) of what a performer prepares, of images (B, ...), on the CPU."""
+    device, prepare = choose_device(settings.device), input_of(net, settings.channels_last)
+    return torch.cat([net(prepare(batch.to(device))).cpu()
+                      for batch in images.split(at_once(net.input_size, 256))])
 
-    Parameters
-    ----------
-    net : Performer
-        Moved to the device, and trained in place.
-    images : Tensor or Rows, (N, ...)
-        What `prepare` takes: by default (N, 3, S, S) uint8.
-    labels : Tensor (N,) or (N, K), bool
-    options : FitOptions
-    recipe : {"one_cycle", "predecessor"}
-        ``"one_cycle"``: AdamW, the learning rate rising and falling once. ``"predecessor"``: SGD
-        with momentum 0.9, the learning rate falling tenfold, in equal ratios from epoch to epoch,
-        over the first fifth of the epochs, and staying there (Zhang et al., 2018, their code).
-    filter_weight : float
-        Weight of the filter loss in the first epoch, see `performers.performer_loss`.
-    flip : bool
-        Mirror each image with probability 1/2.
-    prepare : callable, optional
-        Applied to a batch of images on the device.
+
+def train_performer(net: Performer, images: Tensor | Rows, labels: Tensor, options: FitOptions, *,
+                    recipe: str = "one_cycle", filter_weight: float = 0.0,
+                    flip: bool = True) -> list[dict[str, float]]:
+    """Train a performer in place, on its device; returns what each epoch measured.
+
+    `images` (N, ...) are what it prepares, `labels` (N,) or (N, K), bool. `flip` mirrors each image
+    with probability 1/2. `filter_weight` is that of the filter loss in the first epoch, see
+    `performers.performer_loss`.
+
+    The recipe ``"one_cycle"``: AdamW, the learning rate rising and falling once. ``"predecessor"``:
+    SGD with momentum 0.9, the learning rate falling tenfold, in equal ratios from epoch to epoch,
+    over the first fifth of the epochs, and staying there (Zhang et al., 2018, their code).
     """
-    device = choose_device(options.device)
-    prepare = input_of(net, options.channels_last) if prepare is None else prepare
+    device, prepare = choose_device(options.device), input_of(net, options.channels_last)
     net.to(device)
     if options.channels_last:
         net.to(memory_format=torch.channels_last)
@@ -197,8 +156,8 @@ def train_performer(net: Performer, images: Tensor | Rows, labels: Tensor, optio
     steps, rate, decay = len(batches), options.learning_rate, options.weight_decay
     if one_of("recipe", recipe, RECIPES) == "one_cycle":
         optimizer = torch.optim.AdamW(net.parameters(), lr=rate, weight_decay=decay)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate,
-                                                       total_steps=options.epochs * steps)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, rate, total_steps=options.epochs * steps)
     else:
         optimizer = torch.optim.SGD(net.parameters(), lr=rate, momentum=0.9, weight_decay=decay)
         schedule = torch.optim.lr_scheduler.LambdaLR(
@@ -213,7 +172,7 @@ def train_performer(net: Performer, images: Tensor | Rows, labels: Tensor, optio
 
 
 def predecessor_rate(epoch: int, epochs: int) -> float:
-    """Return the share of the largest learning rate in an epoch, from 1, of the predecessor's recipe.
+    """Return the share of the largest learning rate in an epoch of the predecessor's, from 1 on.
 
     For 50 epochs that of Zhang et al. (2018): ``logspace(-4, -5, 10)``, then 1e-5.
     """

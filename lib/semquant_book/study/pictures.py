@@ -27,16 +27,10 @@ def animals_of(settings: Settings, category: str, split: str, architecture: str 
     """
     size = settings.pixels(architecture)
     if settings.images == "pascal_part":
-        return _crops(data_root(), category, split, size, settings.data_seed,
-                      settings.photo_shares)
+        return _crops(data_root(), category, split, size, settings.data_seed, settings.photo_shares)
     return animals.load(
-        category,
-        split,
-        getattr(settings, f"{split}_images"),
-        size=size,
-        seed=settings.data_seed,
-        root=build_root() / "data" / "animals",
-    )
+        category, split, getattr(settings, f"{split}_images"), size=size, seed=settings.data_seed,
+        root=build_root() / "data" / "animals")
 
 
 @lru_cache(maxsize=len(SPLITS))
@@ -53,13 +47,7 @@ def scanned(root: Path, category: str) -> pascal_part.Index:
 
 
 def crops(data: str | Path, category: str, ids: Sequence[str], size: int = 192) -> Images:
-    """Return the crops of a record's examples, from a folder of photographs.
-
-    Raises
-    ------
-    InputError
-        If the folder can't be used, or lacks one of them.
-    """
+    """Return the crops of a record's examples from a folder; InputError if it lacks one of them."""
     index = scanned(Path(data), category)
     known = {crop.id: crop for crop in index.crops}
     missing = [name for name in ids if name not in known]

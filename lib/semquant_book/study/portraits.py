@@ -34,27 +34,23 @@ def faces_of(settings: Settings, split: str) -> Faces:
 def celeba_folders(root: Path) -> list[Path]:
     """Return the folders of CelebA's images in the folder of real data.
 
-    These are ``celeba`` and any other whose name begins so (copies of more images, perhaps
-    smaller), or the folder itself.
+    ``celeba`` and any other whose name begins so (copies of more images, perhaps smaller), or the
+    folder itself.
     """
-    inner = sorted(path for path in root.glob("celeba*") if path.is_dir())
-    return inner or [root]
+    return sorted(path for path in root.glob("celeba*") if path.is_dir()) or [root]
 
 
 @lru_cache(maxsize=len(SPLITS))
 def _celeba(root: Path, split: str, size: int, count: int, seed: int, cache: str) -> Faces:
     """A split of all CelebA folders together, at most `count` faces; an image is taken once.
 
-    They are decoded once, if all splits' images fit into memory by `store.in_memory`, or each time they are
-    needed.
+    They are decoded once, if all splits' images fit into memory by `store.in_memory`, or each time.
     """
     indices = [_scanned_faces(folder) for folder in celeba_folders(root)]
     images = sum(sum(index.present.values()) for index in indices)
-    folder, found = build_root() / "data" / "celeba", []
     decode = store.in_memory(cache, 3 * size**2 * images, "faces, decoded")
-    for index in indices:
-        if index.files[split]:
-            found.append(celeba.load(index, split, size=size, cache=folder, decode=decode))
+    found = [celeba.load(index, split, size=size, cache=build_root() / "data" / "celeba",
+                         decode=decode) for index in indices if index.files[split]]
     if not found:
         raise InputError(f"data: {root} has no CelebA image of the split {split}")
     whole = celeba.join(*found)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Annotated, Any, Literal, NoReturn, TypeVar, get_args
 
@@ -15,47 +15,37 @@ from pydantic.dataclasses import dataclass
 
 from semquant.checks import InputError, number, one_of
 from semquant_book.datasets.names import (
-    ARCHITECTURES, ATTRIBUTES, CATEGORIES, LAST_LAYERS, SCALES, TRUNK,
-)
+    ARCHITECTURES, ATTRIBUTES, CATEGORIES, LAST_LAYERS, SCALES, TRUNK)
 from semquant_book.folders import build_root, data_root, project_root
 
 __all__ = ["Settings", "build_root", "data_root", "load_settings", "preset_names", "project_root"]
 
 
-def _once(values: tuple) -> tuple:
-    if not values or len(set(values)) < len(values):
-        raise InputError(f"{list(values)} is empty or names something twice; accepted: one or more, "
-                         "each once")
-    return values
+def _only(good: Callable[[Any], bool], words: str) -> AfterValidator:
+    """Let only good values through; of others say in words what is accepted."""
+    def check(value: Any) -> Any:
+        if not good(value):
+            raise InputError(f"{list(value) if isinstance(value, tuple) else value} is {words}")
+        return value
 
-
-def _even(count: int) -> int:
-    if count % 2:
-        raise InputError(f"{count} is odd; accepted: even numbers, half of the images are positive")
-    return count
-
-
-def _poolable(side: int) -> int:
-    if side < 160 and side % 8:
-        raise InputError(f"{side} is not accepted; below 160 a multiple of 8 is")
-    return side
-
-
-def _add_up(shares: tuple[float, ...]) -> tuple[float, ...]:
-    if len(shares) != 3 or min(shares) <= 0 or abs(sum(shares) - 1) > 1e-6:
-        raise InputError(f"{list(shares)} is not accepted; three numbers above 0 that add up to 1 are, "
-                         "for training, validation and test")
-    return shares
+    return AfterValidator(check)
 
 
 Count = Annotated[int, Field(ge=1)]
 Batch = Annotated[int, Field(ge=2)]
-Half = Annotated[int, Field(ge=4), AfterValidator(_even)]
-Side = Annotated[int, Field(ge=32, le=512), AfterValidator(_poolable)]
+Half = Annotated[int, Field(ge=4), _only(
+    lambda n: n % 2 == 0, "odd; accepted: even numbers, half of the images are positive")]
+Side = Annotated[int, Field(ge=32, le=512), _only(
+    lambda n: n >= 160 or n % 8 == 0, "not accepted; below 160 a multiple of 8 is")]
 Rate = Annotated[float, Field(ge=0)]
 Width = Annotated[float, Field(ge=1 / 16, le=1)]
 Item = TypeVar("Item")
-Each = Annotated[tuple[Item, ...], AfterValidator(_once)]
+Each = Annotated[tuple[Item, ...], _only(
+    lambda them: 0 < len(them) == len(set(them)),
+    "empty or names something twice; accepted: one or more, each once")]
+Shares = Annotated[tuple[float, ...], _only(
+    lambda them: len(them) == 3 and min(them) > 0 and abs(sum(them) - 1) <= 1e-6,
+    "not accepted; three numbers above 0 that add up to 1 are, for training, validation and test")]
 
 
 def _in_one_line(cls: type) -> type:
@@ -114,7 +104,7 @@ class Settings:
     val_images: Half  # thresholds and names of filters are chosen on these
     test_images: Half  # every reported number is measured on these
     data_seed: int  # seed of the drawn images
-    photo_shares: Annotated[tuple[float, ...], AfterValidator(_add_up)]  # shares of photographs: training, validation, test
+    photo_shares: Shares  # shares of photographs: training, validation, test
 
     # performers
     architectures: Each[Literal[(*ARCHITECTURES, TRUNK)]]
@@ -189,10 +179,7 @@ class Settings:
         return self
 
     def pixels(self, architecture: str) -> int:
-        """Return the side of a network's input: AlexNet has 227 where the others have 224.
-
-        The pretrained trunk has 224 whatever the others have.
-        """
+        """Return the side of a network's input: of AlexNet 227 for 224, of the trunk always 224."""
         if architecture == TRUNK:
             return 224
         return 227 if architecture == "alexnet" and self.size == 224 else self.size
@@ -209,19 +196,9 @@ def preset_names() -> tuple[str, ...]:
 
 
 def load_settings(preset: str = "quick", **changes: object) -> Settings:
-    """Read a preset and change some of its values.
+    """Read a preset of ``book/presets`` and change some of its values; None changes nothing.
 
-    Parameters
-    ----------
-    preset : str
-        The name of a file in ``book/presets``, without its ending.
-    **changes
-        Values to use instead of the preset's, by field name; None changes nothing.
-
-    Raises
-    ------
-    InputError
-        If the preset, a key or a value is not accepted, or a key is missing.
+    InputError if the preset, a key or a value is not accepted, or a key is missing.
     """
     if not isinstance(preset, str):
         raise InputError(f"preset: {preset!r} is not text; accepted: {', '.join(preset_names())}")

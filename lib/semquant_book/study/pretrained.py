@@ -85,22 +85,11 @@ class Normalisation(nn.Module):
 def into(performer: Performer, public: Public, *, fc: bool = False) -> Put:
     """Put public weights into a performer, in place, and what images have to go through for them.
 
-    The inserted conv layer and the last FC layer stay as they are, as in the predecessor.
-
-    Parameters
-    ----------
-    performer : Performer
-        Without batch norm and with the published stem; its input may be smaller than the paper's.
-    public : Public
-    fc : bool
-        Also fc6 and fc7, which were not trained on the output of the inserted conv layer: for a
-        performer without it.
-
-    Raises
-    ------
-    InputError
-        If the weights are of another network; it names the first layer or tensor that doesn't
-        fit, and nothing has been set then.
+    The inserted conv layer and the last FC layer stay as they are, as in the predecessor. The
+    performer has no batch norm and the published stem; its input may be smaller than the paper's.
+    `fc`: also fc6 and fc7, which were not trained on the output of the inserted conv layer: for a
+    performer without it. If the weights are of another network, InputError names the first layer or
+    tensor that doesn't fit, and nothing has been set.
     """
     other, depth = f"weights: {public.source} is of another network", len(public.layers)
     here = [" ".join(str(layer).split()) for layer in performer.features]  # without line breaks
@@ -124,21 +113,10 @@ def into(performer: Performer, public: Public, *, fc: bool = False) -> Put:
 def matconvnet(path: str | Path, architecture: str, *, width: float = 1.0) -> Public:
     """Read a network published by MatConvNet, of the old or the new style of file.
 
-    Parameters
-    ----------
-    path : path
-        A .mat file of MATLAB's format 5 with ``layers``, and the mean image in ``meta`` (new) or
-        ``normalization`` (old).
-    architecture, width : str, float
-        What it should hold, as in `performers.build`; the public files have width 1.
+    A .mat file of MATLAB's format 5 with ``layers``, and the mean image in ``meta`` (new) or
+    ``normalization`` (old); public files have width 1. InputError if it can't be read, is of
+    another format, or holds another network than `architecture` as `performers.build` makes it.
 
-    Raises
-    ------
-    InputError
-        If the file can't be read, is of another format, or holds another network.
-
-    Notes
-    -----
     Checked for every layer up to fc7: name, type, kernel, channels, groups, stride, padding, the
     width of the map behind a pooling, and the four numbers of an LRN, of which the sum over the
     window is not divided by its size there: torch's alpha is theirs times 5. Filters are stored as
@@ -193,10 +171,8 @@ class EfficientNetLite0(nn.Module):
     What the network was trained with, (pixel - 127) / 128, is applied inside. Its padding is made
     for this size; InputError for others. `net` has ``extract_features``.
 
-    Notes
-    -----
-    This network has skip connections. The paper avoided such networks as performers, since Zhang
-    et al. (2018) found that skip connections make it harder to learn part features.
+    This network has skip connections. The paper avoided such networks as performers, since Zhang et
+    al. (2018) found that skip connections make it harder to learn part features.
     """
 
     channels, input_size, map_size = 1280, 224, 7

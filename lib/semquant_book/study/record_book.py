@@ -38,10 +38,7 @@ class Recorded:
 
 
 def attribute_rates(settings: Settings) -> dict:
-    """Return how often CelebA's attributes are there, and their correlations, of the first 10,000 images.
-
-    Those of the lists in the folder of real data that have a number of at most 10,000.
-    """
+    """Return how often CelebA's attributes are there, and their correlations, of 10,000 images."""
     tables = [celeba.attribute_table(folder) for folder in celeba_folders(data_root())]
     whole = next((table for table in tables if len(_first(table)) == 10_000), None)
     if whole is None:
@@ -102,17 +99,8 @@ RECORDS = {
 def remake(name: str, preset: str = "") -> str:
     """Make a record of ``book/records`` again, into the build folder, and say where it is.
 
-    Parameters
-    ----------
-    name : str
-        One of `RECORDS`.
-    preset : str
-        A file in ``book/presets``; by default the one that the record was made with.
-
-    Raises
-    ------
-    InputError
-        For another name, or where the preset or the folder of real data can't be used.
+    By default with the preset that it was made with. InputError for a name that is not in
+    `RECORDS`, or where the preset or the folder of real data can't be used.
     """
     about = RECORDS[one_of("record", name, tuple(RECORDS))]
     content = about.make(load_settings(preset or about.preset))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,35 +18,24 @@ from semquant.explanation import Explanation, grad_cam
 from semquant_book.datasets import Images
 from semquant_book.datasets.names import ATTRIBUTES, METHODS, SPLITS, TRUNK
 from semquant_book.study import (
-    experiment1, experiment2, face_performers, frozen_trunk, inspection, store, tables,
-)
-from semquant_book.study.concept_choice import make_selection, selection_record
+    experiment1, experiment2, face_performers, frozen_trunk, inspection, store, tables)
+from semquant_book.study.concept_choice import selection_record
+from semquant_book.study.inspection import rounded
 from semquant_book.study.pictures import animals_of, scanned
 from semquant_book.study.portraits import faces_of
 from semquant_book.study.presets import Settings, data_root, project_root
 from semquant_book.study.store import read_record, record
 
 __all__ = ["Evidence", "collect", "collect_networks", "collect_photograph", "collect_photographs",
-           "explainer_frame", "networks", "photographs", "read_photograph", "recorded", "shown_photograph", "unpacked"]
+           "explainer_frame", "networks", "photographs", "read_photograph", "recorded",
+           "shown_photograph", "unpacked"]
 
 EXAMPLES = 4  # faces a target whose contributions a record holds
 
 
 @dataclass
 class Evidence:
-    """A run's numbers, as the pages show them.
-
-    Attributes
-    ----------
-    record : dict
-        The whole record: settings, versions, data, performer, and what follows.
-    explainers : DataFrame
-        As `tables.attribute_frame` returns it.
-    yardsticks : DataFrame
-        As `tables.yardstick_frame`.
-    selection : DataFrame
-        As `tables.selection_frame`.
-    """
+    """A run's record, and its tables as `tables.attribute_frame` and its like return them."""
 
     record: dict
     explainers: pd.DataFrame
@@ -59,13 +49,12 @@ class Evidence:
                               for name in ("explainers", "yardsticks", "selection")))
 
     def example(self, target: str, method: str = "ours") -> tuple[list[str], Explanation]:
-        """Return the names of a few test faces, and their explanations by ``"ours"`` or
-        ``"baseline"``."""
+        """Return a few test faces' names, and their explanations by ``"ours"`` or ``"baseline"``.
+        """
         kept = self.record["examples"][target]
+        yhat, y, alpha = map(torch.tensor, (kept["yhat"], kept["y"], kept[method]["alpha"]))
         names = [name for name in ATTRIBUTES if name != target]
-        return kept["ids"], Explanation(
-            torch.tensor(kept["yhat"]), torch.tensor(kept["y"]), torch.tensor(kept[method]["alpha"]),
-            kept[method]["bias"], names)
+        return kept["ids"], Explanation(yhat, y, alpha, kept[method]["bias"], names)
 
 
 def collect(settings: Settings, performer_seed: int = 0) -> dict:
@@ -82,12 +71,9 @@ def collect(settings: Settings, performer_seed: int = 0) -> dict:
         for target in settings.targets:
             experiment2.Run(settings, target, performer_seed).make_explainers()
             content["examples"][target] = _examples(settings, target, performer_seed)
-            if not store.selection_path(settings, target, performer_seed).exists():
-                make_selection(settings, target, performer_seed)
             found = selection_record(settings, target, performer_seed)["points"]
             points += [{**point, "target": target.lower()} for point in found]
-        frame = tables.attribute_frame(settings, performer_seeds=[performer_seed])
-        content["explainers"] = _rows(frame)
+        content["explainers"] = _rows(tables.attribute_frame(settings, None, [performer_seed]))
         content["yardsticks"] = _rows(tables.yardstick_frame(settings, [performer_seed]))
         content["selection"] = _rows(pd.DataFrame(points))
     return content
@@ -104,90 +90,69 @@ def _examples(settings: Settings, target: str, performer_seed: int) -> dict:
     run, test = experiment2.Run(settings, target, performer_seed), faces_of(settings, "test")
     truth = run.labels("test")
     said = {method: run.explain(method) for method in METHODS}
-    found = said["ours"].yhat > 0
-    half = EXAMPLES // 2
-    chosen = torch.cat([torch.nonzero(found & truth)[:half, 0],
-                        torch.nonzero(~found & ~truth)[:half, 0]])
-
-    def plain(values: torch.Tensor) -> list:
-        return [round(v, 4) if isinstance(v, float) else [round(u, 4) for u in v]
-                for v in values.tolist()]
-
+    yhat, y = said["ours"].yhat, said["ours"].y
+    chosen = torch.cat([torch.nonzero(both)[: EXAMPLES // 2, 0]
+                        for both in ((yhat > 0) & truth, (yhat <= 0) & ~truth)])
     return {
         "ids": [test.ids[i] for i in chosen.tolist()],
-        "yhat": plain(said["ours"].yhat[chosen]),
-        "y": plain(said["ours"].y[chosen]),
-        **{method: {"bias": explanation.bias, "alpha": plain(explanation.alpha[chosen])}
+        "yhat": rounded(yhat[chosen]), "y": rounded(y[chosen]),
+        **{method: {"bias": explanation.bias, "alpha": rounded(explanation.alpha[chosen])}
            for method, explanation in said.items()},
     }
 
 
 def recorded(name: str = "celeba") -> Evidence:
-    """Return a run that comes with the project, too long for every reader to make.
-
-    Raises
-    ------
-    InputError
-        If there is none of this name.
-    """
-    path = project_root() / "book" / "records" / f"{name}.json"
+    """Return a run that comes with the project; InputError if there is none of this name."""
+    path = _folder() / f"{name}.json"
     if not path.exists():
         raise InputError(f"record: no run named {name} is recorded")
     return Evidence.of(read_record(path))
 
 
+def _folder() -> Path:
+    return project_root() / "book" / "records"
+
+
 def collect_networks(settings: Settings, category: str) -> dict:
     """Run what is missing of Experiment 1 for one category, and return its record.
 
-    Returns
-    -------
-    dict
-        ``performers``, ``explainers`` and ``references``: the rows of `tables.performer_frame`,
-        `tables.explainer_frame` and `tables.reference_frame`. ``examples``: by architecture, the
-        explanations of a few test images, see `inspection.Case.examples`.
+    ``performers``, ``explainers`` and ``references``: the rows of `tables.performer_frame`,
+    `tables.explainer_frame` and `tables.reference_frame`. ``examples``: by architecture, the
+    explanations of a few test images, see `inspection.Case.examples`.
     """
     settings = replace(settings, categories=(category,))
     with record(settings, experiment=1, category=category) as content:
-        content["data"], content["examples"] = {}, {}
-        examples = content["examples"]
-        for split in SPLITS:
-            found = animals_of(settings, category, split)
-            positive = int(found.positive.sum())
-            content["data"][split] = {"positive": positive, "negative": len(found) - positive}
+        content["data"] = {split: _counts(animals_of(settings, category, split))
+                           for split in SPLITS}
+        content["examples"], scale = {}, settings.scales[0]
         for architecture in settings.architectures:
             for seed in range(settings.performer_seeds):
-                for loss in (True, False):
-                    if loss or architecture in settings.control_without_filter_loss:
-                        experiment1.Run(settings, architecture, category, seed, loss).performer()
-                experiment1.Run(settings, architecture, category, seed).explainer(
-                    scale=settings.scales[0])
-            shown = inspection.case(settings, architecture, category, scale=settings.scales[0])
-            examples[architecture] = shown.examples(settings.scales[0])
+                run = experiment1.Run(settings, architecture, category, seed)
+                run.performer()
+                if architecture in settings.control_without_filter_loss:
+                    replace(run, filter_loss=False).performer()
+                run.explainer(scale=scale)
+            shown = inspection.case(settings, architecture, category, scale=scale)
+            content["examples"][architecture] = shown.examples(scale)
         content["performers"] = _rows(tables.performer_frame(settings))
         content["explainers"] = _rows(tables.explainer_frame(settings))
         content["references"] = _rows(tables.reference_frame(settings))
     return content
 
 
+def _counts(images: Images) -> dict:
+    return {"positive": int(images.positive.sum()), "negative": int((~images.positive).sum())}
+
+
 def collect_photographs(run: experiment1.Run, scale: str = "literal",
                         other_seeds: Iterable[int] = ()) -> dict:
     """Run what is missing of a category on the pretrained trunk, and return its record.
 
-    Parameters
-    ----------
-    run : experiment1.Run
-        Of `frozen_trunk.photograph_settings`.
-    scale : {"literal", "scaled"}
-        Which explainers' examples the record holds; all are measured.
-    other_seeds : sequence of int
-        More splits on which a performer, and nothing else, is trained and judged.
-
-    Returns
-    -------
-    dict
-        ``data``, ``metrics``, ``history`` and ``parameters`` of the performer; ``explainers``, a record
-        each; ``references``, see `experiment1.Run.references`; ``other_splits``: the metrics by seed;
-        ``examples``, see `inspection.Case.examples`.
+    `run` is of `frozen_trunk.photograph_settings`, `scale` that of the examples, and on the splits
+    of `other_seeds` a performer, and nothing else, is trained and judged. The record has ``data``,
+    ``metrics``, ``history`` and ``parameters`` of the performer; ``explainers``, a record each;
+    ``references``, see `experiment1.Run.references`; ``other_splits``: the metrics by seed;
+    ``examples``, see `inspection.Case.examples`.
     """
     settings = run.settings
     about = dict(architecture=run.architecture, category=run.category, seed=run.seed)
@@ -195,8 +160,9 @@ def collect_photographs(run: experiment1.Run, scale: str = "literal",
         content["settings"] |= asdict(frozen_trunk.TOP)
         index = scanned(data_root(), run.category)
         pictures = torch.cat([run.images(split).images for split in SPLITS])
-        content["data"] = {"found": str(index), **index.counts, "negatives_from": index.negatives_from,
-                           "sha256": store.tensor_digest(pictures)}
+        content["data"] = {
+            "found": str(index), **index.counts, "negatives_from": index.negatives_from,
+            "sha256": store.tensor_digest(pictures)}
         content["metrics"] = _judged(run)
         content |= {key: run.record()[key] for key in ("history", "parameters")}
         run.make_explainers()
@@ -225,8 +191,7 @@ def _judged(run: experiment1.Run) -> dict:
         "recall": float(right[positive].float().mean()),
         "specificity": float(right[~positive].float().mean()),
         "majority": float((~positive).float().mean()),
-        "photos": {split: {"positive": int(some.positive.sum()), "negative": int((~some.positive).sum())}
-                   for split, some in images.items()},
+        "photos": {split: _counts(some) for split, some in images.items()},
         "wrong": [{"id": test.ids[i], "score": round(float(scores[i]), 2)}
                   for i in torch.nonzero(~right)[:, 0].tolist()],
         "part_specificity": run.record()["metrics"]["part_specificity"],
@@ -235,15 +200,10 @@ def _judged(run: experiment1.Run) -> dict:
 
 
 def photographs(category: str = "dog") -> dict:
-    """Return the recorded run of a category on the pretrained trunk.
-
-    Raises
-    ------
-    InputError
-        If there is none for this category.
+    """Return the recorded run of a category on the pretrained trunk; InputError if there is none.
     """
-    known = {path.stem.removeprefix(f"{TRUNK}-"): path for path in sorted(
-        (project_root() / "book" / "records").glob(f"{TRUNK}-*.json"))}
+    known = {path.stem.removeprefix(f"{TRUNK}-"): path
+             for path in sorted(_folder().glob(f"{TRUNK}-*.json"))}
     if category not in known:
         raise InputError(f"category: no run on {category!r} is recorded; accepted without a folder "
                          f"of photographs: {', '.join(known) or 'none'}")
@@ -251,24 +211,24 @@ def photographs(category: str = "dog") -> dict:
 
 
 def networks(category: str = "dog") -> dict:
-    """Return the record that `collect_networks` made of a category, its ``explainers`` and ``references`` as tables."""
-    content = read_record(project_root() / "book" / "records" / f"photographs-{category}.json")
-    return content | {name: tables.normalised(pd.DataFrame(content[name])) for name in ("explainers", "references")}
+    """Return the record of `collect_networks`, with ``explainers`` and ``references`` as tables."""
+    content = read_record(_folder() / f"photographs-{category}.json")
+    return content | {name: tables.normalised(pd.DataFrame(content[name]))
+                      for name in ("explainers", "references")}
 
 
 def explainer_frame(content: dict) -> pd.DataFrame:
     """Return the metrics of a record's explainers, one row each, as `tables.explainer_frame`."""
-    return tables.normalised(pd.DataFrame([tables.metrics_row(about) for about in content["explainers"]]))
+    rows = [tables.metrics_row(about) for about in content["explainers"]]
+    return tables.normalised(pd.DataFrame(rows))
 
-
-# --- the photograph that may be shown -------------------------------------------------------------
 
 #: In ``book/assets``: scikit-image's "chelsea", CC0 by its photographer; ``chelsea.txt`` says so.
 PHOTOGRAPH = "chelsea"
 
 
 def read_photograph() -> torch.Tensor:
-    """Return the photograph of a cat that may be handed on, (3, 224, 224) uint8, squeezed as crops are."""
+    """Return the photograph that may be handed on, (3, 224, 224) uint8, squeezed as crops are."""
     path = project_root() / "book" / "assets" / f"{PHOTOGRAPH}.jpg"
     with Image.open(path) as photo:
         square = photo.convert("RGB").resize((224, 224), Image.Resampling.BILINEAR)
@@ -276,18 +236,12 @@ def read_photograph() -> torch.Tensor:
 
 
 def collect_photograph(run: experiment1.Run) -> dict:
-    """Explain the photograph that may be shown, and return the record.
+    """Explain the photograph that may be shown, by a run of `frozen_trunk.photograph_settings` of
+    cats.
 
-    Parameters
-    ----------
-    run : experiment1.Run
-        Of `frozen_trunk.photograph_settings`, of cats.
-
-    Returns
-    -------
-    dict
-        ``yhat``, ``groups``, ``assignment``; ``readings``: by reading of y's scale the first seed's ours and
-        baseline, as `inspection.example` takes them; ``maps`` of the filters and ``heat``, Grad-CAM, packed.
+    The record has ``yhat``, ``groups``, ``assignment``; ``readings``: by reading of y's scale the
+    first seed's ours and baseline, as `inspection.example` takes them; ``maps`` of the filters and
+    ``heat``, Grad-CAM, packed.
     """
     about = dict(architecture=run.architecture, category=run.category, seed=run.seed)
     with record(run.settings, **about) as content:
@@ -297,14 +251,13 @@ def collect_photograph(run: experiment1.Run) -> dict:
         content["metrics"] = run.record()["metrics"]
         content["groups"] = list(run.images("test").groups)
         content["assignment"] = run.naming()[0].tolist()
-        content["yhat"] = [round(v, 4) for v in measured.yhat.tolist()]
+        content["yhat"] = rounded(measured.yhat)
         content["readings"] = {}
         for scale in run.settings.scales:
             said = {method: run.fit(run.measured("train"), prior, scale).explain_measured(measured)
                     for prior, method in experiment1.METHOD_OF.items()}
             content["readings"][scale] = {
-                method: {"scale": scale, "bias": e.bias,
-                         "contributions": [[round(v, 4) for v in row] for row in e.contributions.tolist()]}
+                method: {"scale": scale, "bias": e.bias, "contributions": rounded(e.contributions)}
                 for method, e in said.items()}
         device = next(net.parameters()).device
         heat = grad_cam(net, "mask", net.prepare(picture.to(device)), 0).cpu()[:, None]
@@ -326,4 +279,4 @@ def unpacked(packed: dict) -> torch.Tensor:
 
 def shown_photograph() -> dict:
     """Return the record of the photograph that may be shown, see `collect_photograph`."""
-    return read_record(project_root() / "book" / "records" / f"{PHOTOGRAPH}.json")
+    return read_record(_folder() / f"{PHOTOGRAPH}.json")

@@ -26,6 +26,7 @@ from semquant.distillation import distill_measured
 from semquant.explainers import Explainer, ExplainerOptions
 from semquant.measure import measure
 from semquant.networks import performers
+from semquant.networks.performers import Performer
 from semquant.training import FitOptions
 from semquant_book.datasets import Images, celeba, pascal_part, specimens
 from semquant_book.datasets.names import ATTRIBUTES
@@ -33,7 +34,6 @@ from semquant_book.study import animal_performers, experiment1, experiment2, fac
 from semquant_book.study.performing import input_of, recipe_of, train_performer
 from semquant_book.study.portraits import celeba_folders
 from semquant_book.study.presets import Settings, build_root
-from semquant_book.study.store import record, write_record
 
 __all__ = ["PUBLISHED", "Step", "again_hours", "rehearse", "report", "save"]
 
@@ -53,48 +53,26 @@ BATCH = 4  # images of the step here, half of them positive
 STATE = {"one_cycle": 2, "predecessor": 1}  # numbers an optimiser keeps of each weight
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Step:
-    """One training step of one network, and what all its training would take.
-
-    Attributes
-    ----------
-    experiment : int
-    network : str
-        An architecture, ``g (architecture)`` for an explainer.
-    input, output : list of int
-        Shapes of one image's input and of what comes out; of a performer also ``maps``, x.
-    parameters : int
-        Trained here.
-    published, counted : int or None
-        Parameters of the published network, and of the same network built here.
-    seconds : float
-        Of the step on this machine, with `images` images.
-    flops : float
-        Floating-point operations of a training step, per image.
-    batch : int
-        Images a step of the preset.
-    step_memory : float
-        Bytes that a step takes at that batch size: weights, gradients, the optimiser's state and
-        what is kept for the backward pass, in single precision.
-    passes : float
-        Images that all training of this network sees in the preset.
-    """
+    """One training step of one network, and what all its training would take."""
 
     experiment: int
-    network: str
-    input: list[int]
+    network: str  # an architecture, or ``g (architecture)``
+    input: list[int]  # shape for one image, as the next one
     output: list[int]
-    parameters: int
-    seconds: float
-    flops: float
-    batch: int
+    parameters: int  # trained here
+    seconds: float  # of the step on this machine, with `images` images
+    flops: float  # floating-point operations of a training step, per image
+    batch: int  # images a step of the preset
+    #: Bytes of a step at that batch size: weights, gradients, the optimiser's state and what is
+    #: kept for the backward pass, in single precision.
     step_memory: float
-    passes: float
+    passes: float  # images that all training of this network sees in the preset
     images: int = BATCH
-    maps: list[int] | None = None
-    published: int | None = None
-    counted: int | None = None
+    maps: list[int] | None = None  # shape of a performer's x
+    published: int | None = None  # parameters of the published network
+    counted: int | None = None  # ... and of the same network built here
 
     def hours(self, tflops: float) -> float:
         """Hours at so many sustained 10^12 operations a second."""
@@ -112,14 +90,13 @@ def _watched() -> Iterator[dict[str, float]]:
         kept[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    counter = FlopCounterMode(display=False,
-                              custom_mapping={torch.ops.aten.convolution_backward: _backward_of_conv})
+    counter = FlopCounterMode(
+        display=False, custom_mapping={torch.ops.aten.convolution_backward: _backward_of_conv})
     started = time.perf_counter()
     with counter, saved_tensors_hooks(pack, lambda tensor: tensor):
         yield found
-    found["seconds"] = time.perf_counter() - started
-    found["flops"] = counter.get_total_flops()
-    found["kept"] = sum(kept.values())
+    found |= {"seconds": time.perf_counter() - started, "flops": counter.get_total_flops(),
+              "kept": sum(kept.values())}
 
 
 def _backward_of_conv(out: tuple, x: tuple, weight: tuple, *others, out_shape: tuple) -> int:
@@ -133,15 +110,31 @@ def _size(module: nn.Module) -> int:
     return sum(p.numel() for p in module.parameters())
 
 
-def _step(experiment: int, network: str, module: nn.Module, found: dict[str, float], images: int,
-          batch: int, state: int, **about) -> Step:
+def _step(module: nn.Module, found: dict[str, float], images: int, batch: int, state: int,
+          **about) -> Step:
     """Put together what was watched; `state`: numbers of the optimiser for each parameter."""
     parameters = _size(module)
     kept = max(0.0, found["kept"] - 4 * parameters)  # weights are kept for the backward pass too
-    return Step(
-        experiment, network, parameters=parameters, seconds=round(found["seconds"], 2),
-        flops=found["flops"] / images, batch=batch, images=images,
-        step_memory=4 * parameters * (2 + state) + kept / images * batch, **about)
+    return Step(parameters=parameters, seconds=round(found["seconds"], 2), batch=batch,
+                flops=found["flops"] / images, images=images,
+                step_memory=4 * parameters * (2 + state) + kept / images * batch, **about)
+
+
+def _performer_step(settings: Settings, experiment: int, architecture: str, net: Performer,
+                    batch: int, found: dict[str, float], images: int, outputs: int,
+                    passes: float) -> Step:
+    return _step(
+        net, found, images, batch, STATE[settings.recipe], experiment=experiment,
+        network=architecture, input=[3, net.input_size, net.input_size], output=[outputs],
+        maps=[net.n, net.map_size, net.map_size], passes=passes, **_published(architecture))
+
+
+def _published(architecture: str) -> dict[str, int | None]:
+    """The published network's parameters, and those of the same network built here."""
+    with torch.device("meta"):
+        net = performers.build(architecture, size=performers.PAPER_SIZE[architecture], width=1,
+                               outputs=1000, batch_norm=False, interpretable=False)
+    return dict(published=PUBLISHED.get(architecture), counted=_size(net))
 
 
 def _explainer_step(settings: Settings, experiment: int, name: str, measured: Measured,
@@ -151,27 +144,19 @@ def _explainer_step(settings: Settings, experiment: int, name: str, measured: Me
     batch = settings.explainer_batch if experiment == 1 else settings.attribute_batch
     with _watched() as found:
         fitted = distill_measured(measured, **fit)
-    g = fitted.g
     own = {}
     if settings.explainer == "152":
         with torch.device("meta"):  # torchvision's, from pictures to 1,000 classes
             own = dict(published=PUBLISHED["resnet152"], counted=_size(_whole_resnet()))
-    return _step(experiment, f"g ({name})", g, found, len(measured), batch, 2,
-                 input=list(measured.x.shape[1:]), output=[measured.y.shape[1]], passes=passes, **own)
+    return _step(fitted.g, found, len(measured), batch, 2, experiment=experiment,
+                 network=f"g ({name})", input=list(measured.x.shape[1:]),
+                 output=[measured.y.shape[1]], passes=passes, **own)
 
 
 def _whole_resnet() -> nn.Module:
     """Our g on pictures, with the layers that it leaves out: the published ResNet-152."""
     g = Explainer(3, 1000, 224, ExplainerOptions(depth=152))
     return nn.ModuleList([g.body, nn.Linear(2048, 1000)])
-
-
-def _published(architecture: str) -> dict[str, int | None]:
-    """The published network's parameters, and those of the same network built here."""
-    with torch.device("meta"):
-        net = performers.build(architecture, size=performers.PAPER_SIZE[architecture], width=1,
-                               outputs=1000, batch_norm=False, interpretable=False)
-    return dict(published=PUBLISHED.get(architecture), counted=_size(net))
 
 
 def _animals(settings: Settings, folder: Path, architecture: str) -> Images:
@@ -200,14 +185,11 @@ def _rehearse_animals(settings: Settings, folder: Path, say: Callable[[str], Non
                             filter_weight=settings.filter_loss)
         controls = 1 + (architecture in settings.control_without_filter_loss)
         share, fits = settings.photo_shares[0], len(store.explainer_runs(settings))
-        # positives are repeated to three for each negative, see `experiment1`
+        # positives are repeated to three for each negative, see `pictures.balanced`
         shown = (4 if settings.recipe == "predecessor" else 2) * NEGATIVES * share
         passes = shown * len(settings.categories) * settings.performer_seeds
-        maps = [net.n, net.map_size, net.map_size]
-        steps.append(_step(
-            1, architecture, net, found, len(images), batch, STATE[settings.recipe],
-            input=[3, net.input_size, net.input_size], output=[1], maps=maps,
-            passes=passes * controls * settings.performer_epochs, **_published(architecture)))
+        steps.append(_performer_step(settings, 1, architecture, net, batch, found, len(images), 1,
+                                     passes * controls * settings.performer_epochs))
         say(f"{architecture}: a step of {len(images)} images in {steps[-1].seconds:.1f} s")
         measured = measure(experiment1.CONCEPTS, net.eval(), images.images, 0,
                            prepare=input_of(net, settings.channels_last))
@@ -222,26 +204,24 @@ def _rehearse_animals(settings: Settings, folder: Path, say: Callable[[str], Non
 
 def _rehearse_faces(settings: Settings, folder: Path, say: Callable[[str], None]) -> list[Step]:
     net = face_performers.start(settings)
-    found_in = celeba_folders(folder)[0]
-    images = celeba.load(found_in, "train", size=settings.face_size, count=BATCH, decode=False)
+    images = celeba.load(celeba_folders(folder)[0], "train", size=settings.face_size, count=BATCH,
+                         decode=False)
     batch, rate = recipe_of(settings, "vgg16", settings.face_batch, settings.face_lr)
     with _watched() as found:
         options = _one_step(settings, len(images), rate)
         train_performer(net, images.images, images.attributes,
                         replace(options, workers=min(1, settings.workers)), recipe=settings.recipe)
     train = min(FACES[0], settings.face_train_images)
-    performer = _step(
-        2, "vgg16", net, found, len(images), batch, STATE[settings.recipe],
-        input=[3, net.input_size, net.input_size], output=[len(ATTRIBUTES)],
-        maps=[net.n, net.map_size, net.map_size],
-        passes=train * settings.face_epochs * settings.performer_seeds, **_published("vgg16"))
+    performer = _performer_step(settings, 2, "vgg16", net, batch, found, len(images),
+                                len(ATTRIBUTES),
+                                train * settings.face_epochs * settings.performer_seeds)
     say(f"vgg16, 40 attributes: a step of {len(images)} images in {performer.seconds:.1f} s")
     outputs = experiment2.survey_of(net.eval(), images.images, settings)
     fits = (len(store.attribute_runs(settings))
             + len(settings.selection_sizes) * settings.selection_fits)
-    fit = experiment2.options(settings)
     explainer = _explainer_step(
-        settings, 2, "vgg16", outputs.about(experiment2.target_index(settings.targets[0])), fit,
+        settings, 2, "vgg16", outputs.about(experiment2.target_index(settings.targets[0])),
+        experiment2.options(settings),
         train * fits * len(settings.targets) * settings.performer_seeds * settings.attribute_epochs)
     say(f"{explainer.network}, 39 concepts: a step of {len(images)} images in "
         f"{explainer.seconds:.1f} s")
@@ -250,41 +230,26 @@ def _rehearse_faces(settings: Settings, folder: Path, say: Callable[[str], None]
 
 def rehearse(settings: Settings, data: str | Path = "",
              say: Callable[[str], None] = lambda line: None) -> dict:
-    """Run one training step of every network of both experiments.
+    """Run one training step of every network of both experiments, and return the record.
 
-    Parameters
-    ----------
-    settings : Settings
-        Of photographs: ``images: pascal_part`` and ``faces: celeba``.
-    data : path, optional
-        Folder of real photographs. Without it, drawn specimens in the same formats are written to a
-        temporary folder.
-    say : callable
-        Told what has been done.
-
-    Returns
-    -------
-    dict
-        The record: ``steps`` (of `Step`), ``maps`` (bytes of x of all images, by network),
-        ``photographs``, ``weights``.
-
-    Raises
-    ------
-    InputError
-        If the preset is one of drawings, or the folder can't be used.
+    It holds ``steps`` (of `Step`), ``maps`` (bytes of x of all images, by network), ``photographs``
+    and ``weights``. `data` is a folder of real photographs; without it drawn specimens in the same
+    formats are written to a temporary one. `say` is told what has been done. InputError for a
+    preset of drawings, or a folder that can't be used.
     """
     if settings.images != "pascal_part" or settings.faces != "celeba":
         raise InputError(f"preset: {settings.preset} is one of drawings; accepted: one with images: "
                          "pascal_part and faces: celeba, such as paper")
     here = replace(settings, device="cpu", amp=False)
-    with tempfile.TemporaryDirectory() as scratch, record(settings) as content:
+    with tempfile.TemporaryDirectory() as scratch, store.record(settings) as content:
         folder = Path(data)
         if not data:
             folder = Path(scratch)
             specimens.write_pascal_part(folder, settings.categories[0], photos=6, negatives=4)
             specimens.write_celeba(folder, train=6, val=2, test=2)
             say("no folder of photographs (DATA=...): drawn specimens in the same formats")
-        if settings.weights == "imagenet" and not _has_weights(data):
+        given = data and any(folder.rglob("imagenet-*.mat"))
+        if settings.weights == "imagenet" and not given:
             say("no ImageNet weights in the folder: fresh ones")
             here = replace(here, weights="fresh")
         content["photographs"], content["weights"] = bool(data), here.weights
@@ -297,21 +262,8 @@ def rehearse(settings: Settings, data: str | Path = "",
     return content
 
 
-def _has_weights(data: str | Path) -> bool:
-    return bool(data) and any(Path(data).rglob("imagenet-*.mat"))
-
-
 def report(content: dict, settings: Settings, tflops: float) -> str:
-    """Return a rehearsal's record as a text table with totals.
-
-    Parameters
-    ----------
-    content : dict
-        From `rehearse`.
-    settings : Settings
-    tflops : float
-        Operations a second that a GPU is assumed to sustain, in 10^12.
-    """
+    """Return a rehearsal's record as a table with totals, for 10^12 `tflops` operations a second."""
     number("tflops", tflops, 0.001)
     steps = [Step(**step) for step in content["steps"]]
     lines = [f"{'network':<18}{'input':>12}{'output':>9}{'parameters':>14}{'published / built':>27}"
@@ -340,11 +292,12 @@ def again_hours(steps: list[Step], experiment: int, tflops: float) -> float:
 
     A pass through the performer is a third of the operations of its training step.
     """
-    performers_ = {s.network: s for s in steps if s.experiment == experiment and s.maps}
-    return sum(s.passes * performers_[s.network[3:-1]].flops / 3 for s in steps
-               if s.experiment == experiment and not s.maps) / (tflops * 1e12) / 3600
+    own = [s for s in steps if s.experiment == experiment]
+    flops = {s.network: s.flops for s in own if s.maps}
+    return (sum(s.passes * flops[s.network[3:-1]] / 3 for s in own if not s.maps)
+            / (tflops * 1e12) / 3600)
 
 
 def save(content: dict) -> Path:
     """Write a rehearsal's record into the build folder."""
-    return write_record(build_root() / "paper-check.json", content)
+    return store.write_record(build_root() / "paper-check.json", content)

@@ -17,29 +17,18 @@ from scipy import stats
 __all__ = ["LEAST", "PAIR", "PERFORMER", "Estimate", "by_performer", "estimate", "gains", "pairs"]
 
 LEAST = 4  # performers; fewer have no interval
+#: The columns that name a performer, where a table has them.
 PERFORMER = ("architecture", "category", "performer_seed")
-"""The columns that name a performer, where a table has them."""
-
+#: The columns in which ours and the baseline of a pair agree, where a table has them.
 PAIR = (*PERFORMER, "target", "scale", "last_layer", "seed")
-"""The columns in which ours and the baseline of a pair agree, where a table has them."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over performers, and its 95% interval.
-
-    Attributes
-    ----------
-    value : float
-        The mean; NaN if there is no performer.
-    low, high : float or None
-        Student's interval for the mean; None for fewer than `LEAST` performers.
-    values : tuple of float
-        One for each performer.
-    """
+    """A mean over performers (NaN without any), Student's 95% interval, and the value of each."""
 
     value: float
-    low: float | None
+    low: float | None  # None for fewer than `LEAST` performers
     high: float | None
     values: tuple[float, ...]
 
@@ -52,17 +41,10 @@ class Estimate:
 def estimate(values: Iterable[float], share: bool = False) -> Estimate:
     """Return the mean of one value for each performer, with a 95% interval from `LEAST` on.
 
-    Parameters
-    ----------
-    values : iterable of float
-        NaN and None are left out.
-    share : bool
-        Whether they are shares: the interval then ends at 0 and 1.
+    NaN and None are left out. Of shares the interval ends at 0 and 1.
     """
     known = np.array([v for v in values if v is not None and np.isfinite(v)], dtype=float)
-    if not len(known):
-        return Estimate(float("nan"), None, None, ())
-    mean = float(known.mean())
+    mean = float(known.mean()) if len(known) else float("nan")
     if len(known) < LEAST:
         return Estimate(mean, None, None, tuple(known.tolist()))
     half = float(stats.t.ppf(0.975, len(known) - 1) * known.std(ddof=1) / len(known) ** 0.5)
@@ -75,12 +57,8 @@ def estimate(values: Iterable[float], share: bool = False) -> Estimate:
 def by_performer(frame: pd.DataFrame, metric: str) -> pd.Series:
     """Return a metric's mean within each performer, over seeds of g and whatever else differs.
 
-    Parameters
-    ----------
-    frame : DataFrame
-        Rows of explainers, references or performers; of Experiment 2, targets are averaged too.
-    metric : str
-        One of its columns; a table without it gives an empty series.
+    Rows are explainers, references or performers; of Experiment 2, targets are averaged too. A
+    table without the metric gives an empty series.
     """
     if metric not in frame:
         return pd.Series(dtype=float)
@@ -90,21 +68,11 @@ def by_performer(frame: pd.DataFrame, metric: str) -> pd.Series:
 
 
 def pairs(frame: pd.DataFrame, metric: str, of: str = "ours", over: str = "baseline") -> pd.DataFrame:
-    """Return one method's metric minus another's, with all else the same, a row for each pair of fits.
+    """Return one method's metric minus another's, with all else the same, a row for each pair of
+    fits.
 
-    Parameters
-    ----------
-    frame : DataFrame
-        Rows of explainers with a column ``method``.
-    metric : str
-        One of its columns; a table without it gives no rows.
-    of, over : str
-        Methods. What has only one of them with all else the same (see `PAIR`) is left out.
-
-    Returns
-    -------
-    DataFrame
-        Columns of `PAIR` and `metric`.
+    Columns are those of `PAIR` and the metric. What has only one of the methods with all else the
+    same is left out; a table without the metric gives no rows.
     """
     keys = [key for key in PAIR if key in frame]
     if metric not in frame or not {of, over} <= set(frame.method):

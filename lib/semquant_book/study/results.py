@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 
 import pandas as pd
 
 from semquant_book.study import records, spot_checks, tables
-from semquant_book.study.presets import Settings, project_root
-from semquant_book.study.store import read_record
+from semquant_book.study.presets import Settings
 
 __all__ = ["DOGS", "FIVE", "Results"]
 
@@ -16,66 +16,34 @@ DOGS, FIVE = "dog photographs, four networks from scratch", "photographs, Effici
 CATEGORIES = ("cat", "cow", "dog", "horse", "sheep")  # of the recorded photographs
 
 
+def _kept(measure: Callable[[Settings], object]) -> cached_property:
+    """What a function makes of the settings, made when it is first asked for."""
+    return cached_property(lambda results: measure(results.settings))
+
+
 class Results:
     """The tables of a run, each read or computed when it is first asked for, and then kept.
 
-    Parameters
-    ----------
-    settings : Settings
-        Their jobs have run; what is missing of them is computed.
+    The settings' jobs have run; what is missing of them is computed.
     """
 
     def __init__(self, settings: Settings):
         self.settings = settings
 
-    @cached_property
-    def explainers(self) -> pd.DataFrame:
-        """As `tables.explainer_frame`."""
-        return tables.explainer_frame(self.settings)
-
-    @cached_property
-    def performers(self) -> pd.DataFrame:
-        """As `tables.performer_frame`."""
-        return tables.performer_frame(self.settings)
-
-    @cached_property
-    def references(self) -> pd.DataFrame:
-        """As `tables.reference_frame`."""
-        return tables.reference_frame(self.settings)
-
-    @cached_property
-    def history(self) -> pd.DataFrame:
-        """As `tables.history_frame`."""
-        return tables.history_frame(self.settings)
-
-    @cached_property
-    def attributes(self) -> pd.DataFrame:
-        """As `tables.attribute_frame`."""
-        return tables.attribute_frame(self.settings)
-
-    @cached_property
-    def yardsticks(self) -> pd.DataFrame:
-        """As `tables.yardstick_frame`."""
-        return tables.yardstick_frame(self.settings)
-
-    @cached_property
-    def selections(self) -> pd.DataFrame:
-        """As `tables.selection_frame`."""
-        return tables.selection_frame(self.settings)
-
-    @cached_property
-    def dogs(self) -> dict[str, pd.DataFrame]:
-        """The recorded dog photographs: ``explainers`` and ``references``."""
-        content = read_record(project_root() / "book" / "records" / "photographs-dog.json")
-        return {name: tables.normalised(pd.DataFrame(content[name]))
-                for name in ("explainers", "references")}
+    explainers, performers = _kept(tables.explainer_frame), _kept(tables.performer_frame)
+    references, history = _kept(tables.reference_frame), _kept(tables.history_frame)
+    attributes, yardsticks = _kept(tables.attribute_frame), _kept(tables.yardstick_frame)
+    selections, mask_order = _kept(tables.selection_frame), _kept(spot_checks.mask_order)
+    grad_cam = _kept(spot_checks.grad_cam_agreement)
+    alpha_between_images = _kept(spot_checks.alpha_between_images)
+    variance_explained = _kept(spot_checks.variance_explained)
 
     @cached_property
     def experiment_1(self) -> dict[str, pd.DataFrame]:
         """Explainers of animals by what they were run on: this run's, and the recorded ones."""
         five = pd.concat([records.explainer_frame(records.photographs(c)) for c in CATEGORIES])
         here = "drawn animals" if self.settings.images == "drawn" else "photographs, this run"
-        return {here: self.explainers, DOGS: self.dogs["explainers"], FIVE: five}
+        return {here: self.explainers, DOGS: records.networks()["explainers"], FIVE: five}
 
     @cached_property
     def experiment_2(self) -> dict[str, pd.DataFrame]:
@@ -83,23 +51,3 @@ class Results:
         here = "drawn faces" if self.settings.faces == "drawn" else "CelebA, this run"
         recorded = tables.normalised(records.recorded("celeba").explainers)
         return {here: self.attributes, "CelebA, recorded": recorded}
-
-    @cached_property
-    def mask_order(self) -> float:
-        """As `spot_checks.mask_order`."""
-        return spot_checks.mask_order(self.settings)
-
-    @cached_property
-    def grad_cam(self) -> pd.DataFrame:
-        """As `spot_checks.grad_cam_agreement`."""
-        return spot_checks.grad_cam_agreement(self.settings)
-
-    @cached_property
-    def alpha_between_images(self) -> dict[str, float]:
-        """As `spot_checks.alpha_between_images`."""
-        return spot_checks.alpha_between_images(self.settings)
-
-    @cached_property
-    def variance_explained(self) -> pd.DataFrame:
-        """As `spot_checks.variance_explained`."""
-        return spot_checks.variance_explained(self.settings)

@@ -14,10 +14,13 @@ from semquant_book.study.presets import Settings
 __all__ = ["alpha_between_images", "grad_cam_agreement", "mask_order", "variance_explained"]
 
 IMAGES = 256  # positive test images of a performer, at most
+DRAWS = 20  # random choices of four local attributes
 
 
 def mask_order(settings: Settings) -> float:
-    """Return the largest difference of the first performer's scores between mask and ReLU either way."""
+    """Return the largest difference of the first performer's scores between mask and ReLU either
+    way.
+    """
     shown = _shown(settings, settings.architectures[0])
     net = shown.net
     images = net.prepare(shown.images.images[:IMAGES].to(next(net.parameters()).device))
@@ -29,13 +32,10 @@ def mask_order(settings: Settings) -> float:
 def grad_cam_agreement(settings: Settings) -> pd.DataFrame:
     """Compare part contributions with the share of Grad-CAM's map that lies on each part's mask.
 
-    Returns
-    -------
-    DataFrame
-        A row for each network (first category, first seeds, the first reading of y) and method,
-        ``"ours"``, ``"baseline"`` and ``"uniform"`` (the same weight for every filter):
-        ``rank_correlation`` over the named parts, mean over images; no row for a network with fewer
-        than two named parts.
+    A row for each network (first category, first seeds, the first reading of y) and method,
+    ``"ours"``, ``"baseline"`` and ``"uniform"`` (the same weight for every filter):
+    ``rank_correlation`` over the named parts, mean over images; no row for a network with fewer
+    than two named parts.
     """
     rows = []
     for architecture in settings.architectures:
@@ -52,16 +52,13 @@ def grad_cam_agreement(settings: Settings) -> pd.DataFrame:
         said = {method: shown.by_part(method).contributions for method in METHODS}
         for method, contributions in (said | {"uniform": equal}).items():
             found = metrics.rank_agreement(contributions[list(some)][:, there], on_parts[:, there])
-            rows.append({"architecture": architecture, "category": settings.categories[0],
-                         "performer_seed": 0, "method": method,
-                         "rank_correlation": float(found.nanmean())})
+            rows.append((architecture, settings.categories[0], 0, method, float(found.nanmean())))
     return pd.DataFrame(rows, columns=["architecture", "category", "performer_seed", "method",
                                        "rank_correlation"])
 
 
 def _shown(settings: Settings, architecture: str) -> inspection.Case:
-    return inspection.case(settings, architecture, settings.categories[0],
-                           scale=settings.scales[0])
+    return inspection.case(settings, architecture, settings.categories[0], scale=settings.scales[0])
 
 
 def alpha_between_images(settings: Settings) -> dict[str, float]:
@@ -74,21 +71,12 @@ def alpha_between_images(settings: Settings) -> dict[str, float]:
     return shares
 
 
-def variance_explained(settings: Settings, draws: int = 20) -> pd.DataFrame:
+def variance_explained(settings: Settings) -> pd.DataFrame:
     """Explain each attribute's score by a linear model of others, on the test faces.
 
-    Parameters
-    ----------
-    settings : Settings
-    draws : int
-        Random choices of four local attributes, over which ``four_local`` is the mean.
-
-    Returns
-    -------
-    DataFrame
-        A row for each attribute: ``attribute``, ``whole`` (whether it is one of the four global ones);
-        the share of variance that the ``others`` (the 36 local scores for a global attribute, the four
-        global ones for a local one) and ``four_local`` scores at random explain.
+    A row for each attribute: ``attribute``, ``whole`` (whether it is one of the four global ones);
+    the share of variance that the ``others`` (the 36 local scores for a global attribute, the four
+    global ones for a local one) and ``four_local`` scores, mean over random choices, explain.
     """
     fit, test = (experiment2.outputs(settings, split).scores for split in ("train", "test"))
     products = moments(fit)
@@ -104,8 +92,8 @@ def variance_explained(settings: Settings, draws: int = 20) -> pd.DataFrame:
     def four_at_random(target: int) -> float:
         rest = torch.tensor([k for k in local if k != target])
         found = [explained(target, rest[torch.randperm(len(rest), generator=generator)[:4]].tolist())
-                 for _ in range(draws)]
-        return sum(found) / draws
+                 for _ in range(DRAWS)]
+        return sum(found) / DRAWS
 
     return pd.DataFrame([
         {"attribute": ATTRIBUTES[k], "whole": k in whole,

@@ -32,29 +32,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = [
-    "attribute_path",
-    "attribute_runs",
-    "data_record",
-    "explainer_path",
-    "explainer_runs",
-    "face_performer_path",
-    "faces_record",
-    "flips_path",
-    "folder_digest",
-    "gigabytes",
-    "in_memory",
-    "pack",
-    "performer_path",
-    "read_record",
-    "record",
-    "record_of",
-    "reference_path",
-    "selection_path",
-    "survey_path",
-    "tensor_digest",
-    "unpack",
-    "write_record",
-]
+    "attribute_path", "attribute_runs", "data_record", "explainer_path", "explainer_runs",
+    "face_performer_path", "faces_record", "flips_path", "folder_digest", "gigabytes", "in_memory",
+    "pack", "performer_path", "read_record", "record", "record_of", "reference_path",
+    "selection_path", "survey_path", "tensor_digest", "unpack", "write_record"]
 
 DATA_FIELDS = ("images", "size", "train_images", "val_images", "test_images", "data_seed",
                "photo_shares")
@@ -73,49 +54,41 @@ SURVEY_FIELDS = (*FACE_PERFORMER_FIELDS, "shared")
 ATTRIBUTE_FIELDS = (*SURVEY_FIELDS, "explainer", "attribute_epochs", "attribute_batch",
                     "attribute_lr", "flip_faces")
 
+#: What is read of the folder of real data, by the setting that says so.
+READ = {"images": ("VOC2010", "neg"), "faces": ("celeba*", "img_align_celeba", "list_*.txt"),
+        "weights": ("imagenet-*.mat", "imagenet/imagenet-*.mat")}
 #: Kinds of numbers that `pack` packs: little-endian, so many bytes.
 KINDS = ("f4", "u1", "u2", "i2")
 
 
 def data_record(settings: Settings, category: str) -> Path:
     """Return where the record of a category's drawn images is kept."""
-    return _store("data", f"{category}", _digest(settings, *DATA_FIELDS), ".json")
+    return _place(settings, f"data/{category}.json", *DATA_FIELDS)
 
 
-def performer_path(
-    settings: Settings, architecture: str, category: str, seed: int, filter_loss: bool = True
-) -> Path:
+def performer_path(settings: Settings, architecture: str, category: str, seed: int,
+                   filter_loss: bool = True) -> Path:
     """Return where a performer's weights are kept; its record is beside, ending in ``.json``."""
-    weight = settings.filter_loss if filter_loss else 0.0
     name = f"{architecture}-{category}-s{seed}" + ("" if filter_loss else "-without-filter-loss")
-    digest = _digest(settings, *PERFORMER_FIELDS, filter_loss=weight)
-    return _store("performers", name, digest, ".safetensors")
+    return _place(settings, f"performers/{name}.safetensors", *PERFORMER_FIELDS,
+                  filter_loss=settings.filter_loss if filter_loss else 0.0)
 
 
-def explainer_path(
-    settings: Settings,
-    architecture: str,
-    category: str,
-    performer_seed: int,
-    method: str,
-    scale: str,
-    seed: int,
-) -> Path:
+def explainer_path(settings: Settings, architecture: str, category: str, performer_seed: int,
+                   method: str, scale: str, seed: int) -> Path:
     """Return where an explainer's weights are kept; its record is beside, ending in ``.json``."""
     one_of("method", method, METHODS)
     one_of("scale", scale, SCALES)
-    beta = settings.beta if method == "ours" else 0.0
     name = f"{architecture}-{category}-p{performer_seed}-{method}-{scale}-s{seed}"
-    digest = _digest(settings, *EXPLAINER_FIELDS, beta=beta)
-    return _store("explainers", name, digest, ".safetensors")
+    return _place(settings, f"explainers/{name}.safetensors", *EXPLAINER_FIELDS,
+                  beta=settings.beta if method == "ours" else 0.0)
 
 
-def reference_path(
-    settings: Settings, architecture: str, category: str, performer_seed: int
-) -> Path:
+def reference_path(settings: Settings, architecture: str, category: str,
+                   performer_seed: int) -> Path:
     """Return where the record of what stands beside a performer's explainers is kept."""
-    digest = _digest(settings, *PERFORMER_FIELDS, "filter_loss")
-    return _store("references", f"{architecture}-{category}-p{performer_seed}", digest, ".json")
+    return _place(settings, f"references/{architecture}-{category}-p{performer_seed}.json",
+                  *PERFORMER_FIELDS, "filter_loss")
 
 
 def explainer_runs(settings: Settings) -> list[tuple[str, str, int]]:
@@ -126,29 +99,23 @@ def explainer_runs(settings: Settings) -> list[tuple[str, str, int]]:
 
 def _digest(settings: Settings, *names: str, **extra: object) -> str:
     """As `Settings.digest`; what is read of the folder of real data is part of it."""
-    for kind, folders in (("images", ("VOC2010", "neg")),
-                          ("faces", ("celeba*", "img_align_celeba", "list_*.txt"))):
-        if kind in names and getattr(settings, kind) != "drawn":
+    for kind, folders in READ.items():
+        if kind in names and getattr(settings, kind) not in ("drawn", "fresh"):
             extra[f"{kind}_found"] = folder_digest(data_root(), folders)
-    if "weights" in names and settings.weights == "imagenet":
-        extra["weights_found"] = folder_digest(data_root(), ("imagenet-*.mat",
-                                                             "imagenet/imagenet-*.mat"))
     return settings.digest(*names, **extra)
+
+
+def _place(settings: Settings, name: str, *fields: str, **extra: object) -> Path:
+    """A file in the store; the digest of what determines its content is put into its name."""
+    path = build_root() / "store" / name
+    return path.with_stem(f"{path.stem}-{_digest(settings, *fields, **extra)}")
 
 
 @lru_cache
 def folder_digest(root: Path, patterns: tuple[str, ...]) -> str:
-    """Return 10 digits that stand for the names and sizes of some files, and of all in some folders.
-
-    Parameters
-    ----------
-    root : Path
-    patterns : tuple of str
-        Of the files' and folders' names within it.
-    """
+    """Return 10 digits for the names and sizes of files, and of all in folders, by patterns."""
     digest = hashlib.sha256()
-    found = {path for pattern in patterns for path in root.glob(pattern)}
-    for place in sorted(found):
+    for place in sorted({path for pattern in patterns for path in root.glob(pattern)}):
         inside = sorted(path for path in place.rglob("*") if path.is_file())
         for file in inside or [place]:
             digest.update(f"{file.relative_to(root)} {file.stat().st_size}\n".encode())
@@ -157,19 +124,18 @@ def folder_digest(root: Path, patterns: tuple[str, ...]) -> str:
 
 def faces_record(settings: Settings) -> Path:
     """Return where the record of the drawn faces is kept."""
-    return _store("data", "faces", _digest(settings, *FACE_FIELDS), ".json")
+    return _place(settings, "data/faces.json", *FACE_FIELDS)
 
 
 def face_performer_path(settings: Settings, seed: int) -> Path:
     """Return where the weights of the performer of 40 attributes are kept."""
-    return _store("performers", f"vgg16-faces-s{seed}", _digest(settings, *FACE_PERFORMER_FIELDS),
-                  ".safetensors")
+    return _place(settings, f"performers/vgg16-faces-s{seed}.safetensors", *FACE_PERFORMER_FIELDS)
 
 
 def survey_path(settings: Settings, performer_seed: int, split: str) -> Path:
     """Return where x, all scores and what the priors need are kept for a split of the faces."""
-    return _store("surveys", f"faces-p{performer_seed}-{one_of('split', split, SPLITS)}",
-                  _digest(settings, *SURVEY_FIELDS), ".safetensors")
+    name = f"faces-p{performer_seed}-{one_of('split', split, SPLITS)}"
+    return _place(settings, f"surveys/{name}.safetensors", *SURVEY_FIELDS)
 
 
 def attribute_path(settings: Settings, target: str, performer_seed: int, method: str,
@@ -177,10 +143,9 @@ def attribute_path(settings: Settings, target: str, performer_seed: int, method:
     """Return where the weights of an explainer of an attribute are kept."""
     one_of("method", method, (*METHODS, *VARIANTS, *CONTROLS))
     one_of("last_layer", last_layer, LAST_LAYERS)
-    beta = 0.0 if method in ("baseline", "constant") else settings.attribute_beta
     name = f"faces-{target}-p{performer_seed}-{method}-{last_layer}-s{seed}"
-    digest = _digest(settings, *ATTRIBUTE_FIELDS, beta=beta)
-    return _store("explainers", name, digest, ".safetensors")
+    return _place(settings, f"explainers/{name}.safetensors", *ATTRIBUTE_FIELDS,
+                  beta=0.0 if method in ("baseline", "constant") else settings.attribute_beta)
 
 
 def attribute_runs(settings: Settings) -> list[tuple[str, str, int]]:
@@ -195,24 +160,20 @@ def attribute_runs(settings: Settings) -> list[tuple[str, str, int]]:
 
 def flips_path(settings: Settings, performer_seed: int) -> Path:
     """Return where the scores of faces with each attribute flipped are kept."""
-    digest = _digest(settings, *FACE_PERFORMER_FIELDS, "flip_faces")
-    return _store("surveys", f"faces-p{performer_seed}-flips", digest, ".safetensors")
+    return _place(settings, f"surveys/faces-p{performer_seed}-flips.safetensors",
+                  *FACE_PERFORMER_FIELDS, "flip_faces")
 
 
 def selection_path(settings: Settings, target: str, performer_seed: int) -> Path:
     """Return where the record of random choices of concepts is kept (Figure 8)."""
-    digest = _digest(settings, *ATTRIBUTE_FIELDS, "attribute_beta", "last_layers",
-                             "selection_sizes", "selection_draws", "selection_fits")
-    return _store("selections", f"faces-{target}-p{performer_seed}", digest, ".json")
+    return _place(settings, f"selections/faces-{target}-p{performer_seed}.json", *ATTRIBUTE_FIELDS,
+                  "attribute_beta", "last_layers", "selection_sizes", "selection_draws",
+                  "selection_fits")
 
 
 def record_of(path: Path) -> Path:
     """Return where the record beside a file of weights is kept."""
     return path.with_suffix(".json")
-
-
-def _store(kind: str, name: str, digest: str, ending: str) -> Path:
-    return build_root() / "store" / kind / f"{name}-{digest}{ending}"
 
 
 def tensor_digest(tensor: Tensor) -> str:
@@ -224,14 +185,8 @@ def tensor_digest(tensor: Tensor) -> str:
 def record(settings: Settings, **about: object) -> Iterator[dict]:
     """Collect a run's record: what was run, on what, what came out, how long it took.
 
-    Yields a dict to put results in under ``"metrics"``; time and memory are added at the end.
-
-    Parameters
-    ----------
-    settings : Settings
-        The run's settings.
-    **about
-        What tells this run from others, e.g. ``architecture="alexnet"``, ``seed=0``.
+    `about` tells this run from others, e.g. ``seed=0``. Yields a dict to put results in under
+    ``"metrics"``; time and memory are added at the end.
     """
     packages = {}
     for name in ("torch", "torchvision", "numpy", "captum"):
@@ -240,12 +195,8 @@ def record(settings: Settings, **about: object) -> Iterator[dict]:
         except PackageNotFoundError:
             packages[name] = None
     started = time.perf_counter()
-    content = {
-        **about,
-        "settings": asdict(settings),
-        "versions": {"python": platform.python_version(), **packages},
-        "metrics": {},
-    }
+    content = {**about, "settings": asdict(settings), "metrics": {},
+               "versions": {"python": platform.python_version(), **packages}}
     yield content
     content["seconds"] = round(time.perf_counter() - started, 2)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # kilobytes; bytes on macOS
@@ -256,8 +207,9 @@ def record(settings: Settings, **about: object) -> Iterator[dict]:
 def in_memory(cache: str, size: int, what: str) -> bool:
     """Whether something of so many bytes is kept in memory; otherwise it is made anew when needed.
 
-    With ``cache: auto`` it is if it takes at most half of what is free (putting it together takes it
-    twice for a moment). A line on standard error says what isn't kept, since that takes far longer.
+    With ``cache: auto`` it is if it takes at most half of what is free (putting it together takes
+    it twice for a moment). A line on standard error says what isn't kept, since that takes far
+    longer.
     """
     import psutil  # here, so that asking for paths stays quick
 
@@ -280,13 +232,7 @@ def write_record(path: str | Path, content: dict) -> Path:
 
 
 def read_record(path: str | Path) -> dict:
-    """Read a record.
-
-    Raises
-    ------
-    InputError
-        If there is none, or it isn't JSON.
-    """
+    """Read a record; InputError if there is none, or it isn't JSON."""
     try:
         return json.loads(Path(path).read_text())
     except FileNotFoundError as error:
@@ -298,17 +244,8 @@ def read_record(path: str | Path) -> dict:
 def pack(values: ArrayLike | Tensor, dtype: str = "f4") -> dict:
     """Pack an array for a record or a view; `unpack`, and that of ``common.mjs``, read it.
 
-    Parameters
-    ----------
-    values : array or Tensor
-        Of any shape.
-    dtype : {"f4", "u1", "u2", "i2"}
-        Kind and bytes of a number, little-endian. Whole numbers must fit.
-
-    Raises
-    ------
-    InputError
-        For a value that the kind can't hold.
+    `dtype`: kind and bytes of a number, little-endian: "f4", "u1", "u2" or "i2". InputError for a
+    value that the kind can't hold: whole numbers must fit.
     """
     import numpy as np  # here, so that asking for paths stays quick
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
+from itertools import product
 
 import numpy as np
 import torch
@@ -39,29 +41,15 @@ MEASURES = ("entropy", "deviation", "accuracy")
 
 def epochs_kept(epochs: int) -> list[int]:
     """Return the epochs that a record keeps: 0 (the start), powers of two, and the last one."""
-    powers = [2**k for k in range(epochs.bit_length())]
-    return sorted({0, *powers, epochs})
+    return sorted({0, *(2**k for k in range(epochs.bit_length())), epochs})
 
 
 def network(settings: Settings, scale: str, category: str = "dog",
             say: Callable[[str], object] = print) -> dict:
-    """Sweep the explainers of Experiment 1's AlexNet, and return the record.
+    """Sweep the explainers of Experiment 1's AlexNet, `say` each fit, and return the record.
 
-    Parameters
-    ----------
-    settings : Settings
-    scale : {"literal", "scaled"}
-        Which reading of y's scale.
-    category : str
-        Target category.
-    say : callable
-        Is told of every fit.
-
-    Returns
-    -------
-    dict
-        Entropy is the mean over positive test images, as in `evaluation.evaluate`. The images are
-        the first positive test images that the performer recognises.
+    `scale` is the reading of y's scale. Entropy is the mean over positive test images, as in
+    `evaluation.evaluate`. The images are the first of them that the performer recognises.
     """
     cpu_threads(settings.threads)
     run = experiment1.Run(settings, "alexnet", category)
@@ -70,12 +58,10 @@ def network(settings: Settings, scale: str, category: str = "dog",
         images = {split: run.images(split) for split in SPLITS}
         found = {split: run.measured(split) for split in SPLITS}
         positive = images["test"].positive
-        recognised = (found["test"].yhat > 0) & positive
-        chosen = _first(recognised, IMAGES[1])
+        chosen = _first((found["test"].yhat > 0) & positive, IMAGES[1])
         shown = run.measure(images["test"].subset(chosen), prior=True)
-        assignment = run.naming()[0]
         groups = [*images["test"].groups, UNASSIGNED]
-        content["parts"] = [groups[p] for p in assignment.tolist()]
+        content["parts"] = [groups[p] for p in run.naming()[0].tolist()]
         content["names"] = [f"{part} {i}" for i, part in enumerate(content["parts"])]
         content["images"] = _images([images["test"].ids[i] for i in chosen.tolist()], shown)
 
@@ -97,21 +83,10 @@ def network(settings: Settings, scale: str, category: str = "dog",
 
 def attribute(settings: Settings, target: str = "Attractive",
               say: Callable[[str], object] = print) -> dict:
-    """Sweep the explainers of one face attribute, and return the record.
+    """Sweep the explainers of one face attribute, `say` each fit, and return the record.
 
-    Parameters
-    ----------
-    settings : Settings
-    target : str
-        The attribute that is explained.
-    say : callable
-        Is told of every fit.
-
-    Returns
-    -------
-    dict
-        Entropy is the mean over all test faces, as in `evaluation.evaluate_attribute`. The images
-        are the first test faces with and without the target that the performer recognises.
+    Entropy is the mean over all test faces, as in `evaluation.evaluate_attribute`. The images are
+    the first test faces with and without the target that the performer recognises.
     """
     cpu_threads(settings.threads)
     run = experiment2.Run(settings, target)
@@ -120,8 +95,8 @@ def attribute(settings: Settings, target: str = "Attractive",
         found = {split: run.measured(split) for split in SPLITS}
         has = {split: run.labels(split) for split in ("val", "test")}
         right = (found["test"].yhat > 0) == has["test"]
-        half = IMAGES[2] // 2
-        chosen = torch.cat([_first(right & (has["test"] == there), half) for there in (True, False)])
+        chosen = torch.cat([_first(right & (has["test"] == there), IMAGES[2] // 2)
+                            for there in (True, False)])
         shown = found["test"][chosen]
         content["names"] = [ATTRIBUTES[i] for i in experiment2.concepts_of(target)]
         content["images"] = _images([faces_of(settings, "test").ids[i] for i in chosen.tolist()], shown)
@@ -132,8 +107,7 @@ def attribute(settings: Settings, target: str = "Attractive",
             return distill_measured(found["train"], on_epoch=watch, **how)
 
         def judge(explainer: FittedExplainer) -> dict:
-            said = (explainer.explain_measured(found[split]) for split in ("test", "val"))
-            test, val = said
+            test, val = (explainer.explain_measured(found[split]) for split in ("test", "val"))
             return evaluate_attribute(test, has["test"], val, has["val"])
 
         _sweep(content, BETAS[2], settings.attribute_epochs, fit, judge, shown, target, say)
@@ -148,25 +122,23 @@ def _sweep(content: dict, betas: Sequence[float], epochs: int, fit: Callable, ju
     measures = {name: np.zeros(shape) for name in MEASURES}
     bias = np.zeros(shape, np.float32)
     alpha = np.zeros((*shape, *shown.y.shape), np.float32)
-    for i, beta in enumerate(betas):
-        for j, seed in enumerate(SEEDS):
 
-            def watch(epoch: int, explainer: FittedExplainer, means: dict, i=i, j=j) -> None:
-                if epoch not in kept:
-                    return
-                at = i, j, kept.index(epoch)
-                measured = judge(explainer)
-                for name in MEASURES:
-                    measures[name][at] = measured[name]
-                explained = explainer.explain_measured(shown)
-                alpha[at], bias[at] = explained.alpha.numpy(), explained.bias
+    def watch(fitted: tuple[int, int], epoch: int, explainer: FittedExplainer, means: dict) -> None:
+        if epoch in kept:
+            at = *fitted, kept.index(epoch)
+            measured, explained = judge(explainer), explainer.explain_measured(shown)
+            for name in MEASURES:
+                measures[name][at] = measured[name]
+            alpha[at], bias[at] = explained.alpha.numpy(), explained.bias
 
-            fit(beta, seed, watch)
-            last = ", ".join(f"{name} {measures[name][i, j, -1]:.3f}" for name in MEASURES)
-            say(f"{what}, beta {beta:g}, seed {seed}: {last}")
-    content["betas"], content["seeds"], content["epochs"] = list(betas), list(SEEDS), kept
-    content["metrics"] = {name: np.round(values, 5).tolist() for name, values in measures.items()}
-    content["alpha"], content["bias"] = pack(alpha), pack(bias)
+    for (i, beta), (j, seed) in product(enumerate(betas), enumerate(SEEDS)):
+        fit(beta, seed, partial(watch, (i, j)))
+        last = ", ".join(f"{name} {measures[name][i, j, -1]:.3f}" for name in MEASURES)
+        say(f"{what}, beta {beta:g}, seed {seed}: {last}")
+    content |= {
+        "betas": list(betas), "seeds": list(SEEDS), "epochs": kept,
+        "metrics": {name: np.round(values, 5).tolist() for name, values in measures.items()},
+        "alpha": pack(alpha), "bias": pack(bias)}
 
 
 def _first(wanted: Tensor, count: int) -> Tensor:
@@ -181,13 +153,10 @@ def _images(ids: Sequence[str], shown: Measured) -> dict:
 def make(settings: Settings, say: Callable[[str], object] = print) -> str:
     """Make all sweeps and write their records into the build folder.
 
-    Raises
-    ------
-    InputError
-        For a preset of photographs, whose images can't be drawn again.
+    InputError for a preset of photographs, whose images can't be drawn again.
     """
-    for name, value in (("images", settings.images), ("faces", settings.faces)):
-        if value != "drawn":
+    for name in ("images", "faces"):
+        if (value := getattr(settings, name)) != "drawn":
             raise InputError(f"preset: {settings.preset} has {name}: {value}; accepted for a sweep "
                              "are presets of drawn images")
     category = "dog" if "dog" in settings.categories else settings.categories[0]

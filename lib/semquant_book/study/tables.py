@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pandas as pd
 
@@ -13,79 +14,66 @@ from semquant_book.study import experiment1, experiment2, store
 from semquant_book.study.concept_choice import linear_weights, moments, selection_record
 from semquant_book.study.presets import Settings
 
-__all__ = ["attribute_frame", "explainer_frame", "history_frame", "metrics_row", "normalised", "performer_frame",
-           "reference_frame", "selection_frame", "yardstick_frame"]
+__all__ = ["attribute_frame", "explainer_frame", "history_frame", "metrics_row", "normalised",
+           "performer_frame", "reference_frame", "selection_frame", "yardstick_frame"]
 
 #: Table 3's parts, in its order.
 TABLE_3_PARTS = ("eye", "mouth & nose", "ear", "torso", "leg")
 
 
 def normalised(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return a table with its entropies as a share of the largest possible one as well.
+    """Return a table with ``n``, the number of concepts, and ``normalised_entropy``, H / ln n.
 
-    Parameters
-    ----------
-    frame : DataFrame
-        With a column ``entropy``, and in Experiment 1 the number of filters of each part.
-
-    Returns
-    -------
-    DataFrame
-        With ``n``, the number of concepts, and ``normalised_entropy``, H / ln n: 1 where all
-        contributions are equally large, whatever n. Both NaN for a single concept.
+    1 where all contributions are equally large, whatever n; both NaN for a single concept. In
+    Experiment 1 the table has the number of filters of each part.
     """
     filters = [name for name in frame if name.startswith("filters ")]
-    if filters:
-        n = frame[filters].sum(axis=1)
-    else:
-        n = pd.Series(len(ATTRIBUTES) - 1, frame.index).where(frame.method != "constant", 1)
+    n = (frame[filters].sum(axis=1) if filters else
+         pd.Series(len(ATTRIBUTES) - 1, frame.index).where(frame.method != "constant", 1))
     n = n.where(n > 1)
     return frame.assign(n=n, normalised_entropy=frame.entropy / n.map(math.log, na_action="ignore"))
 
 
-def explainer_frame(settings: Settings, categories: Sequence[str] | None = None,
+def _runs(settings: Settings,
+          performer_seeds: Sequence[int] | None = None) -> list[experiment1.Run]:
+    """The performers of Experiment 1, without controls; of some seeds, or all."""
+    return [experiment1.Run(settings, architecture, category, seed)
+            for category in settings.categories for architecture in settings.architectures
+            for seed in performer_seeds or range(settings.performer_seeds)]
+
+
+def explainer_frame(settings: Settings,
                     performer_seeds: Sequence[int] | None = None) -> pd.DataFrame:
     """Return the metrics of every explainer, one row each.
 
-    Parameters
-    ----------
-    settings : Settings
-    categories, performer_seeds : sequence, optional
-        The settings' own by default.
-
-    Returns
-    -------
-    DataFrame
-        Columns ``architecture``, ``category``, ``performer_seed``, ``method``, ``scale``,
-        ``seed``, each metric of `evaluation.evaluate`, and ``error <part>`` and
-        ``error_of_shares <part>`` for each part group, with ``error average`` over the parts of
-        Table 3 that have filters; ``n`` and ``normalised_entropy``.
+    Columns ``architecture``, ``category``, ``performer_seed``, ``method``, ``scale``, ``seed``,
+    each metric of `evaluation.evaluate`, and ``error <part>`` and ``error_of_shares <part>`` for
+    each part group, with ``error average`` over the parts of Table 3 that have filters; those of
+    `normalised`.
     """
-    rows = []
-    for category in categories or settings.categories:
-        for architecture in settings.architectures:
-            for performer_seed in performer_seeds or range(settings.performer_seeds):
-                run = experiment1.Run(settings, architecture, category, performer_seed)
-                rows += [metrics_row(run.explainer_record(*which))
-                         for which in store.explainer_runs(settings)]
-    return normalised(pd.DataFrame(rows))
+    return normalised(pd.DataFrame([metrics_row(run.explainer_record(*which))
+                                    for run in _runs(settings, performer_seeds)
+                                    for which in store.explainer_runs(settings)]))
 
 
 def metrics_row(about: dict) -> dict:
     """Flatten the metrics of an explainer's record, as `explainer_frame` describes."""
-    row = {key: about[key] for key in
-           ("architecture", "category", "performer_seed", "method", "scale", "seed", "seconds")
-           if key in about}
+    row = _chosen(about, "architecture", "category", "performer_seed", "method", "scale", "seed",
+                  "seconds")
     for name, value in about["metrics"].items():
         if not isinstance(value, dict):
             row[name] = value
-        elif name in ("error", "error_of_shares"):
-            row |= {f"{name} {part}": number for part, number in value.items()}
+            continue
+        row |= {f"{name} {part}": number for part, number in value.items()}
+        if name in ("error", "error_of_shares"):
             known = [value[part] for part in TABLE_3_PARTS if value.get(part) is not None]
             row[f"{name} average"] = sum(known) / len(known) if known else None
-        else:
-            row |= {f"{name} {part}": number for part, number in value.items()}
     return row
+
+
+def _chosen(about: dict, *names: str) -> dict:
+    """Those fields that are there."""
+    return {name: about[name] for name in names if name in about}
 
 
 def performer_frame(settings: Settings) -> pd.DataFrame:
@@ -93,115 +81,75 @@ def performer_frame(settings: Settings) -> pd.DataFrame:
 
     Its seed is ``seed``, and ``performer_seed`` as in the other tables.
     """
-    rows = []
-    for category in settings.categories:
-        for architecture in settings.architectures:
-            for seed in range(settings.performer_seeds):
-                for loss in (True, False):
-                    if not loss and architecture not in settings.control_without_filter_loss:
-                        continue
-                    about = experiment1.Run(settings, architecture, category, seed, loss).record()
-                    rows.append({key: about[key] for key in ("architecture", "category", "seed",
-                                                             "filter_loss", "parameters",
-                                                             "seconds")}
-                                | {"performer_seed": seed} | about["metrics"])
-    return pd.DataFrame(rows)
+    kept = [replace(run, filter_loss=loss).record()
+            for run in _runs(settings) for loss in (True, False)
+            if loss or run.architecture in settings.control_without_filter_loss]
+    return pd.DataFrame([
+        _chosen(about, "architecture", "category", "seed", "filter_loss", "parameters", "seconds")
+        | {"performer_seed": about["seed"]} | about["metrics"] for about in kept])
 
 
 def reference_frame(settings: Settings, performer_seeds: Sequence[int] | None = None) -> pd.DataFrame:
     """Return the metrics of what stands beside the explainers: see `experiment1.Run.references`."""
-    rows = []
-    for category in settings.categories:
-        for architecture in settings.architectures:
-            for seed in performer_seeds or range(settings.performer_seeds):
-                about = experiment1.Run(settings, architecture, category, seed).references()
-                for name, measured in about["references"].items():
-                    rows.append(metrics_row({**about, "method": name, "metrics": measured}))
-    return normalised(pd.DataFrame(rows))
+    return normalised(pd.DataFrame([
+        metrics_row({**about, "method": name, "metrics": measured})
+        for about in (run.references() for run in _runs(settings, performer_seeds))
+        for name, measured in about["references"].items()]))
 
 
-def history_frame(settings: Settings, method: str = "ours") -> pd.DataFrame:
-    """Return what every epoch of Experiment 1's explainers measured, one row each.
+def history_frame(settings: Settings) -> pd.DataFrame:
+    """Return what every epoch of ours in Experiment 1 measured, one row each.
 
-    Returns
-    -------
-    DataFrame
-        Columns ``architecture``, ``category``, ``performer_seed``, ``scale``, ``seed``, ``epoch`` (from
-        1), ``distillation``, ``prior``, ``prior_weight``.
+    Columns ``architecture``, ``category``, ``performer_seed``, ``scale``, ``seed``, ``epoch`` (from
+    1), ``distillation``, ``prior``, ``prior_weight``.
     """
-    rows = []
-    for category in settings.categories:
-        for architecture in settings.architectures:
-            for performer_seed in range(settings.performer_seeds):
-                for by, scale, seed in store.explainer_runs(settings):
-                    if by == method:
-                        run = experiment1.Run(settings, architecture, category, performer_seed)
-                        about = run.explainer_record(by, scale, seed)
-                        which = {key: about[key] for key in ("architecture", "category",
-                                                             "performer_seed", "scale", "seed")}
-                        rows += [which | {"epoch": t} | epoch
-                                 for t, epoch in enumerate(about["history"], 1)]
-    return pd.DataFrame(rows)
+    kept = (run.explainer_record(*which) for run in _runs(settings)
+            for which in store.explainer_runs(settings) if which[0] == "ours")
+    return pd.DataFrame([
+        _chosen(about, "architecture", "category", "performer_seed", "scale", "seed")
+        | {"epoch": t} | epoch for about in kept for t, epoch in enumerate(about["history"], 1)])
 
 
 def attribute_frame(settings: Settings, targets: Sequence[str] | None = None,
                     performer_seeds: Sequence[int] | None = None) -> pd.DataFrame:
     """Return the metrics of every explainer of Experiment 2, one row each.
 
-    Parameters
-    ----------
-    settings : Settings
-    targets, performer_seeds : sequence, optional
-        The settings' own by default.
-
-    Returns
-    -------
-    DataFrame
-        Columns ``target`` (as in the paper's tables: ``"heavy_makeup"``), ``performer_seed``,
-        ``method`` (``"ours"``, ``"baseline"`` or a control), ``last_layer``, ``seed``, and each
-        metric of `evaluation.evaluate_attribute`; ``agreement`` with the truth by flipping.
+    Columns ``target`` (as in the paper's tables: ``"heavy_makeup"``), ``performer_seed``,
+    ``method`` (``"ours"``, ``"baseline"`` or a control), ``last_layer``, ``seed``, and each metric
+    of `evaluation.evaluate_attribute`; ``agreement`` with the truth by flipping.
     """
-    rows = []
-    for target in targets or settings.targets:
-        for performer_seed in performer_seeds or range(settings.performer_seeds):
-            for run in store.attribute_runs(settings):
-                about = experiment2.Run(settings, target, performer_seed).explainer_record(*run)
-                names = ("performer_seed", "method", "last_layer", "seed", "seconds")
-                rows.append({"target": target.lower()} | {name: about[name] for name in names}
-                            | {"agreement": None} | about["metrics"])
-    return normalised(pd.DataFrame(rows).astype({"agreement": float}))
+    kept = [experiment2.Run(settings, target, seed).explainer_record(*run)
+            for target in targets or settings.targets
+            for seed in performer_seeds or range(settings.performer_seeds)
+            for run in store.attribute_runs(settings)]
+    return normalised(pd.DataFrame([
+        {"target": about["target"].lower()}
+        | _chosen(about, "performer_seed", "method", "last_layer", "seed", "seconds")
+        | {"agreement": None} | about["metrics"] for about in kept]).astype({"agreement": float}))
 
 
-def yardstick_frame(settings: Settings, performer_seeds: Sequence[int] | None = None,
-                    last_layer: str | None = None) -> pd.DataFrame:
+def yardstick_frame(settings: Settings,
+                    performer_seeds: Sequence[int] | None = None) -> pd.DataFrame:
     """Return entropy and agreement of contributions that stand beside ours, a row for each.
 
-    ``prior``: w_i y_i; ``uniform``: y_i, equal weights; ``linear``: fixed weights, the same for all images, by least squares on the
-    training images; ``mean_alpha``: ours with alpha averaged over the test images;
-    ``another_face``: ours of the next test image, which says what an agreement of nothing but the
-    average explanation is.
-
-    Returns
-    -------
-    DataFrame
-        Columns ``target``, ``performer_seed``, ``method``, ``entropy``, ``normalised_entropy``,
-        ``agreement`` (None for photographs, which have no truth by flipping).
+    ``prior``: w_i y_i; ``uniform``: y_i, equal weights; ``linear``: fixed weights, the same for all
+    images, by least squares on the training images; ``mean_alpha``: ours with alpha averaged over
+    the test images; ``another_face``: ours of the next test image, which says what an agreement of
+    nothing but the average explanation is. Photographs have no ``agreement``, since no truth by
+    flipping.
     """
     rows = []
     for seed in performer_seeds or range(settings.performer_seeds):
         products = moments(experiment2.outputs(settings, "train", seed).scores)
         for target in settings.targets:
             run = experiment2.Run(settings, target, seed)
-            found, ours = run.measured("test"), run.explain("ours", last_layer)
+            found, ours = run.measured("test"), run.explain()
             v = linear_weights(products, experiment2.target_index(target),
                                experiment2.concepts_of(target))
             contributions = {
-                "prior": found.w * found.y,
-                "uniform": found.y,
-                "linear": v[:-1].float() * found.y,
+                "prior": found.w * found.y, "uniform": found.y, "linear": v[:-1].float() * found.y,
                 "mean_alpha": ours.alpha.mean(dim=0) * ours.y,
-                "another_face": ours.contributions.roll(1, dims=0),
-            }
+                "another_face": ours.contributions.roll(1, dims=0)}
             drops = run.change_of_score() if settings.faces == "drawn" else None
             for method, values in contributions.items():
                 agreement = None if drops is None else float(
@@ -212,7 +160,7 @@ def yardstick_frame(settings: Settings, performer_seeds: Sequence[int] | None = 
     return normalised(pd.DataFrame(rows).astype({"agreement": float}))
 
 
-def selection_frame(settings: Settings, performer_seed: int = 0) -> pd.DataFrame:
-    """Return the random choices of concepts for all targets, a row each, see `selection`."""
-    return pd.concat([pd.DataFrame(selection_record(settings, t, performer_seed)["points"])
+def selection_frame(settings: Settings) -> pd.DataFrame:
+    """Return the random choices of concepts for all targets, a row each, see `selection_record`."""
+    return pd.concat([pd.DataFrame(selection_record(settings, t)["points"])
                       .assign(target=t.lower()) for t in settings.targets], ignore_index=True)

@@ -26,22 +26,12 @@ _IMAGENET_COLOUR = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # mean, std of 
 
 
 def torchvision_weights(path: str | Path, architecture: str, *, width: float = 1.0) -> Public:
-    """Read a state dict of torchvision's VGG-16 or AlexNet.
+    """Read a state dict of torchvision's VGG-16 or AlexNet (``"torchvision_alexnet"``).
 
-    Parameters
-    ----------
-    path : path
-        A .safetensors file, or one for ``torch.load``; of VGG-16 IMAGENET1K_V1, since
-        IMAGENET1K_FEATURES has no FC weights and was made for other inputs.
-    architecture : {"vgg16", "torchvision_alexnet"}
-        What it should hold; for the second, `torchvision_alexnet` builds a performer.
-    width : float
-        Times the published number of channels, as in `performers.build`.
-
-    Raises
-    ------
-    InputError
-        If the file can't be read, holds anything beside weights, or another network's.
+    A .safetensors file, or one for ``torch.load``; of VGG-16 IMAGENET1K_V1, since
+    IMAGENET1K_FEATURES has no FC weights and was made for other inputs. `width`: times the
+    published number of channels. InputError if the file can't be read, holds anything beside
+    weights, or another network's.
     """
     if architecture == "alexnet":
         raise InputError("architecture: torchvision's AlexNet is not the paper's (other channels, no "
