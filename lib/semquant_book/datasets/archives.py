@@ -91,17 +91,11 @@ def _members(path: Path) -> Iterator[list[tuple[tarfile.TarInfo, Callable]]]:
 
 
 def unpack(path: Path, want: Unpacked, place: Path) -> None:
-    """Unpack what is wanted of an archive, file by file, each written beside and renamed.
-
-    Nothing is written before every member has been looked at: absolute paths, paths with "..",
-    links that lead out of the folder and devices are refused. Links are never made.
-
-    Raises
-    ------
-    InputError
-        For a refused member; if nothing wanted is in the archive or the disk is too small; if it is
-        cut or spoilt, which then is set aside as ``<name>.damaged``.
-    """
+    """Unpack what is wanted of an archive, file by file, each written beside and renamed. Nothing
+    is written before every member has been looked at: absolute paths, paths with "..", links that
+    lead out of the folder and devices are refused. Links are never made. InputError for a refused
+    member; if nothing wanted is in the archive or the disk is too small; if it is cut or spoilt,
+    which then is set aside as ``<name>.damaged``."""
     if not hasattr(tarfile, "data_filter"):
         raise InputError("fetch: unpacking needs Python 3.11.4 or later")
     part, target, wanted = PurePosixPath(want.part).parts, place / want.folder, []

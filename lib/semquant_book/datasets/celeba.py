@@ -77,21 +77,10 @@ class Index:
 
 
 def scan(root: str | Path) -> Index:
-    """Read the lists and the images' names in a folder, described at the top of this module.
-
-    Raises
-    ------
-    InputError
-        If the folder, a list or all images are missing; if the list of attributes has not the rows
-        its first line counts, lacks one of the 40 columns or has another; for a wrong number of
-        values, a value other than 1 and -1, a partition other than 0, 1 and 2, a second row of an
-        image, an image of one list only. The message names the file and the line.
-
-    Notes
-    -----
-    A listed image that is not there is left out and counted, and so is a file that neither list
-    names. The order of the columns and Windows line ends do not matter.
-    """
+    """Read the lists and the images' names in a folder, described at the top of this module. A
+    listed image that is not there is left out and counted, and so is a file that neither list
+    names; the order of columns and Windows line ends do not matter. InputError, with file and line,
+    for anything else that is missing, doubled or not as published."""
     folder = _folder(Path(root))
     table = _read_attributes(folder / ATTRIBUTE_LIST)
     parts = _read_partition(folder / PARTITION_LIST, table.index)
@@ -113,41 +102,17 @@ def scan(root: str | Path) -> Index:
 def load(root: str | Path | Index, split: str, size: int = 64, count: int | None = None,
          seed: int = 0, cache: str | Path | None = None, workers: int | None = None,
          decode: bool = True) -> Faces:
-    """Decode the images of one split, or say which they are.
+    """Decode the images of one split, sorted by name, or say which they are. The side is 1 to 512
+    px, see `square`. Which `count` images are drawn is decided by a hash of the seed and the
+    image's name: a smaller draw is part of a larger one, and the same on every machine.
 
-    Parameters
-    ----------
-    root : path or Index
-        The folder, or what `scan` found there.
-    split : {"train", "val", "test"}
-        By the list of partitions.
-    size : int
-        Side S of the result in pixels, from 1 to 512, see `square`.
-    count : int, optional
-        Take so many images, drawn at random. A hash of the seed and the image's name decides: a
-        smaller draw is part of a larger one, and the same on every machine.
-    seed : int
-    cache : path, optional
-        A folder where the decoded images are kept, under a key made of the images' names, sizes in
-        bytes and times. The attributes are read from the lists each time.
-    workers : int, optional
-        Processes that decode; all available cores if not given. The result does not depend on it.
-    decode : bool
-        False leaves the images in their files: each is decoded when it is asked for, and nothing is
-        kept or checked before, see `digest`. For more of them than fit into memory.
+    Decoded images are kept in the folder `cache` under a key of their names, sizes in bytes and
+    times; the attributes are read from the lists each time. Without `decode` the images stay in
+    their files, nothing is kept or checked before, see `digest`: for more of them than fit into
+    memory.
 
-    Returns
-    -------
-    Faces
-        ``images`` (N, 3, S, S) uint8, a tensor or `semquant_book.datasets.decoded.Decoded`, ``attributes`` (N, 40)
-        bool, ``ids`` the file names, sorted.
-
-    Raises
-    ------
-    InputError
-        As `scan`; for an argument out of range; if the split has no image, or fewer than `count`;
-        if images can't be decoded or are of another size, counted and with the first names; if the
-        cache can't be written to.
+    InputError as from `scan`; for an argument out of range; if the split has fewer images than
+    `count`, or none; for images that can't be decoded or have another size; if nothing can be kept.
     """
     one_of("split", split, SPLITS)
     number("size", size, 1, LARGEST, integer=True)
@@ -174,16 +139,10 @@ def load(root: str | Path | Index, split: str, size: int = 64, count: int | None
 
 
 def join(*faces: Faces) -> Faces:
-    """Put several data sets together, in the order given, such as one split of several folders.
-
-    An image that several have is taken once, from the first; `repeated` tells which those are.
-
-    Raises
-    ------
-    InputError
-        If nothing is given; if image sizes or attributes' names differ; if a repeated image has
-        other attributes there.
-    """
+    """Put several data sets together, in the order given, such as one split of several folders. An
+    image that several have is taken once, from the first, see `repeated`. InputError if nothing is
+    given, if image sizes or attributes' names differ, or if a repeated image has other attributes
+    there."""
     kinds = {(tuple(f.images.shape[1:]), f.names) for f in faces}
     if len(kinds) != 1:
         shapes = " and ".join(sorted(str(shape) for shape, _ in kinds)) or "nothing"
@@ -210,25 +169,10 @@ def repeated(*faces: Faces) -> list[str]:
 
 
 def square(path: Path, size: int) -> np.ndarray:
-    """Decode one image: the central square of its full width, resized.
-
-    Parameters
-    ----------
-    path : Path
-        An image of 178 x 218 px, of which rows 20 to 197 are taken; or of at least 32 px width and,
-        within a pixel of height, those proportions.
-    size : int
-        Side in pixels. The crop is resized bilinearly over the area of a pixel (antialiased).
-
-    Returns
-    -------
-    array, (size, size, 3) uint8, RGB
-
-    Raises
-    ------
-    InputError
-        If the file can't be decoded as a whole, or is of another size. It is not named.
-    """
+    """Decode the central square of an image's full width, resized bilinearly (antialiased): (size,
+    size, 3) uint8. Of 178 x 218 px rows 20 to 197 are taken; others need at least 32 px width and,
+    within a pixel of height, those proportions. InputError, which does not name the file, for
+    another size or a file that can't be decoded as a whole."""
     photo = opened(path)
     width, height = photo.size
     if width < NARROWEST or abs(height - width * HEIGHT / WIDTH) > 1:
@@ -258,10 +202,8 @@ def _folder(root: Path) -> Path:
 
 
 def _fields(path: Path, width: int) -> tuple[list[str], pd.DataFrame]:
-    """Return a list's lines, and the fields of those that are not blank by line number, from 1.
-
-    There is a column more than there should be fields, and "" where a line has no field.
-    """
+    """Return a list's lines, and the fields of those that are not blank by line number, from 1: a
+    column more than there should be, with "" where a line has no field."""
     try:
         text = path.read_text(encoding="utf-8-sig")  # turns Windows line ends into "\n"
     except UnicodeDecodeError as error:
@@ -389,13 +331,8 @@ def _decode(paths: list[Path], size: int, workers: int) -> torch.Tensor:
 
 
 def digest(images: Decoded, workers: int | None = None) -> str:
-    """Decode all images once, keeping none, and return the SHA-256 of their pixels.
-
-    Raises
-    ------
-    InputError
-        If images can't be decoded or are of another size, counted and with the first names.
-    """
+    """Decode all images once, keeping none, and return the SHA-256 of their pixels. InputError
+    counts the images that can't be decoded or are of another size, and names the first."""
     found = hashlib.sha256()
     for some in _blocks(images.paths, images.size, workers or available_cores()):
         found.update(np.ascontiguousarray(some).tobytes())

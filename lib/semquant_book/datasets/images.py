@@ -14,31 +14,14 @@ __all__ = ["Images"]
 
 @dataclass(frozen=True)
 class Images:
-    """Images of one binary task, with what is known of them.
+    """Images (N, 3, S, S) uint8 of one binary task; which are `positive`, (N,) bool; what each
+    shows, e.g. ``"dog"`` or ``"background"``; an id for each, unique within its data set.
 
-    Attributes
-    ----------
-    images : torch.Tensor
-        (N, 3, S, S) uint8.
-    positive : torch.Tensor
-        (N,) bool; whether the image shows the target category.
-    kinds : list of str
-        What each image shows, e.g. ``"dog"`` or ``"background"``.
-    ids : list of str
-        A name for each image, unique within its data set.
-    labels : torch.Tensor or None
-        (N, S, S) uint8; the topmost visible part at each pixel, as its position in `parts` plus 1;
-        0 is none. For data whose parts do not overlap.
-    masks : torch.Tensor or None
-        (N, P, S, S) bool, a mask for each of `parts`; these may overlap. Or the same packed, eight
-        pixels to a byte along the last axis as `numpy.packbits` does: (N, P, S, ceil(S / 8)) uint8.
-        At most one of `labels` and `masks` is given.
-    parts : tuple of str
-        Names of the parts.
-    groups : tuple of str
-        Names of the part groups.
-    group_of : dict
-        The group of each part. Parts that are missing here belong to no group.
+    Where parts do not overlap, `labels` (N, S, S) uint8 has the topmost visible one at each pixel,
+    its position in `parts` plus 1, 0 for none. Where they may, `masks` (N, P, S, S) bool has one
+    for each of `parts`, or the same packed, eight pixels to a byte along the last axis as
+    `numpy.packbits` does: (N, P, S, ceil(S / 8)) uint8. At most one of both is given. Parts that
+    `group_of` lacks are in no group.
     """
 
     images: torch.Tensor
@@ -80,19 +63,9 @@ class Images:
         )
 
     def group_masks(self, size: int | tuple[int, int] | None = None) -> torch.Tensor:
-        """Return where each part group is.
-
-        Parameters
-        ----------
-        size : int or (int, int), optional
-            Height and width of the result; the images' own if not given.
-
-        Returns
-        -------
-        torch.Tensor
-            (N, P, H, W) float32 in [0, 1] for the P groups: the share of each cell's area that the
-            union of the group's parts covers. All zero for data without parts.
-        """
+        """Return where the P part groups are: (N, P, H, W) float32, the share of each cell's area
+        that the union of the group's parts covers. `size` is H and W, the images' own if not given.
+        All zero for data without parts."""
         height, width = self.images.shape[-2:]
         out = (height, width) if size is None else (size, size) if isinstance(size, int) else size
         result = torch.zeros(len(self), len(self.groups), *out)

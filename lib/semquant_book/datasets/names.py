@@ -93,20 +93,9 @@ TARGETS = ("Attractive", "Heavy_Makeup", "Male", "Young")
 
 
 def phrase(attribute: str, score: float) -> str:
-    """Say what a score means: a positive one that the attribute is there.
-
-    Parameters
-    ----------
-    attribute : str
-        One of `ATTRIBUTES`.
-    score : float
-        y, a logit.
-
-    Notes
-    -----
-    The paper's own wording varies ("No chubby" and "Not chubby", "Wear lipstick" and "Wearing
-    lipstick"); here each attribute has one. ``No_Beard`` is positive where there is no beard.
-    """
+    """Say what a score y, a logit, means: a positive one that the attribute is there. The paper's
+    own wording varies ("No chubby" and "Not chubby", "Wear lipstick" and "Wearing lipstick"); here
+    each attribute has one. ``No_Beard`` is positive where there is no beard."""
     there, absent = PHRASES[one_of("attribute", attribute, ATTRIBUTES)]
     return there if score > 0 else absent
 

@@ -23,20 +23,9 @@ def available_cores() -> int:
 def in_chunks(
     work: Callable[[tuple[list, int]], T], plan: list, size: int, workers: int
 ) -> list[T]:
-    """Return what `work` makes of each chunk of a plan, in order.
-
-    Parameters
-    ----------
-    work : callable
-        Takes (50 or fewer items of the plan, size). A function of a module, so that another process
-        can find it.
-    plan : list
-        What there is to draw.
-    size : int
-        Handed on.
-    workers : int
-        Processes; one works here, without a pool.
-    """
+    """Return what `work` makes of each chunk of a plan, in order. It takes (50 or fewer items of
+    the plan, size) and is a function of a module, so that another process can find it; one worker
+    works here, without a pool."""
     tasks = [(plan[start : start + 50], size) for start in range(0, len(plan), 50)]
     workers = min(workers, len(tasks))
     if workers == 1:

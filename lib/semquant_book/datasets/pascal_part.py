@@ -98,11 +98,10 @@ class Index:
 
 
 def split_of(image_id: str, seed: int = 0, shares: Sequence[float] = SHARES) -> str:
-    """Return the split a picture belongs to, "train", "val" or "test", in these shares of the photos.
-
-    A hash of the seed and the photo's name (what stands before a ``#``) decides, so the split
-    depends neither on the other photos nor on the machine, and all crops of a photo fall together.
-    """
+    """Return the split a picture belongs to, "train", "val" or "test", in these shares of the
+    photos. A hash of the seed and the photo's name (what stands before a ``#``) decides, so the
+    split depends neither on the other photos nor on the machine, and all crops of a photo fall
+    together."""
     digest = hashlib.sha256(f"{seed}/{image_id.partition('#')[0]}".encode()).digest()
     draw = int.from_bytes(digest[:8], "big") / 2**64
     if draw < shares[0]:
@@ -112,37 +111,19 @@ def split_of(image_id: str, seed: int = 0, shares: Sequence[float] = SHARES) -> 
 
 def scan(data: str | Path, category: str, *, min_area: int = 2500, negatives: str = "photos",
          seed: int = 0, limit: int = 1000) -> Index:
-    """Read all annotations and list the pictures of one category.
+    """Read all annotations in a folder, about 100 a second, and list the pictures of one category.
+    The defaults are those of Zhang et al. (2018): objects whose box has at least 50 x 50 pixels,
+    and as negatives up to 1000 whole photos. For `negatives` "crops" it is one box from each, of
+    the relative size of a positive's box drawn at random, so that framing and sharpness tell less.
 
-    Parameters
-    ----------
-    data : path
-        The folder described at the top of this module.
-    category : one of `CATEGORIES`
-    min_area : int
-        Least area of an object's box in pixels; 50 x 50 as in Zhang et al. (2018).
-    negatives : {"photos", "crops"}
-        Whole photos, as in Zhang et al. (2018), or one box from each, of the relative size of a
-        positive's box drawn at random, so that framing and sharpness tell less.
-    seed : int
-        Draws the boxes of ``negatives="crops"`` and, beyond `limit`, which photos are negatives.
-    limit : int
-        Most negatives; Zhang et al. (2018) have 1000.
+    Negatives come from ``neg/``; without that folder from the photos whose annotation has no object
+    of the category. The 1000 that Zhang et al. published are not clean: about one in ten shows some
+    animal, and nothing here looks for the category in them. scipy's reader runs no code, but a .mat
+    file whose bytes were changed on purpose can crash it: take the files from their publisher.
 
-    Raises
-    ------
-    InputError
-        If a folder is missing or empty; if an annotation is not a Pascal-Part file, names an
-        unknown part, or has masks of different sizes; if a photo is missing. The message counts
-        the files and names the first few.
-
-    Notes
-    -----
-    Negatives come from ``neg/``; without that folder from the photos whose annotation has no
-    object of the category. The 1000 negatives that Zhang et al. published are not clean: about one
-    in ten shows some animal, and nothing here looks for the category in them. 100 annotations a
-    second or so are read. scipy's reader runs no code, but a .mat file whose bytes were changed on
-    purpose can crash it: take the files from their publisher.
+    InputError, with a count and the first names, if a folder is missing or empty; if an annotation
+    is not a Pascal-Part file, names an unknown part, or has masks of different sizes; if a photo is
+    missing.
     """
     one_of("category", category, CATEGORIES)
     one_of("negatives", negatives, ("photos", "crops"))
@@ -211,32 +192,11 @@ def scan(data: str | Path, category: str, *, min_area: int = 2500, negatives: st
 
 def load(index: Index, split: str | None = None, *, size: int = 224, seed: int = 0,
          shares: Sequence[float] = SHARES) -> Images:
-    """Decode the pictures of an index.
-
-    Parameters
-    ----------
-    index : Index
-        From `scan`.
-    split : {"train", "val", "test"}, optional
-        Which part, by `split_of` with `seed` and `shares`; all pictures by default.
-    size : int
-        Side S of the result in pixels. Photos are resized bilinearly, without regard to their
-        proportions, masks to the nearest pixel.
-
-    Returns
-    -------
-    Images
-        ``images`` (N, 3, S, S) uint8, ``positive`` (N,) bool, ``kinds`` the category or
-        "background", ``ids`` as in `Crop`, ``masks`` packed (N, P, S, ceil(S / 8)) for the P parts
-        of the category, all empty for negatives. Masks overlap where Pascal-Part's do (an eye lies
-        within the head).
-
-    Raises
-    ------
-    InputError
-        If photos can't be decoded, or differ in size from their masks, counted and with the first
-        names; if the split has no positive or no negative.
-    """
+    """Decode the pictures of an index, or of one split by `split_of`, to a side of `size` pixels.
+    Photos are resized bilinearly, without regard to their proportions, masks to the nearest pixel.
+    Masks are packed and may overlap, as Pascal-Part's do (an eye lies within the head); negatives
+    have none. InputError if photos can't be decoded or differ in size from their masks, with the
+    first names; if the split has no positive or no negative."""
     number("size", size, 1, integer=True)
     if split is not None:
         one_of("split", split, SPLITS)

@@ -15,9 +15,8 @@ from torch import Tensor
 
 from semquant.explanation import Explanation
 from semquant_book.datasets.names import label, phrase
-from semquant_book.figures.style import (
-    FAINT, INK, METHOD_COLOURS, SIGN_COLOURS, WIDTH, array, bare, opaque, resize, rgb, signed,
-)
+from semquant_book.figures.style import (FAINT, INK, METHOD_COLOURS, SIGN_COLOURS, WIDTH, array,
+                                         bare, opaque, resize, rgb, signed)
 
 __all__ = ["METHOD_NAMES", "agreement_dots", "correlation_maps", "flipped_pairs", "in_words", "outcome_dots",
            "rate_dots", "selection_curves", "share_bars", "signed_bars", "what_the_prior_does"]
@@ -34,41 +33,20 @@ KINDS = {"linear": ("fixed linear weights", "#EE3377"), "learned": ("weights by 
 
 
 def in_words(explanation: Explanation, index: int = 0, share: float = 0.5) -> list[str]:
-    """The most important reasons of an image: as few as make up a share of all contributions.
-
-    Parameters
-    ----------
-    explanation : Explanation
-        Of face attributes.
-    index : int
-    share : float
-        0 to 1, of the sum of all contributions in size.
-    """
+    """The most important reasons of a face: as few as make up a share, 0 to 1, of all contributions
+    in size."""
     return [phrase(r.name, float(explanation.y[index, r.index]))
             for r in explanation[index : index + 1].top(share=share)[0]]
 
 
 def signed_bars(images: ArrayLike | Tensor | None, explanation: Explanation, target: str, *,
                 share: float = 0.5, most: int = 9, keep: int | None = None) -> Figure:
-    """Figure 6: faces, the signed contributions of the other attributes, and reasons in words.
-
-    A row for each face. Bars are contributions, not scores: where the network finds an attribute
-    absent, the bar is named after its absence. Names of the most important reasons are bold.
-
-    Parameters
-    ----------
-    images : array or Tensor, (B, 3, H, W) or (B, H, W, 3), or None
-        None leaves the faces' places empty but for the score: photographs that may not be shown.
-    explanation : Explanation
-        Of these B images.
-    target : str
-    share : float
-        The most important reasons: as few as make up this share of all contributions in size.
-    most : int
-        How many contributions have a bar of their own.
-    keep : int, optional
-        The place of an attribute that has a bar of its own however small it is.
-    """
+    """Figure 6: faces, the signed contributions of the other attributes, and reasons in words. A
+    row for each of B faces, (B, 3, H, W) or (B, H, W, 3); None leaves their places empty but for
+    the score: photographs that may not be shown. Bars are contributions, not scores: where the
+    network finds an attribute absent, the bar is named after its absence. The `most` largest have
+    bars of their own, and so has the attribute at the place `keep`. The names of as few as make up
+    a `share` of all contributions in size are bold."""
     pictures = None if images is None else resize(rgb(images), 192)
     count = len(explanation)
     height = 0.62 + 0.205 * (most + 2)
@@ -119,10 +97,8 @@ def _bars(ax: Axes, explanation: Explanation, k: int, share: float, most: int, k
 
 
 def share_bars(shares: pd.DataFrame, mark: str = "") -> Figure:
-    """Mean shares of contributions, a row for each concept and a bar for each method (column).
-
-    The name of the row `mark` is bold.
-    """
+    """Mean shares of contributions, a row for each concept and a bar for each method (column). The
+    name of the row `mark` is bold."""
     figure, ax = plt.subplots(figsize=(WIDTH, 0.8 + 0.24 * len(shares)))
     height = 0.8 / shares.shape[1]
     for k, method in enumerate(shares):
@@ -188,13 +164,8 @@ def correlation_maps(drawn: np.ndarray, published: np.ndarray, names: Sequence[s
 
 
 def outcome_dots(table: pd.DataFrame) -> Figure:
-    """Accuracy and balanced accuracy of each attribute, and what always the likelier answer gets.
-
-    Parameters
-    ----------
-    table : DataFrame
-        A row for each attribute; columns ``accuracy``, ``balanced_accuracy``, ``rate``.
-    """
+    """Accuracy and balanced accuracy of each attribute, and what always the likelier answer gets,
+    from columns ``accuracy``, ``balanced_accuracy``, ``rate``."""
     table = table.sort_values("balanced_accuracy", ascending=False)
     figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 6.6), sharey=True)
     places = range(len(table))
@@ -213,13 +184,8 @@ def outcome_dots(table: pd.DataFrame) -> Figure:
 
 
 def selection_curves(points: pd.DataFrame) -> Figure:
-    """Figure 8: how well random choices of so many concepts explain, with their spread.
-
-    Parameters
-    ----------
-    points : DataFrame
-        Columns ``size``, ``weights`` ("linear" or "learned"), ``deviation``, ``accuracy_loss``.
-    """
+    """Figure 8: how well random choices of so many concepts explain, with their spread, from
+    columns ``size``, ``weights`` ("linear" or "learned"), ``deviation``, ``accuracy_loss``."""
     figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 2.9))
     for ax, measure, name in zip(axes, ("deviation", "accuracy_loss"),
                                  ("relative deviation", "loss of accuracy")):
@@ -244,20 +210,9 @@ def selection_curves(points: pd.DataFrame) -> Figure:
 def what_the_prior_does(alpha: Mapping[str, Tensor], w: Tensor,
                         histories: Mapping[str, Sequence[Mapping[str, float]]], mark: int,
                         name: str) -> Figure:
-    """Directions of alpha against those of the prior weights, and the losses of each epoch.
-
-    Parameters
-    ----------
-    alpha : mapping of str to Tensor (B, n)
-        By method, two of them.
-    w : Tensor (B, n)
-    histories : mapping
-        By method a dict for each epoch, with ``distillation`` and perhaps ``prior``.
-    mark : int
-        The place of a concept whose dots are lit.
-    name : str
-        What it is called.
-    """
+    """Directions of alpha (B, n), of two methods, against those of the prior weights w (B, n), and
+    the losses of each epoch: a dict for each, with ``distillation`` and perhaps ``prior``. The dots
+    of the concept at the place `mark` are lit, and have its name."""
     figure, axes = plt.subplots(2, 2, figsize=(WIDTH, 5.0))
     unit_w = _unit(array(w))
     for ax, (method, values) in zip(axes[0], alpha.items()):
@@ -289,14 +244,9 @@ def what_the_prior_does(alpha: Mapping[str, Tensor], w: Tensor,
 
 
 def agreement_dots(table: pd.DataFrame) -> Figure:
-    """What a control does to each measure: a dot for each target, the mean as a line.
-
-    Parameters
-    ----------
-    table : DataFrame
-        A row for each fit; columns ``method``, ``target`` and the measures ``entropy``,
-        ``deviation``, ``accuracy``, ``performer_accuracy``, ``agreement``.
-    """
+    """What a control does to each measure: a dot for each target, the mean as a line. A row of the
+    table is a fit; columns ``method``, ``target`` and the measures ``entropy``, ``deviation``,
+    ``accuracy``, ``performer_accuracy``, ``agreement``."""
     shown = [name for name in METHOD_NAMES if name in set(table["method"])]
     table = table.assign(gain=100 * (table["accuracy"] - table["performer_accuracy"]))
     measures = {"deviation": "relative\ndeviation", "gain": "accuracy gained,\npoints",

@@ -45,10 +45,8 @@ def _arrow(figure: Figure, start: tuple[float, float], end: tuple[float, float])
 
 def _bars(ax: Axes, values: np.ndarray, colours: Sequence[str], title: str = "",
           labels: Sequence[str] | None = None, drawn: int | None = None) -> None:
-    """Horizontal bars with their numbers, the first on top.
-
-    NaN leaves a row empty; from `drawn` on, rows have a number but no bar.
-    """
+    """Horizontal bars with their numbers, the first on top. NaN leaves a row empty; from `drawn`
+    on, rows have a number but no bar."""
     drawn = len(values) if drawn is None else drawn
     bars = np.nan_to_num(values)
     bars[drawn:] = 0
@@ -76,22 +74,9 @@ def _bars(ax: Axes, values: np.ndarray, colours: Sequence[str], title: str = "",
 def kinds_of_explanation(image: ArrayLike | Tensor, heat: ArrayLike | Tensor,
                          maps: ArrayLike | Tensor, contributions: ArrayLike | Tensor,
                          names: Sequence[str], yhat: float, bias: float) -> Figure:
-    """Figure 1: an image, two explanations by pictures, and one by parts and numbers.
-
-    Parameters
-    ----------
-    image : array or Tensor, (3, S, S) or (S, S, 3)
-    heat : array or Tensor, (H, W)
-        Grad-CAM.
-    maps : array or Tensor, (4, H, W)
-        The maps of four filters, to show what filters see.
-    contributions : array or Tensor, (P,)
-        Of the parts; those of exactly 0 are left out.
-    names : sequence of str
-        Names of the P parts.
-    yhat, bias : float
-        The score and b.
-    """
+    """Figure 1: an image, two explanations by pictures, and one by parts and numbers: Grad-CAM (H,
+    W), the maps (4, H, W) of four filters, to show what filters see, and the contributions of P
+    parts. Those of exactly 0 are left out."""
     picture, values = rgb(image)[0], array(contributions)
     side, gap, top = 1.5, 0.12, 0.3
     figure = plt.figure(figsize=(WIDTH, side + top + 0.08), layout="none")
@@ -114,20 +99,9 @@ def kinds_of_explanation(image: ArrayLike | Tensor, heat: ArrayLike | Tensor,
 
 def additive_model(image: ArrayLike | Tensor, y: ArrayLike | Tensor, alpha: ArrayLike | Tensor,
                    bias: float, yhat: float, parts: Sequence[str], most: int = 8) -> Figure:
-    """Figure 2: y_i times alpha_i(I) gives contributions, which add up with b to nearly yhat.
-
-    Parameters
-    ----------
-    image : array or Tensor, (3, S, S) or (S, S, 3)
-    y, alpha : array or Tensor, (n,)
-        Values and weights of the n filters.
-    bias, yhat : float
-        b, and the performer's score.
-    parts : sequence of str
-        The part that each filter is named after.
-    most : int
-        Filters with a row of their own, the largest contributions; the others share one.
-    """
+    """Figure 2: y_i times alpha_i(I) gives contributions, which add up with b to nearly yhat. Of n
+    filters, each named after a part, the `most` largest contributions have rows of their own; the
+    others share one."""
     y, alpha = array(y), array(alpha)
     values = alpha * y
     order = np.argsort(-np.abs(values), kind="stable")
@@ -184,20 +158,9 @@ def _sum(ax: Axes, values: np.ndarray, colours: Sequence[str], bias: float, yhat
 def case_one(image: ArrayLike | Tensor, maps: ArrayLike | Tensor, y: ArrayLike | Tensor,
              w: ArrayLike | Tensor, filters: Sequence[int], parts: Sequence[str],
              yhat: float) -> Figure:
-    """Figure 3, left: filters of a middle layer are the concepts.
-
-    Parameters
-    ----------
-    image : array or Tensor, (3, S, S) or (S, S, 3)
-    maps : array or Tensor, (k, H, W)
-        The masked maps x of k filters.
-    y, w : array or Tensor, (k,)
-        Their sums over positions, and the sums of the score's derivatives.
-    filters, parts : sequence of int, of str
-        Index and part of each of the k filters.
-    yhat : float
-        The score.
-    """
+    """Figure 3, left: filters of a middle layer are the concepts. Of k filters the masked maps x
+    (k, H, W), their sums y over positions, the sums w of the score's derivatives, indices and
+    parts."""
     maps, y, w = np.clip(array(maps), 0, None), array(y), array(w)
     count = len(maps)
     if not len(y) == len(w) == len(filters) == len(parts) == count:
@@ -228,22 +191,11 @@ def case_one(image: ArrayLike | Tensor, maps: ArrayLike | Tensor, y: ArrayLike |
 
 def case_two(target: ArrayLike | Tensor, gradients: ArrayLike | Tensor, w: ArrayLike | Tensor,
              names: Sequence[str]) -> Figure:
-    """Figure 3, right: other outputs are the concepts; w_i is read off the gradients.
-
-    Left the gradients as arrows in the plane of the shared feature x. The dot is where the
-    target's falls on a concept's line: w_i times that concept's gradient. Right the weights.
-
-    Parameters
-    ----------
-    target : array or Tensor, (2,)
-        The gradient of yhat with respect to x.
-    gradients : array or Tensor, (k, 2)
-        The concepts' gradients.
-    w : array or Tensor, (k,)
-        The product of target and gradient_i, over the square of gradient_i.
-    names : sequence of str
-        Names of the k concepts, in mathtext.
-    """
+    """Figure 3, right: other outputs are the concepts; w_i is read off the gradients. Left the
+    gradients of yhat and of k concepts with respect to the shared feature x as arrows in its plane.
+    The dot is where the target's falls on a concept's line: w_i times that concept's gradient.
+    Right the weights: the product of target and gradient_i, over the square of gradient_i. Names
+    are in mathtext."""
     target, gradients, w = array(target), array(gradients), array(w)
     colours = sns.color_palette("colorblind", len(gradients))
     figure = plt.figure(figsize=(WIDTH, 2.8), layout="none")

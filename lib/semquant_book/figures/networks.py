@@ -35,16 +35,7 @@ DASH = "\N{EM DASH}"
 
 def sample_sheet(images: ArrayLike | Tensor, labels: Sequence[str] | None = None,
                  columns: int = 8) -> Figure:
-    """Show images side by side with a short label under each.
-
-    Parameters
-    ----------
-    images : array or Tensor, (N, 3, H, W) or (N, H, W, 3)
-    labels : sequence of str, optional
-        One for each image.
-    columns : int
-        Images in a row.
-    """
+    """Show images side by side with a short label under each."""
     pictures = resize(rgb(images), 192)
     if labels is not None and len(labels) != len(pictures):
         raise InputError(f"labels: {len(labels)} of them for {len(pictures)} images")
@@ -59,18 +50,8 @@ def sample_sheet(images: ArrayLike | Tensor, labels: Sequence[str] | None = None
 
 def label_map(images: ArrayLike | Tensor, masks: ArrayLike | Tensor, groups: Sequence[str],
               columns: int = 6) -> Figure:
-    """Show where the part groups are: images, and under each the same with its parts coloured.
-
-    Parameters
-    ----------
-    images : array or Tensor, (N, 3, S, S) or (N, S, S, 3)
-    masks : array or Tensor, (N, P, H, W)
-        Share of each cell that a group covers.
-    groups : sequence of str
-        Names of the P groups.
-    columns : int
-        Images in a row.
-    """
+    """Show where the part groups are: images, and under each the same with its parts coloured. The
+    masks (N, P, H, W) are the share of each cell that each of P groups covers."""
     pictures, masks = resize(rgb(images), 192), array(masks)
     paint = np.stack([to_rgb(part_colour(group)) for group in groups])  # (P, 3)
     coloured = []
@@ -98,22 +79,11 @@ def label_map(images: ArrayLike | Tensor, masks: ArrayLike | Tensor, groups: Seq
 def explanation_pies(images: ArrayLike | Tensor | None, heatmaps: ArrayLike | Tensor | None,
                      ours: Explanation, baseline: Explanation,
                      names: Sequence[str] | None = None) -> Figure:
-    """Figure 5: images, Grad-CAM, and the parts' contributions by our loss and by the baseline.
-
-    A pie can show positive contributions only: its wedges are shares of their sum. Under each pie
-    stand the sum of all contributions plus b, and which parts are below zero.
-
-    Parameters
-    ----------
-    images : array or Tensor, (k, 3, S, S) or (k, S, S, 3), or None
-        None leaves them out: photographs that may not be shown.
-    heatmaps : array or Tensor, (k, H, W), or None
-        Grad-CAM of the performer's score.
-    ours, baseline : Explanation
-        Of the same k images, merged to P parts.
-    names : sequence of str, optional
-        Names of the parts; an Explanation's own by default.
-    """
+    """Figure 5: k images, Grad-CAM (k, H, W), and the parts' contributions by our loss and by the
+    baseline, whose explanations are merged to parts. Without images both are left out: photographs
+    that may not be shown. A pie can show positive contributions only: its wedges are shares of
+    their sum. Under each pie stand the sum of all contributions plus b, and which parts are below
+    zero."""
     names = list(names if names is not None else ours.names)
     gaps = {"image": 0.02, "Grad-CAM": 0.08, "ours": 0.42, "baseline": 0.42}  # below each row
     if images is None or heatmaps is None:
@@ -173,16 +143,8 @@ def _pie(ax: Axes, values: np.ndarray, names: Sequence[str], bias: float) -> Non
 
 
 def contributions(explanation: Explanation, index: int = 0, most: int = 12) -> Figure:
-    """Show one explanation as signed bars: the largest contributions, the rest, b, and the sum.
-
-    Parameters
-    ----------
-    explanation : Explanation
-    index : int
-        Which of its images.
-    most : int
-        How many contributions have a bar of their own.
-    """
+    """Show one image's explanation as signed bars: the `most` largest contributions, the rest, b,
+    and the sum."""
     values = array(explanation.contributions[index])
     names = list(explanation.names or (f"concept {i}" for i in range(len(values))))
     order = np.argsort(-np.abs(values), kind="stable")
@@ -215,17 +177,8 @@ def contributions(explanation: Explanation, index: int = 0, most: int = 12) -> F
 
 def contribution_distribution(ours: ArrayLike | Tensor, baseline: ArrayLike | Tensor, *,
                               sort: bool = False, titles: Sequence[str] | None = None) -> Figure:
-    """Figure 7: the contribution of every filter, with our loss and without, and its entropy.
-
-    Parameters
-    ----------
-    ours, baseline : array or Tensor, (k, n)
-        alpha_i y_i of k images.
-    sort : bool
-        From the largest down, rather than by filter index as in the paper.
-    titles : sequence of str, optional
-        One for each image.
-    """
+    """Figure 7: the contributions (k, n) of every filter in k images, with our loss and without,
+    and their entropy; sorted from the largest down, or by filter index as in the paper."""
     both = {"ours": np.atleast_2d(array(ours)), "baseline": np.atleast_2d(array(baseline))}
     if both["ours"].shape != both["baseline"].shape:
         raise InputError(f"baseline: shape {both['baseline'].shape} is not that of ours, "
@@ -252,23 +205,9 @@ def contribution_distribution(ours: ArrayLike | Tensor, baseline: ArrayLike | Te
 def filter_gallery(images: ArrayLike | Tensor, maps: ArrayLike | Tensor, parts: Sequence[str],
                    labels: Sequence[str] | None = None, *, across: int = 2,
                    level: float = 0.4) -> Figure:
-    """Figure 4: for each filter the images that excite it most, lit where it is active.
-
-    Parameters
-    ----------
-    images : array or Tensor, (F, m, 3, S, S) or (F, m, S, S, 3)
-        The m images of each of F filters, the strongest first.
-    maps : array or Tensor, (F, m, H, W)
-        The filter's map on each.
-    parts : sequence of str
-        The part that each filter is named after.
-    labels : sequence of str, optional
-        More words for each filter, e.g. its index.
-    across : int
-        Filters side by side.
-    level : float
-        A region is lit where the enlarged map is above this share of its largest value.
-    """
+    """Figure 4: for each of F filters the m images that excite it most, (F, m, 3, S, S), the
+    strongest first, lit where its map (F, m, H, W), enlarged, is above `level` times its largest
+    value. Beside them stand the part that it is named after, and a label, e.g. its index."""
     maps = array(maps)
     count, each = maps.shape[:2]
     if count == 0:
@@ -295,15 +234,8 @@ def filter_gallery(images: ArrayLike | Tensor, maps: ArrayLike | Tensor, parts: 
 
 def part_errors(errors: pd.DataFrame, paper: pd.DataFrame | None = None) -> Figure:
     """Table 3 as dots: the error of each part's contribution, ours and baseline, and the paper's.
-
-    Parameters
-    ----------
-    errors : DataFrame
-        Columns ``part``, ``method`` ("ours" or "baseline"), ``error``; several rows of a part and
-        method (seeds, architectures) become a mean with its range.
-    paper : DataFrame, optional
-        The paper's, with the same columns.
-    """
+    Columns are ``part``, ``method`` ("ours" or "baseline"), ``error``; several rows of a part and
+    method (seeds, architectures) become a mean with its range."""
     parts = list(dict.fromkeys(errors["part"]))
     figure, ax = plt.subplots(figsize=(WIDTH, 0.9 + 0.42 * len(parts)))
     for method, shift in (("ours", -0.13), ("baseline", 0.13)):
@@ -333,19 +265,10 @@ def part_errors(errors: pd.DataFrame, paper: pd.DataFrame | None = None) -> Figu
 
 def training_history(histories: Mapping[str, Sequence[Mapping[str, float]]],
                      measures: Mapping[str, str], figure: Figure | None = None) -> Figure:
-    """Show what was measured in every epoch, a panel for each measure.
-
-    The distillation loss, which falls by orders of magnitude, has a logarithmic axis.
-
-    Parameters
-    ----------
-    histories : mapping
-        For each curve's name a sequence of dicts, one an epoch, as `training.fit` returns.
-    measures : mapping
-        Key in those dicts -> axis label.
-    figure : Figure, optional
-        Where to draw: pyplot's own figures are not for threads.
-    """
+    """Show what was measured in every epoch, a panel for each measure (its key in the dicts that
+    `training.fit` returns, and a title), a curve for each history. The distillation loss, which
+    falls by orders of magnitude, has a logarithmic axis. Threads give a figure: pyplot's own are
+    not for them."""
     figure = plt.figure() if figure is None else figure
     figure.set_size_inches(WIDTH, 2.5)
     axes = figure.subplots(1, len(measures), squeeze=False)
@@ -366,28 +289,11 @@ def training_history(histories: Mapping[str, Sequence[Mapping[str, float]]],
 
 def comparison_table(measured: pd.DataFrame, paper: pd.DataFrame, *, digits: int = 3,
                      caption: str | None = None, here: str = "this run") -> Styler:
-    """Put measured numbers beside the paper's, with the difference.
-
-    Parameters
-    ----------
-    measured : DataFrame
-        A cell is a number, or a sequence of numbers, one for each performer.
-    paper : DataFrame
-        Numbers. Rows and columns come in its order; those that only `measured` has follow.
-    digits : int
-        Decimals.
-    caption : str, optional
-        Title of the table.
-    here : str
-        What the measured numbers are called.
-
-    Returns
-    -------
-    pandas Styler
-        For each column the mean (± half its 95% interval over performers, see
-        `study.replicates.estimate`; nothing for too few), the paper's number, and mean minus paper. What is missing is an em dash; for a column of which the paper has no number, the last
-        two are left out.
-    """
+    """Put measured numbers, one or a sequence (of performers) in a cell, beside the paper's. Rows
+    and columns come in the paper's order, then those that only `measured` has. Each column becomes
+    the mean (± half its 95% interval, see `study.replicates.estimate`; nothing for too few), the
+    paper's number, and mean minus paper. What is missing is an em dash; for a column of which the
+    paper has no number, the last two are left out."""
     rows = [*paper.index, *(r for r in measured.index if r not in paper.index)]
     columns = [*paper.columns, *(c for c in measured.columns if c not in paper.columns)]
     cells: dict[tuple, list[str]] = {}

@@ -50,10 +50,8 @@ MINUS = "\N{MINUS SIGN}"
 
 
 def use_style() -> None:
-    """Set type, lines and ground of all figures.
-
-    In a notebook also sharp pixels and full width, and a second picture for dark pages.
-    """
+    """Set type, lines and ground of all figures; in a notebook also sharp pixels and full width,
+    and a second picture for dark pages."""
     sns.set_theme(context="paper", style="ticks", rc={
         "figure.figsize": (WIDTH, 3.2), "figure.dpi": 100, "savefig.dpi": 200,
         "figure.facecolor": "white", "savefig.facecolor": "white",
@@ -96,17 +94,8 @@ def array(values: ArrayLike | Tensor) -> np.ndarray:
 
 
 def rgb(images: ArrayLike | Tensor) -> np.ndarray:
-    """Return images as floats in [0, 1], colours last, whatever the order they came in.
-
-    Parameters
-    ----------
-    images : array or Tensor, (N, 3, H, W) or (N, H, W, 3), or without N
-        Bytes 0-255, or floats 0-1.
-
-    Returns
-    -------
-    ndarray, (N, H, W, 3)
-    """
+    """Return images (N, 3, H, W) or (N, H, W, 3), or one of them, bytes 0-255 or floats 0-1, as
+    floats in [0, 1], (N, H, W, 3)."""
     floating = (images.is_floating_point() if isinstance(images, Tensor)
                 else np.asarray(images).dtype.kind == "f")
     images = array(images)
@@ -161,11 +150,8 @@ def opaque(picture: np.ndarray) -> np.ndarray:
 
 
 def mosaic(pictures: np.ndarray, columns: int, gap: int, below: int = 0) -> tuple[np.ndarray, list]:
-    """Put pictures (N, S, S, 3) side by side on a transparent ground.
-
-    Returns the sheet and the left upper corner (x, y) of each picture; `below` is room for words
-    under each row.
-    """
+    """Put pictures (N, S, S, 3) side by side on a transparent ground, with room `below` each row
+    for words. Return the sheet and the left upper corner (x, y) of each picture."""
     count, size = pictures.shape[:2]
     rows, step = -(-count // columns), size + gap
     sheet = np.zeros((rows * (step + below) - (0 if below else gap), columns * step - gap, 4))
@@ -199,11 +185,9 @@ def overlay(image: np.ndarray, heat: ArrayLike | Tensor, size: int = 192,
 
 
 def lit(pictures: np.ndarray, maps: ArrayLike | Tensor, level: float = 0.4) -> np.ndarray:
-    """Fade pictures (N, S, S, 3) except where their maps (N, H, W), enlarged, are strong.
-
-    Strong is above `level` times the map's largest value; where no map is above 0, all is faded. A dark
-    picture is lightened first, or what is lit would be a dark spot on a light ground.
-    """
+    """Fade pictures (N, S, S, 3) except where their maps (N, H, W), enlarged, are strong: above
+    `level` times their largest value; where no map is above 0, all is faded. A dark picture is
+    lightened first, or what is lit would be a dark spot on a light ground."""
     mean = pictures.mean((1, 2, 3), keepdims=True).clip(0.01)
     pictures = pictures ** np.minimum(1, np.log(BRIGHT) / np.log(mean.clip(max=0.99)))
     heat = np.clip(resize(maps, pictures.shape[1]), 0, None)

@@ -41,9 +41,7 @@ _NUMBERS = {part: number for number, part in enumerate(PARTS, start=1)}
 
 def _placed(figure: Figure, dice: Dice, flip: bool) -> tuple[Figure, float]:
     """Return the figure turned, scaled to a random area and shifted into the frame, and its feet.
-
-    The area is drawn at random, the same way for all kinds, so that it tells nothing of the kind.
-    """
+    The area is drawn the same way for all kinds, so that it tells nothing of the kind."""
     figure = figure.moved(flip=flip, tilt=dice.uniform(-5, 5))
     low, high = figure.bounds()
     trial = 60.0 / max(high - low)  # first at some size, to see how much it covers
@@ -106,37 +104,11 @@ def render(
     size: int = 64,
     without: Collection[str] = (),
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draw one image.
-
-    Parameters
-    ----------
-    kind : str
-        One of `KINDS`: a category, or "background" for clutter without an animal.
-    seed : int
-        Of the data set.
-    split : str
-        One of `SPLITS`.
-    index : int
-        Of the image among those of its kind, seed and split.
-    size : int
-        Side in pixels. The same picture, finer or coarser.
-    without : collection of str
-        Parts of the animal to leave out, from ``PARTS_OF[kind]``; what lies behind them appears,
-        everything else stays as it is. A part that this image does not show changes nothing.
-
-    Returns
-    -------
-    image : numpy.ndarray
-        (size, size, 3) uint8.
-    labels : numpy.ndarray
-        (size, size) uint8; the topmost visible part at each pixel, its position in `PARTS` plus 1;
-        0 for none.
-
-    Raises
-    ------
-    InputError
-        For a kind, split, size or part that there is not.
-    """
+    """Draw one image of a kind, and say which part is where: (size, size, 3) and (size, size),
+    uint8. The label of a pixel is the topmost visible part's position in `PARTS` plus 1, 0 for
+    none. Another size is the same picture, finer or coarser. What lies behind the parts of the
+    animal that are left out, from ``PARTS_OF[kind]``, appears, and everything else stays as it is.
+    InputError for a kind, split, size or part that there is not."""
     one_of("kind", kind, KINDS)
     one_of("split", split, SPLITS)
     number("seed", seed, 0, integer=True)
@@ -203,33 +175,11 @@ def load(
     root: str | Path = "_build/data",
     workers: int | None = None,
 ) -> Images:
-    """Return a data set for telling one category from everything else.
-
-    Positives and negatives alternate. Of the negatives, `CLUTTER_SHARE` show clutter only, and the
-    five other categories have equal parts of the rest.
-
-    Parameters
-    ----------
-    category : str
-        The target, one of `CATEGORIES`.
-    split : str
-        One of `SPLITS`; different splits share no image.
-    count : int
-        Number of images, at least 2.
-    size : int
-        Side in pixels.
-    seed : int
-        Another seed is another data set.
-    root : path
-        Folder of the cache. A file there that does not match its checksum is made again.
-    workers : int, optional
-        Processes that draw; all available cores if not given. The result does not depend on it.
-
-    Raises
-    ------
-    InputError
-        For an argument that is out of range, or a folder that can't be written to.
-    """
+    """Return a data set for telling one category from everything else, at least 2 images. Positives
+    and negatives alternate. Of the negatives, `CLUTTER_SHARE` show clutter only, and the five other
+    categories have equal parts of the rest. Splits share no image, nor do seeds. The result does
+    not depend on the number of workers; in the cache `root` a file that does not match its checksum
+    is made again. InputError for an argument out of range, or a folder that can't be written to."""
     one_of("category", category, CATEGORIES)
     one_of("split", split, SPLITS)
     number("count", count, 2, integer=True)

@@ -135,20 +135,8 @@ def _sitting(f: Figure, kind: str, dice: Dice, c: Coat, p: Build, near: str, far
 
 
 def quadruped(kind: str, dice: Dice, fur: Colour, near: str, far: str) -> Figure:
-    """Return a cat, cow, dog, horse or sheep that faces right.
-
-    Parameters
-    ----------
-    kind : str
-        One of `BUILDS`.
-    dice : Dice
-        Where posture, proportions and markings come from.
-    fur : Colour
-        The main colour of the coat.
-    near, far : str
-        The animal's sides that face us and that do not: "r" and "l", or, if the figure is going to
-        be flipped, "l" and "r".
-    """
+    """Return a cat, cow, dog, horse or sheep that faces right. Its sides that face us and that do
+    not are "r" and "l", or, if the figure is going to be flipped, "l" and "r"."""
     p, c = BUILDS[kind], coat(dice, fur)
     posture, turned = dice.pick(POSTURES[kind]), dice.chance(0.6)
     a, b = p.length * dice.uniform(0.92, 1.08), p.depth * dice.uniform(0.92, 1.08)

@@ -20,13 +20,8 @@ REACH = 64  # model units along one side of the image
 
 
 class Dice:
-    """Random numbers that belong to a key, whatever the machine and the version of NumPy.
-
-    Parameters
-    ----------
-    *key
-        Strings and whole numbers; their SHA-256 is the seed.
-    """
+    """Random numbers that belong to a key, whatever the machine and the version of NumPy: the
+    SHA-256 of its strings and whole numbers is the seed."""
 
     def __init__(self, *key: object) -> None:
         digest = hashlib.sha256("|".join(map(str, key)).encode()).digest()
@@ -190,10 +185,8 @@ class Figure:
 
     def moved(self, scale: float = 1.0, x: float = 0.0, y: float = 0.0, tilt: float = 0.0,
               flip: bool = False) -> Figure:
-        """Return the figure turned, flipped left to right, scaled and then shifted.
-
-        Lines keep their width.
-        """
+        """Return the figure turned, flipped left to right, scaled and then shifted. Lines keep
+        their width."""
         points = np.concatenate([op.points for op in self.ops])
         points = rotate(points, tilt) if tilt else points
         points = points * (-scale if flip else scale, scale) + (x, y)
@@ -222,13 +215,8 @@ def covered(figure: Figure) -> float:
 
 
 class Canvas:
-    """What has been painted: for each pixel the number of the (part, colour) on top.
-
-    Parameters
-    ----------
-    size : int
-        Side of the image in pixels; the canvas is `OVERSAMPLING` times finer.
-    """
+    """What has been painted: for each pixel the number of the (part, colour) on top. The canvas is
+    `OVERSAMPLING` times finer than the image, whose side is `size` pixels."""
 
     def __init__(self, size: int) -> None:
         self.size, self.side = size, size * OVERSAMPLING

@@ -38,19 +38,8 @@ _FINENESS = 4  # canvas pixels for one image pixel, along each side: thin lines 
 
 @dataclass(frozen=True)
 class Faces:
-    """Portraits with their attributes.
-
-    Attributes
-    ----------
-    images : torch.Tensor or Decoded
-        (N, 3, S, S) uint8.
-    attributes : torch.Tensor
-        (N, 40) bool.
-    ids : list of str
-        A name for each image, unique within its data set.
-    names : tuple of str
-        What the columns of `attributes` are.
-    """
+    """Portraits (N, 3, S, S) uint8, their attributes (N, 40) bool with the names of the columns,
+    and an id for each image, unique within its data set."""
 
     images: torch.Tensor | Decoded
     attributes: torch.Tensor
@@ -83,61 +72,20 @@ def _check(seed: int, split: str, index: int) -> None:
 
 
 def attributes_of(seed: int, split: str, index: int) -> np.ndarray:
-    """Return which attributes a face has.
-
-    Parameters
-    ----------
-    seed : int
-        Of the data set.
-    split : str
-        One of `SPLITS`.
-    index : int
-        Of the face among those of its seed and split.
-
-    Returns
-    -------
-    numpy.ndarray
-        (40,) bool, in the order of `ATTRIBUTES`.
-
-    Raises
-    ------
-    InputError
-        For a split, seed or index that there is not.
-    """
+    """Return which attributes a face has: (40,) bool, in the order of `ATTRIBUTES`. InputError for
+    a split, seed or index that there is not."""
     _check(seed, split, index)
     return sample(Dice("faces", VERSION, seed, split, index, "attributes"))
 
 
 def render(seed: int, split: str, index: int, size: int = 64,
            flip: Collection[str] = ()) -> np.ndarray:
-    """Draw one face.
-
-    Parameters
-    ----------
-    seed : int
-        Of the data set.
-    split : str
-        One of `SPLITS`.
-    index : int
-        Of the face among those of its seed and split.
-    size : int
-        Side in pixels. The same picture, finer or coarser.
-    flip : collection of str
-        Attributes to negate, from `ATTRIBUTES`. Everything else stays as it is, other attributes
-        too, even where that makes a rare mixture: of two colours of the hair one shows as strands;
-        a goatee needs no beard around it. Something may hide the change: a hat hides bangs, and a
-        bald head has neither bangs nor curls.
-
-    Returns
-    -------
-    numpy.ndarray
-        (size, size, 3) uint8.
-
-    Raises
-    ------
-    InputError
-        For a split, seed, index, size or attribute that there is not.
-    """
+    """Draw one face, (size, size, 3) uint8; another size is the same picture, finer or coarser. Of
+    `flip` attributes are negated and everything else stays as it is, other attributes too, even
+    where that makes a rare mixture: of two colours of the hair one shows as strands; a goatee needs
+    no beard around it. Something may hide the change: a hat hides bangs, and a bald head has
+    neither bangs nor curls. InputError for a split, seed, index, size or attribute that there is
+    not."""
     number("size", size, SMALLEST, LARGEST, integer=True)
     if isinstance(flip, str):
         raise InputError(f"flip: {flip!r} is not a collection of attribute names")
@@ -206,28 +154,10 @@ def load(
     root: str | Path = "_build/data",
     workers: int | None = None,
 ) -> Faces:
-    """Return a data set of faces.
-
-    Parameters
-    ----------
-    split : str
-        One of `SPLITS`; different splits share no face.
-    count : int
-        Number of images; a larger data set begins with the faces of a smaller one.
-    size : int
-        Side in pixels.
-    seed : int
-        Another seed is another data set.
-    root : path
-        Folder of the cache. A file there that does not match its checksum is made again.
-    workers : int, optional
-        Processes that draw; all available cores if not given. The result does not depend on it.
-
-    Raises
-    ------
-    InputError
-        For an argument that is out of range, or a folder that can't be written to.
-    """
+    """Return a data set of faces; a larger one begins with the faces of a smaller one. Splits share
+    no face, nor do seeds. The result does not depend on the number of workers; in the cache `root`
+    a file that does not match its checksum is made again. InputError for an argument out of range,
+    or a folder that can't be written to."""
     one_of("split", split, SPLITS)
     number("count", count, 1, integer=True)
     number("size", size, SMALLEST, LARGEST, integer=True)

@@ -35,15 +35,7 @@ IRISES: tuple[Colour, ...] = (
 
 
 class Person:
-    """A face's attributes, and the dice of its features.
-
-    Parameters
-    ----------
-    attributes : numpy.ndarray
-        (40,) bool.
-    *key
-        What the dice belong to.
-    """
+    """A face's attributes, (40,) bool, and the dice of its features, which belong to the key."""
 
     def __init__(self, attributes: np.ndarray, *key: object) -> None:
         self._key = key
@@ -131,10 +123,8 @@ def _palette(p: Person, age: float) -> Palette:
 
 
 def _hair(p: Person, deep: float) -> tuple[Colour, Colour]:
-    """Return the hair's colour, and that of its streaks: another one if it has several.
-
-    Hair of none of the four colours is the darker the deeper the skin.
-    """
+    """Return the hair's colour, and that of its streaks: another one if it has several. Hair of
+    none of the four colours is the darker the deeper the skin."""
     dice = p.dice("hair colour")
     other = vary(dice, mix(dice.pick(OTHER_HAIRS), (58, 38, 36), 0.7 * deep), 8)
     colours = [vary(dice, colour, 9) for colour in HAIRS.values()]

@@ -91,17 +91,8 @@ CLUTTER = (_tree, _bush, _rock, _fence, _flowers, _ball)
 
 
 def scene(dice: Dice, tones: Tones, feet: float) -> Figure:
-    """Return hills, ground and some clutter, calm enough that an animal stands out.
-
-    Parameters
-    ----------
-    dice : Dice
-        Where everything comes from.
-    tones : Tones
-        Its colours.
-    feet : float
-        Where the ground has to begin at the latest: y in model units.
-    """
+    """Return hills, ground and some clutter, calm enough that an animal stands out. The ground
+    begins at the latest at y = `feet`, in model units."""
     f = Figure()
     disc, x, y = dice.below(3), dice.uniform(6, 58), dice.uniform(4, 16)
     if disc == 0:
@@ -155,10 +146,8 @@ def foreground(dice: Dice, tones: Tones, feet: float) -> Figure:
 
 
 def decoy(dice: Dice, fur: Colour) -> Figure:
-    """Return clutter that takes an animal's place: its colours, size and outlines, but no animal.
-
-    A heap of two to four things - boulders, bushes, barrels, balls, logs, posts, mushrooms.
-    """
+    """Return clutter that takes an animal's place, with its colours, size and outlines: a heap of
+    two to four boulders, bushes, barrels, balls, logs, posts or mushrooms."""
     f, ink = Figure(), mix(fur, INK, 0.78)
     light, dark = mix(fur, CREAM, 0.6), mix(fur, INK, 0.3)
     x = 0.0
