@@ -41,10 +41,9 @@ def backdrop(dice: Dice) -> tuple[Colour, Colour, Figure]:
 
 def _shoulders(lk: Look) -> np.ndarray:
     broad, n = 19.5 + 4.2 * lk.masc, lk.neck
-    half = [(n + 0.2, 20.5), (n + 2.6, 23.6), (broad * 0.72, 25.6), (broad, 29.0),
-            (broad + 2.0, 42.0)]
-    left = [(-x, y) for x, y in half]
-    return np.concatenate([curve(left[::-1]), curve(half)])
+    half = curve([(n + 0.2, 20.5), (n + 2.6, 23.6), (broad * 0.72, 25.6), (broad, 29.0),
+                  (broad + 2.0, 42.0)])
+    return np.concatenate([half[::-1] * (-1, 1), half])
 
 
 def _neckline(dice: Dice, lk: Look, manly: bool) -> np.ndarray:
@@ -77,16 +76,13 @@ def body(p: Person, lk: Look) -> Figure:
     cloth = np.concatenate([shoulders[shoulders[:, 0] < first[0]], neckline[::-1],
                             shoulders[shoulders[:, 0] > last[0]]])
     f.shape("clothes", cloth, tint, ink, 0.8)
-    if manly and extra == 0:  # lapels of an open shirt
+    if manly and extra < 2:  # the lapels of an open shirt, or a jacket over a shirt
+        flap, over, share = (
+            ([(n + 1.8, 21.8), (0.6, 26.6), (4.6, 30.6), (n + 4.2, 25.0)], (255, 250, 244), 0.3),
+            ([(n + 3.4, 23.4), (5.0, 42.0), (broad + 4, 42.0), (broad, 28.0)], (40, 34, 52), 0.55),
+        )[extra]
         for side in (-1, 1):
-            f.shape("clothes", np.asarray([(side * (n + 1.8), 21.8), (side * 0.6, 26.6),
-                                           (side * 4.6, 30.6), (side * (n + 4.2), 25.0)]),
-                    mix(tint, (255, 250, 244), 0.3), ink, 0.6)
-    elif manly and extra == 1:  # jacket over a shirt
-        for side in (-1, 1):
-            f.shape("clothes", np.asarray([(side * (n + 3.4), 23.4), (side * 5.0, 42.0),
-                                           (side * (broad + 4), 42.0), (side * broad, 28.0)]),
-                    mix(tint, (40, 34, 52), 0.55), ink, 0.6)
+            f.shape("clothes", np.asarray(flap) * (side, 1), mix(tint, over, share), ink, 0.6)
     elif not manly:
         f.line("clothes", neckline + (0, 1.3), mix(tint, (255, 250, 244), 0.45), 0.8)
     return f
@@ -94,35 +90,24 @@ def body(p: Person, lk: Look) -> Figure:
 
 def necktie(p: Person, lk: Look) -> Figure:
     """Return collar and tie."""
-    f = Figure()
-    if not p["Wearing_Necktie"]:
-        return f
-    dice, n = p.dice("necktie"), lk.neck
-    tint = dice.pick(TIES)
+    f, dice, n = Figure(), p.dice("necktie"), lk.neck
+    tint, striped = dice.pick(TIES), dice.chance(0.5)
     ink, stripe = mix(tint, (20, 16, 26), 0.4), mix(tint, (255, 250, 240), 0.5)
     shirt, fold = (246, 246, 250), (178, 184, 200)
-    striped = dice.chance(0.5)
-    f.shape("tie", np.asarray([(-n - 2.0, 22.4), (n + 2.0, 22.4), (6.6, 42.0), (-6.6, 42.0)]),
-            shirt, fold, 0.6)
-    f.shape("tie", np.asarray([(-1.9, 26.6), (1.9, 26.6), (3.6, 42.0), (-3.6, 42.0)]), tint, ink,
-            0.7)
-    if striped:
-        for y in (28.6, 31.6, 34.6):
-            f.line("tie", [(-2.0, y), (2.2, y - 1.8)], stripe, 0.8)
-    f.shape("tie", np.asarray([(-2.6, 23.0), (2.6, 23.0), (1.7, 27.0), (-1.7, 27.0)]), tint, ink,
-            0.7)
+    f.shape("tie", [(-n - 2.0, 22.4), (n + 2.0, 22.4), (6.6, 42.0), (-6.6, 42.0)], shirt, fold, 0.6)
+    f.shape("tie", [(-1.9, 26.6), (1.9, 26.6), (3.6, 42.0), (-3.6, 42.0)], tint, ink, 0.7)
+    for y in (28.6, 31.6, 34.6) if striped else ():
+        f.line("tie", [(-2.0, y), (2.2, y - 1.8)], stripe, 0.8)
+    f.shape("tie", [(-2.6, 23.0), (2.6, 23.0), (1.7, 27.0), (-1.7, 27.0)], tint, ink, 0.7)
+    collar = np.asarray([(n + 0.6, 19.8), (n + 2.4, 22.6), (5.4, 28.2), (1.4, 23.2)])
     for side in (-1, 1):
-        f.shape("tie", np.asarray([(side * (n + 0.6), 19.8), (side * (n + 2.4), 22.6),
-                                   (side * 5.4, 28.2), (side * 1.4, 23.2)]), shirt, fold, 0.6)
+        f.shape("tie", collar * (side, 1), shirt, fold, 0.6)
     return f
 
 
 def necklace(p: Person, lk: Look) -> Figure:
     """Return a chain with a pendant, or a string of beads."""
-    f = Figure()
-    if not p["Wearing_Necklace"]:
-        return f
-    dice, n = p.dice("necklace"), lk.neck
+    f, dice, n = Figure(), p.dice("necklace"), lk.neck
     metal, beads = dice.pick((GOLD, SILVER, PEARL)), dice.chance(0.5)
     deep = dice.uniform(26.6, 28.4)
     gem, ink = dice.pick(((206, 50, 80), (50, 120, 190), (40, 150, 120), GOLD)), (96, 68, 60)
@@ -141,10 +126,7 @@ def necklace(p: Person, lk: Look) -> Figure:
 
 def earrings(p: Person, lk: Look) -> Figure:
     """Return hoops, drops or studs that hang from the lobes, over the hair if need be."""
-    f = Figure()
-    if not p["Wearing_Earrings"]:
-        return f
-    dice = p.dice("earrings")
+    f, dice = Figure(), p.dice("earrings")
     kind, metal = dice.below(3), dice.pick((GOLD, GOLD, SILVER))
     gem = dice.pick(((206, 50, 80), (50, 120, 190), (40, 150, 120), (250, 246, 238)))
     ink = mix(metal, (70, 40, 30), 0.6)
@@ -156,8 +138,8 @@ def earrings(p: Person, lk: Look) -> Figure:
             f.rim("earring", ring, metal, 1.2)
         elif kind == 1:
             f.line("earring", [(x, y), (x, y + 3.0)], metal, 1.0)
-            f.shape("earring", smooth([(x, y + 1.6), (x + 1.7, y + 4.8), (x, y + 6.4),
-                                       (x - 1.7, y + 4.8)]), gem, ink, 0.7)
+            drop = [(x, y + 1.6), (x + 1.7, y + 4.8), (x, y + 6.4), (x - 1.7, y + 4.8)]
+            f.shape("earring", smooth(drop), gem, ink, 0.7)
         else:
             f.shape("earring", ellipse(x, y + 1.0, 1.6, 1.6), gem, ink, 0.7)
             f.shape("earring", ellipse(x, y + 3.8, 1.2, 1.2), metal, ink, 0.7)

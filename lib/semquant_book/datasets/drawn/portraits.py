@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -43,9 +44,8 @@ def _head(lk: Look) -> np.ndarray:
     half = [(0.0, -20.4), (0.60 * w, -18.6), (0.95 * w, -11.0), (w, -3.0),
             (w * 0.975 + 0.5 * lk.cheek, 3.5), (lk.jaw + 0.15 * (w - lk.jaw), 10.5),
             (lk.tip + 0.6, lk.chin - 2.0), (0.0, lk.chin)]
-    right = [(x + lean * (y > 3), y) for x, y in half]
-    left = [(-x + lean * (y > 3), y) for x, y in half[-2:0:-1]]
-    return smooth(right + left, 4)
+    both = half + [(-x, y) for x, y in half[-2:0:-1]]
+    return smooth([(x + lean * (y > 3), y) for x, y in both], 4)
 
 
 def _skull(p: Person, lk: Look) -> Figure:
@@ -101,15 +101,13 @@ def _eyes(p: Person, lk: Look) -> Figure:
     f, c, dice = Figure(), lk.colours, p.dice("eyes")
     gaze, drop = dice.uniform(-0.35, 0.35), dice.uniform(-0.2, 0.25)
     narrow = p.strength("Narrow_Eyes")
-    lid = mix(BLACK, c.deep, 0.25)
-    dark = mix(c.iris, BLACK, 0.55)
+    lid, dark = mix(BLACK, c.deep, 0.25), mix(c.iris, BLACK, 0.55)
     for side, x, y, size in _eye_places(lk):
         rx, ry = 3.0 * size, (2.1 - 1.15 * narrow) * size
         top = [(-rx * side, 0.35), (-rx * 0.5 * side, -ry * 0.82), (rx * 0.1 * side, -ry * 1.05),
                (rx * 0.62 * side, -ry * 0.78), (rx * side, -0.25 + drop)]
         low = [(rx * 0.6 * side, ry * 0.68), (0.0, ry * 0.95), (-rx * 0.55 * side, ry * 0.75)]
-        place = np.array((x, y))
-        part = f"eye{side}"
+        place, part = np.array((x, y)), f"eye{side}"
         f.fill(part, smooth(np.asarray(top + low) + place, 4), (252, 250, 248))
         f.shade(part, ellipse(x + gaze, y - 0.15, 2.0 * size, 2.15 * size), dark)
         f.fill(part, ellipse(x + gaze, y + 0.05, 1.5 * size, min(1.65 * size, 0.84 * ry)), c.iris)
@@ -157,10 +155,8 @@ def _brows(p: Person, lk: Look) -> Figure:
     thick = 1.15 + 0.35 * min(max(lk.masc, 0.0), 1.0) + 1.6 * bushy
     for side, x, y, _ in _eye_places(lk):
         y = y - 4.1 - lift + 0.2 * lk.masc - 0.35 * thick
-        path = np.asarray([(x - side * 3.3, y - 0.1 - 0.8 * arch),
-                           (x - side * 0.9, y - 0.4 - 2.0 * arch),
-                           (x + side * 1.6, y - 0.5 - 2.5 * arch),
-                           (x + side * 4.4, y + 0.8 + 0.2 * arch)])
+        path = [(x - side * 3.3, y - 0.1 - 0.8 * arch), (x - side * 0.9, y - 0.4 - 2.0 * arch),
+                (x + side * 1.6, y - 0.5 - 2.5 * arch), (x + side * 4.4, y + 0.8 + 0.2 * arch)]
         f.fill("brow", limb(path, [thick * 0.7, thick, thick * 0.95, 0.5]), c.brow)
     return f
 
@@ -173,14 +169,13 @@ def _nose(p: Person, lk: Look) -> Figure:
     tint = mix(mix(c.skin, c.shade, 0.8), (206, 92, 88), 0.2 * max(big, 0.0))
     if pointy > 0.5:
         tip = low + 1.6
-        f.fill("nose", np.asarray([(x - 0.3, -2.6), (x + half + 0.7, low - 0.6), (x, tip),
-                                   (x - half - 0.7, low - 0.6)]), tint)
-        f.fill("nose", np.asarray([(x - 0.3, -2.6), (x + 0.5, low - 1.2), (x, tip),
-                                   (x - half - 0.7, low - 0.6)]), mix(c.shade, c.deep, 0.3))
-        f.fill("nose", np.asarray([(x + 0.3, -1.0), (x + 1.1, low - 1.4), (x + 0.3, low - 0.2)]),
+        left, right = (x - half - 0.7, low - 0.6), (x + half + 0.7, low - 0.6)
+        f.fill("nose", [(x - 0.3, -2.6), right, (x, tip), left], tint)
+        f.fill("nose", [(x - 0.3, -2.6), (x + 0.5, low - 1.2), (x, tip), left],
+               mix(c.shade, c.deep, 0.3))
+        f.fill("nose", [(x + 0.3, -1.0), (x + 1.1, low - 1.4), (x + 0.3, low - 0.2)],
                mix(c.skin, c.light, 0.9))
-        f.line("nose", [(x - half - 0.7, low - 0.6), (x, tip), (x + half + 0.7, low - 0.6)],
-               c.deep, 0.8)
+        f.line("nose", [left, (x, tip), right], c.deep, 0.8)
         return f
     f.fill("nose", smooth([(x, -1.0), (x + 0.9, 2.6), (x + half, low - 1.9), (x + half, low - 0.2),
                            (x, low + 0.5), (x - half, low - 0.2), (x - half, low - 1.9),
@@ -206,20 +201,16 @@ def _mouth(p: Person, lk: Look) -> Figure:
     upper, lower = 0.85 + 0.95 * full, 1.05 + 1.15 * full
     gap = max((2.0 + 0.7 * smile) * gape, 0.0) if gape > 0.5 else 0.0
 
-    def at(points: list[tuple[float, float]]) -> np.ndarray:
-        return np.asarray([(x + px * half, y + py + px * tilt) for px, py in points])
+    def bow(out: float, between: float, middle: float) -> np.ndarray:
+        """Return a curve from corner to corner: y in its middle, and `out` to both sides of it."""
+        path = [(-1, lift), (-out, between), (0, middle), (out, between), (1, lift)]
+        return curve([(x + px * half, y + py + px * tilt) for px, py in path], 4)
 
     rise = 0.25 * gap
-    edge = curve(at([(-1, lift), (-0.5, lift * 0.25 + drop * 0.6 - rise), (0, drop - rise),
-                     (0.5, lift * 0.25 + drop * 0.6 - rise), (1, lift)]), 4)
-    base = curve(at([(-1, lift), (-0.55, lift * 0.2 + drop + gap * 0.62), (0, drop + gap * 0.8),
-                     (0.55, lift * 0.2 + drop + gap * 0.62), (1, lift)]), 4)
-    top = curve(at([(-1, lift), (-0.42, lift * 0.3 + drop * 0.5 - rise - upper),
-                    (0, drop * 0.7 - rise - upper * 0.72),
-                    (0.42, lift * 0.3 + drop * 0.5 - rise - upper), (1, lift)]), 4)
-    low = curve(at([(-1, lift), (-0.5, lift * 0.2 + drop + gap * 0.66 + lower * 0.9),
-                    (0, drop + gap * 0.85 + lower),
-                    (0.5, lift * 0.2 + drop + gap * 0.66 + lower * 0.9), (1, lift)]), 4)
+    edge = bow(0.5, lift * 0.25 + drop * 0.6 - rise, drop - rise)
+    base = bow(0.55, lift * 0.2 + drop + gap * 0.62, drop + gap * 0.8)
+    top = bow(0.42, lift * 0.3 + drop * 0.5 - rise - upper, drop * 0.7 - rise - upper * 0.72)
+    low = bow(0.5, lift * 0.2 + drop + gap * 0.66 + lower * 0.9, drop + gap * 0.85 + lower)
     ink = mix(mix(c.lips, c.deep, 0.55), BLACK, 0.15)
     f.fill("lips", np.concatenate([top, low[::-1]]), c.lips)
     f.fill("lips", np.concatenate([top, edge[::-1]]), mix(c.lips, ink, 0.3))
@@ -260,10 +251,7 @@ def _skin_glazes(p: Person, lk: Look, lit: int) -> list[Glaze]:
 
 
 def _glasses(p: Person, lk: Look) -> Figure:
-    f = Figure()
-    if not p["Eyeglasses"]:
-        return f
-    dice = p.dice("glasses")
+    f, dice = Figure(), p.dice("glasses")
     tint = dice.pick(((40, 36, 46), (96, 52, 36), (38, 58, 104), (150, 40, 52), (30, 30, 34)))
     round_, x = dice.chance(0.5), lk.yaw
     for side in (-1, 1):
@@ -280,14 +268,19 @@ def _glasses(p: Person, lk: Look) -> Figure:
     return f
 
 
-def _head_figures(p: Person, lk: Look) -> tuple[list[Figure], list[Figure]]:
-    """Return what is painted before the shoulders and after them, from back to front."""
+def _figures(p: Person, lk: Look) -> tuple[list[Figure], list[Figure], list[Figure]]:
+    """Return what is painted behind the shoulders, there and before them, from back to front."""
     st = style(p, lk)
-    after = [_skull(p, lk), beard(p, lk), _wrinkles(p, lk), _bags(p, lk), _brows(p, lk),
-             _eyes(p, lk), _nose(p, lk), _mouth(p, lk), goatee(p, lk), mustache(p, lk),
-             front_hair(p, lk, st), bangs(p, lk, st), hat(p, lk),
-             _glasses(p, lk), earrings(p, lk)]
-    return [back_hair(p, lk, st)], after
+
+    def where(attribute: str, draw: Callable[[Person, Look], Figure]) -> Figure:
+        return draw(p, lk) if p[attribute] else Figure()
+
+    torso = [body(p, lk), where("Wearing_Necktie", necktie), where("Wearing_Necklace", necklace)]
+    bare = (_skull, beard, _wrinkles, _bags, _brows, _eyes, _nose, _mouth)
+    before = [*(draw(p, lk) for draw in bare), where("Goatee", goatee), where("Mustache", mustache),
+              front_hair(p, lk, st), bangs(p, lk, st), where("Wearing_Hat", hat),
+              where("Eyeglasses", _glasses), where("Wearing_Earrings", earrings)]
+    return [back_hair(p, lk, st)], torso, before
 
 
 def portrait(p: Person) -> Portrait:
@@ -297,17 +290,11 @@ def portrait(p: Person) -> Portrait:
     x, y = REACH / 2 + dice.uniform(-1.5, 1.5), 29.0 + dice.uniform(-0.8, 1.0)
     lit, warm = dice.pick((-1, 1)), dice.uniform(-0.03, 0.04)
     bright, slope = dice.uniform(0.94, 1.03), (dice.uniform(4, 14) * lit, dice.uniform(0, 10))
-    head = scale, x + 12 * scale * turn(tilt)[1], y, tilt
-    torso = scale, x, y, 0.0
-    behind, before = _head_figures(p, lk)
+    head, torso = (scale, x + 12 * scale * turn(tilt)[1], y, tilt), (scale, x, y, 0.0)
     high, low, discs = backdrop(p.dice("backdrop"))
-    figures = [discs]
-    for parts, (size, dx, dy, turned) in ((behind, head), ([body(p, lk), necktie(p, lk),
-                                           necklace(p, lk)], torso), (before, head)):
-        figures += [part.moved(size, dx, dy, turned) for part in parts if part.ops]
+    figures = [discs] + [part.moved(*place) for parts, place in
+                         zip(_figures(p, lk), (head, torso, head)) for part in parts if part.ops]
     glazes = [g.moved(*head) for g in _skin_glazes(p, lk, lit) + _eye_glazes(p, lk) if g.share > 0]
-    return Portrait(
-        high=high, low=low, figures=figures, glazes=glazes,
-        light=[round(256 * bright * (1 + tint)) for tint in (warm, 0.0, -warm)], slope=slope,
-        blur=p.dice("blur").uniform(1.2, 2.2) if p["Blurry"] else 0.0,
-    )
+    light = [round(256 * bright * (1 + tint)) for tint in (warm, 0.0, -warm)]
+    blur = p.dice("blur").uniform(1.2, 2.2) if p["Blurry"] else 0.0
+    return Portrait(high, low, figures, glazes, light, slope, blur)
