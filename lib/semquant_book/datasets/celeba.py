@@ -23,15 +23,13 @@ import numpy as np
 import pandas as pd
 import torch
 from PIL import Image
-from safetensors.torch import load_file, save_file
 
 from semquant.checks import InputError, number, one_of
 from semquant_book.datasets.decoded import Decoded, join as joined
 from semquant_book.datasets.drawn.faces import LARGEST, Faces
 from semquant_book.datasets.names import ATTRIBUTES, SPLITS
-from semquant_book.datasets.parallel import available_cores, in_chunks
+from semquant_book.datasets.parallel import in_chunks, kept, processes
 from semquant_book.datasets.photos import first, opened, report
-from semquant_book.files import check_writable, load_or_make
 
 __all__ = ["HEIGHT", "WIDTH", "Index", "digest", "join", "load", "repeated", "scan", "square"]
 
@@ -63,13 +61,12 @@ class Index:
     def summary(self) -> str:
         """Return the counts of the splits, and of what was left out if there is any, as lines."""
         present, listed = sum(self.present.values()), sum(self.listed.values())
-        lines = [f"{present} of {listed} listed images"]
-        lines += [f"{s}: {self.present[s]} of {self.listed[s]}" for s in SPLITS]
+        lines = [f"{present} of {listed} listed images",
+                 *(f"{s}: {self.present[s]} of {self.listed[s]}" for s in SPLITS)]
         if present < listed:
             lines.append(f"listed without an image, left out: {listed - present}")
         if self.strays:
-            lines.append(f"files in neither list, left out: {len(self.strays)} "
-                         f"({first(self.strays)})")
+            lines += [f"files in neither list, left out: {len(self.strays)} ({first(self.strays)})"]
         return "\n".join(lines)
 
     def __str__(self) -> str:
@@ -117,24 +114,19 @@ def load(root: str | Path | Index, split: str, size: int = 64, count: int | None
     one_of("split", split, SPLITS)
     number("size", size, 1, LARGEST, integer=True)
     number("seed", seed, 0, integer=True)
-    workers = available_cores() if workers is None else workers
-    number("workers", workers, 1, integer=True)
+    workers = processes(workers)
     index = root if isinstance(root, Index) else scan(root)
     chosen = _drawn(index, split, count, seed)
     names = [index.files[split][i] for i in chosen]
     paths = [index.root / IMAGES / name for name in names]
-
-    def make() -> dict[str, torch.Tensor]:
-        check_writable(Path(cache))
-        return {"images": _decode(paths, size, workers)}
-
     if not decode:
         images = Decoded(paths, size, square)
     elif cache is None:
         images = _decode(paths, size, workers)
     else:
         key = f"celeba-v{_VERSION}-{split}-{len(paths)}-{size}px-{_digest(paths)}.safetensors"
-        images = load_or_make(Path(cache) / key, load_file, make, save_file)["images"]
+        tensors = kept(Path(cache) / key, lambda: {"images": _decode(paths, size, workers)})
+        images = tensors["images"]
     return Faces(images, index.attributes[split][chosen], names)
 
 
@@ -223,7 +215,7 @@ def _bad(path: Path, line: int, what: str) -> InputError:
 def _read_attributes(path: Path) -> pd.DataFrame:
     """Return (N, 40) bool, a row for each image, by its name, in the order of the file."""
     lines, fields = _fields(path, 1 + len(ATTRIBUTES))
-    at = next(iter(fields.index), 1)
+    at = next(iter(fields.index), 1)  # lines of the count and of the names
     below = next(iter(fields.index[1:]), at + 1)
     count = lines[at - 1].strip()
     if not (count.isascii() and count.isdigit()):
@@ -303,9 +295,9 @@ def _decode_some(task: tuple[list[Path], int]) -> tuple[np.ndarray, list[str]]:
     """Return (n, 3, size, size) uint8 and what can't be used."""
     paths, size = task
     images, problems = np.zeros((len(paths), size, size, 3), np.uint8), []
-    for i, path in enumerate(paths):
+    for image, path in zip(images, paths):
         try:
-            images[i] = square(path, size)
+            image[:] = square(path, size)
         except InputError as error:
             problems.append(f"{path.name} ({error})")
     return images.transpose(0, 3, 1, 2), problems
@@ -334,6 +326,6 @@ def digest(images: Decoded, workers: int | None = None) -> str:
     """Decode all images once, keeping none, and return the SHA-256 of their pixels. InputError
     counts the images that can't be decoded or are of another size, and names the first."""
     found = hashlib.sha256()
-    for some in _blocks(images.paths, images.size, workers or available_cores()):
+    for some in _blocks(images.paths, images.size, processes(workers)):
         found.update(np.ascontiguousarray(some).tobytes())
     return found.hexdigest()

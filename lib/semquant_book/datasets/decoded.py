@@ -19,8 +19,7 @@ class Decoded(Rows):
     """Pictures in files, decoded each time they are asked for: (N, 3, S, S) uint8. ``read(path,
     size)`` gives (S, S, 3) uint8."""
 
-    def __init__(self, paths: Sequence[Path], size: int,
-                 read: Callable[[Path, int], np.ndarray]) -> None:
+    def __init__(self, paths: Sequence[Path], size: int, read: Callable[[Path, int], np.ndarray]):
         self.paths, self.size, self.read = list(paths), size, read
         self.shape = (len(self.paths), 3, size, size)
 

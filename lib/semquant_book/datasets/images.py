@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -35,9 +35,8 @@ class Images:
     group_of: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        given = {"positive": self.positive, "kinds": self.kinds, "ids": self.ids,
-                 "labels": self.labels, "masks": self.masks}
-        for name, value in given.items():
+        for name in ("positive", "kinds", "ids", "labels", "masks"):
+            value = getattr(self, name)
             if value is not None and len(value) != len(self.images):
                 raise ValueError(f"{name}: {len(value)} entries for {len(self.images)} images")
         if self.labels is not None and self.masks is not None:
@@ -50,17 +49,10 @@ class Images:
         """Return the images at `indices` (whole numbers, or a (N,) bool tensor), in that order."""
         chosen = torch.as_tensor(indices)
         chosen = chosen.nonzero()[:, 0] if chosen.dtype == torch.bool else chosen.long()
-        return Images(
-            images=self.images[chosen],
-            positive=self.positive[chosen],
-            kinds=[self.kinds[i] for i in chosen.tolist()],
-            ids=[self.ids[i] for i in chosen.tolist()],
-            labels=None if self.labels is None else self.labels[chosen],
-            masks=None if self.masks is None else self.masks[chosen],
-            parts=self.parts,
-            groups=self.groups,
-            group_of=self.group_of,
-        )
+        tensors = {name: getattr(self, name)[chosen] for name in
+                   ("images", "positive", "labels", "masks") if getattr(self, name) is not None}
+        return replace(self, kinds=[self.kinds[i] for i in chosen.tolist()],
+                       ids=[self.ids[i] for i in chosen.tolist()], **tensors)
 
     def group_masks(self, size: int | tuple[int, int] | None = None) -> torch.Tensor:
         """Return where the P part groups are: (N, P, H, W) float32, the share of each cell's area

@@ -34,8 +34,6 @@ WITHIN = {
     **{f"{leg}leg": (f"{leg}pa",) for leg in ("lf", "rf", "lb", "rb")},
     **{f"{leg}lleg": (f"{leg}ho",) for leg in ("lf", "rf", "lb", "rb")},
 }
-_ANNO = [("imname", object), ("objects", object)]
-_OBJECT = [("class", object), ("class_ind", object), ("mask", object), ("parts", object)]
 _PART = [("part_name", object), ("mask", object)]
 _HEADER = b"MATLAB 5.0 MAT-file, drawn specimen".ljust(116)  # scipy's has the time in it
 _TURNS = ("train", "val", "test", "train", "train")
@@ -114,23 +112,17 @@ def write_celeba(folder: str | Path, train: int = 16, val: int = 8, test: int = 
 
 def _names(form: str, wanted: int) -> list[str]:
     """Return names whose splits, for each seed 0 to 4, follow `_TURNS`, begun at the seed."""
-    names, numbers = [], map(form.format, count(1))
-    for i in range(wanted):
-        splits = [_TURNS[(i + seed) % len(_TURNS)] for seed in range(len(_TURNS))]
-        names.append(next(name for name in numbers
-                          if all(split_of(name, seed) == s for seed, s in enumerate(splits))))
-    return names
+    numbers, turns = map(form.format, count(1)), range(len(_TURNS))
+    return [next(name for name in numbers if all(
+        split_of(name, seed) == _TURNS[(i + seed) % len(_TURNS)] for seed in turns))
+            for i in range(wanted)]
 
 
 def _parts(category: str, labels: np.ndarray) -> list[tuple[str, np.ndarray]]:
     """Return (part name, mask (S, S) bool) for the parts that show in labels (S, S)."""
     drawn = {part: labels == animals.PARTS.index(part) + 1 for part in PARTS[category]}
-    shown = []
-    for part, mask in drawn.items():
-        if mask.any():
-            held = [drawn[name] for name in WITHIN.get(part, ()) if name in drawn]
-            shown.append((part, np.any([mask, *held], axis=0)))
-    return shown
+    return [(part, np.any([mask, *(drawn[p] for p in WITHIN.get(part, ()) if p in drawn)], axis=0))
+            for part, mask in drawn.items() if mask.any()]
 
 
 def _annotation(name: str, category: str, whole: np.ndarray,
@@ -140,11 +132,10 @@ def _annotation(name: str, category: str, whole: np.ndarray,
     marked = np.zeros((1, len(parts)) if parts else (0, 0), _PART)
     for i, part in enumerate(parts):
         marked[0, i] = part
-    objects, anno = np.zeros((1, 1), _OBJECT), np.zeros((1, 1), _ANNO)
-    objects[0, 0] = (category, float(CLASS_NUMBERS[category]), whole, marked)
-    anno[0, 0] = (name, objects)
+    thing = {"class": category, "class_ind": float(CLASS_NUMBERS[category]), "mask": whole,
+             "parts": marked}
     file = io.BytesIO()
-    scipy.io.savemat(file, {"anno": anno}, do_compression=True)
+    scipy.io.savemat(file, {"anno": {"imname": name, "objects": thing}}, do_compression=True)
     return _HEADER + file.getvalue()[len(_HEADER):]
 
 

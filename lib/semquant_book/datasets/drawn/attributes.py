@@ -99,9 +99,9 @@ _OWN = np.array([round(100 * (1 - sum(w * w for w in row[3:])) ** 0.5) for row i
 
 def _cut(share: float) -> int:
     """Return what a normal number exceeds in `share` of the cases, in the sums' unit."""
-    limits = {0.0: 10.0, 1.0: -10.0}
-    return round(_SPREAD * limits.get(share, round(NormalDist().inv_cdf(1 - share), 4)
-                                      if 0 < share < 1 else 0.0))
+    if share in (0.0, 1.0):
+        return round(_SPREAD * (10.0 - 20.0 * share))
+    return round(_SPREAD * round(NormalDist().inv_cdf(1 - share), 4))
 
 
 _CUTS = {sex: np.array([_cut(getattr(row, sex)) for row in ROWS.values()])

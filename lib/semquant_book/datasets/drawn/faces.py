@@ -15,21 +15,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 
 from semquant.checks import InputError, number, one_of
 from semquant_book.datasets.decoded import Decoded, subset
 from semquant_book.datasets.drawn.attributes import sample
-from semquant_book.datasets.drawn.drawing import OVERSAMPLING, REACH, Canvas, Dice
+from semquant_book.datasets.drawn.drawing import OVERSAMPLING, REACH, Canvas, Dice, averaged
 from semquant_book.datasets.drawn.looks import Person
 from semquant_book.datasets.drawn.portraits import portrait
 from semquant_book.datasets.drawn.shading import apply, blurred
 from semquant_book.datasets.names import ATTRIBUTES, SPLITS
-from semquant_book.datasets.parallel import available_cores, in_chunks
-from semquant_book.files import check_writable, load_or_make
+from semquant_book.datasets.parallel import in_chunks, kept, processes
 
-__all__ = ["VERSION", "Faces", "attributes_of", "load", "make_id",
-           "parse_id", "render"]
+__all__ = ["VERSION", "Faces", "attributes_of", "load", "make_id", "parse_id", "render"]
 
 VERSION = 2  # of the drawing; part of the key, so that an old cache is never taken for a new one
 SMALLEST, LARGEST = 32, 512
@@ -65,16 +62,12 @@ class Faces:
                      [self.ids[i] for i in chosen.tolist()], self.names)
 
 
-def _check(seed: int, split: str, index: int) -> None:
-    one_of("split", split, SPLITS)
-    number("seed", seed, 0, integer=True)
-    number("index", index, 0, integer=True)
-
-
 def attributes_of(seed: int, split: str, index: int) -> np.ndarray:
     """Return which attributes a face has: (40,) bool, in the order of `ATTRIBUTES`. InputError for
     a split, seed or index that there is not."""
-    _check(seed, split, index)
+    one_of("split", split, SPLITS)
+    number("seed", seed, 0, integer=True)
+    number("index", index, 0, integer=True)
     return sample(Dice("faces", VERSION, seed, split, index, "attributes"))
 
 
@@ -92,8 +85,7 @@ def render(seed: int, split: str, index: int, size: int = 64,
     for name in flip:
         one_of("flip", name, ATTRIBUTES)
     has = attributes_of(seed, split, index) ^ np.isin(ATTRIBUTES, list(flip))
-    person = Person(has, "faces", VERSION, seed, split, index)
-    return _developed(person, size)
+    return _developed(Person(has, "faces", VERSION, seed, split, index), size)
 
 
 def _developed(person: Person, size: int) -> np.ndarray:
@@ -102,20 +94,16 @@ def _developed(person: Person, size: int) -> np.ndarray:
     canvas = Canvas(size * _FINENESS // OVERSAMPLING)
     for figure in drawn.figures:
         canvas.paint(figure)
-    side = canvas.side
+    side, high, low = canvas.side, np.array(drawn.high), np.array(drawn.low)
     rows = np.arange(side)[:, None, None]
-    high, low = np.array(drawn.high), np.array(drawn.low)
     paper = (high + (low - high) * rows // side).astype(np.uint8)
     picture = canvas.colours(np.broadcast_to(paper, (side, side, 3))).astype(np.int32)
     apply(canvas, picture, drawn.glazes, _spread(person.dice("stubble"), 2 * REACH, side))
-    total = sum(picture[i::_FINENESS, j::_FINENESS]
-                for i in range(_FINENESS) for j in range(_FINENESS))
-    image = (total + _FINENESS**2 // 2) // _FINENESS**2
     ramp = (np.arange(size) * 2 + 1 - size) / size
     glow = np.floor(ramp[None, :] * drawn.slope[0] - ramp[:, None] * drawn.slope[1])
     glow = glow.astype(np.int32) + _spread(person.dice("grain"), REACH, size) % 5 - 2
-    image = np.clip((image * np.array(drawn.light) >> 8) + glow[:, :, None], 0, 255)
-    return blurred(image.astype(np.uint8), drawn.blur)
+    image = (averaged(picture, _FINENESS) * np.array(drawn.light) >> 8) + glow[:, :, None]
+    return blurred(np.clip(image, 0, 255).astype(np.uint8), drawn.blur)
 
 
 def _spread(dice: Dice, cells: int, side: int) -> np.ndarray:
@@ -146,14 +134,8 @@ def _render_all(plan: list, size: int, workers: int) -> dict[str, torch.Tensor]:
     return {"images": images.permute(0, 3, 1, 2).contiguous(), "attributes": attributes}
 
 
-def load(
-    split: str,
-    count: int,
-    size: int = 64,
-    seed: int = 0,
-    root: str | Path = "_build/data",
-    workers: int | None = None,
-) -> Faces:
+def load(split: str, count: int, size: int = 64, seed: int = 0, root: str | Path = "_build/data",
+         workers: int | None = None) -> Faces:
     """Return a data set of faces; a larger one begins with the faces of a smaller one. Splits share
     no face, nor do seeds. The result does not depend on the number of workers; in the cache `root`
     a file that does not match its checksum is made again. InputError for an argument out of range,
@@ -162,14 +144,7 @@ def load(
     number("count", count, 1, integer=True)
     number("size", size, SMALLEST, LARGEST, integer=True)
     number("seed", seed, 0, integer=True)
-    workers = available_cores() if workers is None else workers
-    number("workers", workers, 1, integer=True)
-    plan = [(seed, split, index) for index in range(count)]
+    workers, plan = processes(workers), [(seed, split, index) for index in range(count)]
     path = Path(root) / f"faces-v{VERSION}-{split}-{count}-{size}px-seed{seed}.safetensors"
-
-    def make() -> dict[str, torch.Tensor]:
-        check_writable(path.parent)
-        return _render_all(plan, size, workers)
-
-    tensors = load_or_make(path, load_file, make, save_file)
-    return Faces(tensors["images"], tensors["attributes"], [make_id(*item) for item in plan])
+    tensors = kept(path, lambda: _render_all(plan, size, workers))
+    return Faces(**tensors, ids=[make_id(*item) for item in plan])

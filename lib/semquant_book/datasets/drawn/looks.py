@@ -20,12 +20,8 @@ SKINS: tuple[Colour, ...] = (
     (170, 114, 80), (134, 88, 64), (112, 74, 56),
 )
 PALE, ROSE, UMBER = (255, 240, 234), (226, 110, 120), (88, 32, 34)
-HAIRS: dict[str, Colour] = {
-    "Black_Hair": (40, 37, 48),
-    "Brown_Hair": (118, 72, 44),
-    "Blond_Hair": (242, 204, 112),
-    "Gray_Hair": (190, 190, 198),
-}
+HAIRS: dict[str, Colour] = {"Black_Hair": (40, 37, 48), "Brown_Hair": (118, 72, 44),
+                            "Blond_Hair": (242, 204, 112), "Gray_Hair": (190, 190, 198)}
 OTHER_HAIRS: tuple[Colour, ...] = (
     (176, 84, 44), (72, 48, 42), (178, 126, 72), (150, 58, 46), (196, 138, 84),
 )
@@ -103,10 +99,8 @@ class Look(NamedTuple):
 def _palette(p: Person, age: float) -> Palette:
     dice = p.dice("skin")
     at = dice.uniform(0, len(SKINS) - 1.001)
-    skin = mix(SKINS[int(at)], SKINS[int(at) + 1], at - int(at))
-    skin = vary(dice, skin, 4)
-    grey = (luminance(skin),) * 3
-    skin = mix(skin, grey, 0.18 * min(max(age, 0.0), 1.0))
+    skin = vary(dice, mix(SKINS[int(at)], SKINS[int(at) + 1], at - int(at)), 4)
+    skin = mix(skin, (luminance(skin),) * 3, 0.18 * min(max(age, 0.0), 1.0))
     skin = mix(skin, PALE, 0.55 + 0.25 * p.excess("Pale_Skin") if p["Pale_Skin"] else 0.0)
     shade, deep = mix(skin, UMBER, 0.18), mix(skin, UMBER, 0.52)
     dice = p.dice("lips")

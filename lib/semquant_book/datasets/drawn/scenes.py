@@ -51,8 +51,8 @@ def _tree(dice: Dice, f: Figure, x: float, y: float, s: float, wash) -> None:
     else:
         for k in range(3):
             w, top = (1.25 - 0.3 * k) * s, y - (2.0 + 0.75 * k) * s
-            f.fill(None, np.asarray([(x - w, top + 1.1 * s), (x, top - 0.2 * s),
-                                     (x + w, top + 1.1 * s)]), wash(LEAFY))
+            f.fill(None, [(x - w, top + 1.1 * s), (x, top - 0.2 * s), (x + w, top + 1.1 * s)],
+                   wash(LEAFY))
 
 
 def _bush(dice: Dice, f: Figure, x: float, y: float, s: float, wash) -> None:
@@ -109,8 +109,7 @@ def scene(dice: Dice, tones: Tones, feet: float) -> Figure:
                dice.uniform(2.2, 4.2)) for _ in range(dice.below(4))]
     for thing, x, y, s in things:
         thing(dice, f, x, y, s, lambda tint: mix(tint, tones.near, 0.66))
-    bank = [(-4.0, horizon + dice.uniform(1, 4)), (20.0, horizon + dice.uniform(1, 4)),
-            (44.0, horizon + dice.uniform(1, 4)), (70.0, horizon + dice.uniform(1, 4))]
+    bank = [(x, horizon + dice.uniform(1, 4)) for x in (-4.0, 20.0, 44.0, 70.0)]
     f.fill(None, np.concatenate([curve(bank), [(80.0, 80.0), (-20.0, 80.0)]]), tones.ground)
     for _ in range(dice.below(4) + 2):
         x, y = dice.uniform(0, 64), dice.uniform(horizon + 6, 63)
@@ -125,13 +124,11 @@ def scene(dice: Dice, tones: Tones, feet: float) -> Figure:
 def foreground(dice: Dice, tones: Tones, feet: float) -> Figure:
     """Return what grows or lies in front: in some images it hides a bit of the animal."""
     f = Figure()
-    if not dice.chance(0.4):
-        return f
 
     def wash(tint: Colour) -> Colour:
         return mix(tint, tones.ground, 0.5)
 
-    for _ in range(1 + dice.below(2)):
+    for _ in range(1 + dice.below(2) if dice.chance(0.4) else 0):
         what, x, s = dice.below(4), dice.uniform(4, 60), dice.uniform(2.6, 4.4)
         y = min(feet + dice.uniform(0.5, 3.0), 66.0)
         if what == 0:
@@ -148,9 +145,8 @@ def foreground(dice: Dice, tones: Tones, feet: float) -> Figure:
 def decoy(dice: Dice, fur: Colour) -> Figure:
     """Return clutter that takes an animal's place, with its colours, size and outlines: a heap of
     two to four boulders, bushes, barrels, balls, logs, posts or mushrooms."""
-    f, ink = Figure(), mix(fur, INK, 0.78)
+    f, ink, x = Figure(), mix(fur, INK, 0.78), 0.0
     light, dark = mix(fur, CREAM, 0.6), mix(fur, INK, 0.3)
-    x = 0.0
     for _ in range(2 + dice.below(3)):
         thing, s = dice.below(7), dice.uniform(0.75, 1.25)
         tint = dice.pick((fur, fur, light, dark))
@@ -191,8 +187,7 @@ def decoy(dice: Dice, fur: Colour) -> Figure:
 
 def contrasting(dice: Dice, fur: Colour) -> Tones:
     """Return the tones of a scene in which a coat of that colour stands out."""
-    value = luminance(fur)
-    fitting = [t for t in TONES if all(abs(luminance(tone) - value) >= GAP for tone in t)]
-    chosen = dice.pick(fitting)
-    return Tones(*(vary(dice, tone, 6) for tone in chosen))
+    fitting = [tones for tones in TONES
+               if all(abs(luminance(tone) - luminance(fur)) >= GAP for tone in tones)]
+    return Tones(*(vary(dice, tone, 6) for tone in dice.pick(fitting)))
 

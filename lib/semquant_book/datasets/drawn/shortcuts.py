@@ -13,17 +13,6 @@ from semquant_book.datasets import Images
 __all__ = ["shortcuts"]
 
 
-def _accuracy(
-    train: np.ndarray, train_y: np.ndarray, test: np.ndarray, test_y: np.ndarray
-) -> float:
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
-    return float(model.fit(train, train_y).score(test, test_y))
-
-
 def shortcuts(train: Images, test: Images, grid: int = 16, draws: int = 50) -> dict[str, float]:
     """Return the held-out accuracy of logistic regressions (scikit-learn's) that see no animal:
     fitted on labelled images, scored on others. Single pixels are tried at `grid` times `grid`
@@ -32,14 +21,19 @@ def shortcuts(train: Images, test: Images, grid: int = 16, draws: int = 50) -> d
     The mean colour goes with each colour's standard deviation. The area that the animal covers goes
     with its square; clutter is not counted, so an image without an animal has area 0, which the
     classifier can use."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     y = train.positive.numpy(), test.positive.numpy()
     pixels = [s.images.permute(0, 2, 3, 1).numpy().astype(np.float32) / 255 for s in (train, test)]
     covers = [s.labels.numpy() > 0 for s in (train, test)]
 
     def score(feature) -> float:
         """`feature` maps (colours (N, S, S, 3), covered (N, S, S)) to (N, d)."""
-        a, b = (feature(p, c) for p, c in zip(pixels, covers, strict=True))
-        return _accuracy(a, y[0], b, y[1])
+        seen, held_out = (feature(p, c) for p, c in zip(pixels, covers, strict=True))
+        model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
+        return float(model.fit(seen, y[0]).score(held_out, y[1]))
 
     def at(rows, columns):
         def feature(p: np.ndarray, _) -> np.ndarray:
