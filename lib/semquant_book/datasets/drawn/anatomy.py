@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from semquant_book.datasets.drawn.drawing import Colour, Dice, luminance, mix
+from semquant_book.datasets.names import group_of
 
 _PAWS = tuple(f"{side}{end}{what}" for side in "lr" for end in "fb" for what in ("leg", "pa"))
 _LEGS = tuple(f"{side}{end}{what}" for side in "lr" for end in "fb" for what in ("uleg", "lleg"))
@@ -29,11 +30,8 @@ PARTS_OF: dict[str, tuple[str, ...]] = {
 """The parts that each kind can have. Which are drawn depends on view and posture."""
 
 
-_GROUPS = {"nose": "mouth & nose", "muzzle": "mouth & nose", "beak": "mouth & nose", "neck": "torso",
-           "torso": "torso", "head": "head", "horn": "head", "tail": "tail", "eye": "eye",
-           "ear": "ear", "wing": "wing"}  # by what follows the side; the others are of a leg
 PARTS = tuple(dict.fromkeys(part for parts in PARTS_OF.values() for part in parts))
-GROUP_OF = {part: _GROUPS.get(part) or _GROUPS.get(part[1:], "leg") for part in PARTS}
+GROUP_OF = {part: group_of(part) for part in PARTS}
 
 FURS: tuple[Colour, ...] = (
     (245, 240, 228), (240, 216, 176), (226, 176, 104), (222, 136, 74), (196, 150, 106),
