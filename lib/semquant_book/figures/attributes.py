@@ -16,7 +16,7 @@ from torch import Tensor
 from semquant.explanation import Explanation
 from semquant_book.datasets.names import label, phrase
 from semquant_book.figures.style import (FAINT, INK, METHOD_COLOURS, SIGN_COLOURS, WIDTH, array,
-                                         bare, opaque, resize, rgb, signed)
+                                         bare, named_rows, opaque, resize, rgb, signed, signed_rows)
 
 __all__ = ["METHOD_NAMES", "agreement_dots", "correlation_maps", "flipped_pairs", "in_words", "outcome_dots",
            "rate_dots", "selection_curves", "share_bars", "signed_bars", "what_the_prior_does"]
@@ -75,22 +75,12 @@ def _bars(ax: Axes, explanation: Explanation, k: int, share: float, most: int, k
     if len(order) > most:
         rows.append((f"{len(order) - most} others, net", values[order[most:]].sum(), False))
     rows.append(("b", explanation.bias, False))
-    heights = np.array([value for _, value, _ in rows])
-    colours = [SIGN_COLOURS["positive" if v >= 0 else "negative"] for v in heights]
-    ax.barh(range(len(rows)), heights, height=0.72, color=colours)
-    span = max(float(np.abs(heights).max()), 1e-9)
-    for place, value in enumerate(heights):
-        ax.text(value + np.copysign(0.015 * span, value), place, signed(value, plus=True),
-                va="center", ha="left" if value >= 0 else "right", fontsize=7.5)
-    ax.set(yticks=range(len(rows)), yticklabels=[name for name, *_ in rows],
-           xlim=(min(heights.min(), 0) - 0.2 * span, max(heights.max(), 0) + 0.2 * span))
-    for text, (_, _, bold) in zip(ax.get_yticklabels(), rows):
+    words, heights, important = zip(*rows)
+    signed_rows(ax, np.array(heights), words, height=0.72, away=0.015, room=0.2, size=7.5)
+    for text, bold in zip(ax.get_yticklabels(), important):
         text.set(weight="bold" if bold else "normal", color=INK)
-    ax.invert_yaxis()
-    ax.axvline(0, color=FAINT, linewidth=0.8)
-    ax.tick_params(axis="y", length=0, labelsize=8)
+    ax.tick_params(axis="y", labelsize=8)
     ax.tick_params(axis="x", labelsize=7.5)
-    sns.despine(ax=ax, left=True)
     total, yhat = float(values.sum()) + explanation.bias, float(explanation.yhat[k])
     ax.set_title(f"contributions; all and b: {signed(total)}, left over "
                  f"{signed(round(yhat, 2) - round(total, 2), plus=True)}", fontsize=8.5)
@@ -104,14 +94,11 @@ def share_bars(shares: pd.DataFrame, mark: str = "") -> Figure:
     for k, method in enumerate(shares):
         ax.barh(np.arange(len(shares)) + (k - (shares.shape[1] - 1) / 2) * height, shares[method],
                 height=height, color=METHOD_COLOURS.get(method, FAINT), label=method)
-    ax.set(yticks=range(len(shares)), yticklabels=shares.index,
-           xlabel="mean share of |contribution|")
+    named_rows(ax, shares.index)
     for text in ax.get_yticklabels():
         text.set_weight("bold" if text.get_text() == mark else "normal")
-    ax.invert_yaxis()
-    ax.tick_params(axis="y", length=0)
+    ax.set_xlabel("mean share of |contribution|")
     ax.legend(loc="lower right")
-    sns.despine(ax=ax, left=True)
     return figure
 
 
@@ -154,9 +141,9 @@ def correlation_maps(drawn: np.ndarray, published: np.ndarray, names: Sequence[s
     both = np.where(np.arange(n)[:, None] < np.arange(n)[None], drawn, published)
     np.fill_diagonal(both, np.nan)
     figure, ax = plt.subplots(figsize=(WIDTH, 7.2))
-    sns.heatmap(pd.DataFrame(both), ax=ax, cmap="vlag", center=0, vmin=-0.9, vmax=0.9, square=True,
-                xticklabels=[label(name) for name in names],
-                yticklabels=[label(name) for name in names],
+    words = [label(name) for name in names]
+    sns.heatmap(pd.DataFrame(both, words, words), ax=ax, cmap="vlag", center=0, vmin=-0.9, vmax=0.9,
+                square=True, xticklabels=True, yticklabels=True,
                 cbar_kws={"shrink": 0.6, "label": "correlation"})
     ax.tick_params(labelsize=6.5, length=0)
     ax.set_title("above the diagonal: drawn; below: CelebA")
@@ -224,10 +211,9 @@ def what_the_prior_does(alpha: Mapping[str, Tensor], w: Tensor,
         cosine = float((unit * unit_w).sum(axis=1).mean())
         ax.set(title=f"{method}: cosine {signed(cosine)}", xlabel="w, unit length",
                ylabel="alpha, unit length")
-        ax.axhline(0, color=FAINT, linewidth=0.6)
-        ax.axvline(0, color=FAINT, linewidth=0.6)
-        ax.sharex(axes[0, 0])
-        ax.sharey(axes[0, 0])
+        for line, share in ((ax.axhline, ax.sharey), (ax.axvline, ax.sharex)):
+            line(0, color=FAINT, linewidth=0.6)
+            share(axes[0, 0])
         ax.legend(loc="upper left")
     losses = {"distillation": "distillation loss, equation (2)", "prior": "prior loss, equation (4)"}
     for ax, (key, title) in zip(axes[1], losses.items()):
@@ -274,9 +260,5 @@ def _unit(values: np.ndarray) -> np.ndarray:
 
 
 def _named_rows(ax: Axes, names: Sequence[str]) -> None:
-    ax.set_yticks(range(len(names)), [label(name) for name in names], fontsize=7.5)
+    named_rows(ax, [label(name) for name in names], grid=True, fontsize=7.5)
     ax.set_ylim(len(names) - 0.4, -0.6)
-    ax.grid(axis="y", color="#EEEEEE")
-    ax.set_axisbelow(True)
-    ax.tick_params(axis="y", length=0)
-    sns.despine(ax=ax, left=True)

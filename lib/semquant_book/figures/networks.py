@@ -16,11 +16,11 @@ from numpy.typing import ArrayLike
 from pandas.io.formats.style import Styler
 from torch import Tensor
 
-from semquant_book.figures.style import (
-    FAINT, INK, METHOD_COLOURS, MINUS, PART_COLOURS, SIGN_COLOURS, WIDTH, array, bare, lit, mosaic,
-    opaque, overlay, part_colour, part_legend, readable_on, resize, rgb, shares, sheet_axes, signed,
-    use_style,
-)  # fmt: skip
+from semquant_book.figures.style import (FAINT, INK, METHOD_COLOURS, MINUS, PART_COLOURS,
+                                         SIGN_COLOURS, WIDTH, array, bare, lit, mosaic, named_rows,
+                                         opaque, overlay, part_colour, part_legend, readable_on,
+                                         resize, rgb, shares, sheet_axes, signed, signed_rows,
+                                         use_style)
 from semquant_book.study.replicates import Estimate, estimate
 from semquant.checks import InputError
 from semquant.explanation import Explanation
@@ -64,11 +64,8 @@ def label_map(images: ArrayLike | Tensor, masks: ArrayLike | Tensor, groups: Seq
     columns = min(columns, len(pictures))
     order = []
     for start in range(0, len(pictures), columns):
-        row = [*pictures[start : start + columns], *coloured[start : start + columns]]
-        missing = 2 * columns - len(row)
-        blank = [np.ones_like(pictures[0])] * (missing // 2)
-        half = len(row) // 2
-        order += [*row[:half], *blank, *row[half:], *blank]
+        for row in (pictures[start : start + columns], coloured[start : start + columns]):
+            order += [*row, *[np.ones_like(pictures[0])] * (columns - len(row))]
     sheet, _ = mosaic(np.stack(order), columns, gap=12)
     figure, _ = sheet_axes(sheet, top=0.3)
     shown = [g for g, there in zip(groups, masks.sum((0, 2, 3)) > 0) if there]
@@ -84,37 +81,32 @@ def explanation_pies(images: ArrayLike | Tensor | None, heatmaps: ArrayLike | Te
     that may not be shown. A pie can show positive contributions only: its wedges are shares of
     their sum. Under each pie stand the sum of all contributions plus b, and which parts are below
     zero."""
-    names = list(names if names is not None else ours.names)
+    names, pictures = list(names if names is not None else ours.names), {}
+    if images is not None:
+        pictures["image"] = resize(rgb(images), 192)
+        if heatmaps is not None:
+            pictures["Grad-CAM"] = list(map(overlay, rgb(images), array(heatmaps)))
+    pies = {"ours": ours, "baseline": baseline}
     gaps = {"image": 0.02, "Grad-CAM": 0.08, "ours": 0.42, "baseline": 0.42}  # below each row
-    if images is None or heatmaps is None:
-        del gaps["Grad-CAM"]
-    if images is None:
-        del gaps["image"]
+    gaps = {word: gap for word, gap in gaps.items() if word in pictures or word in pies}
     count, cell = len(ours), (WIDTH - 0.25) / max(len(ours), 4)
+    height = len(gaps) * cell + sum(gaps.values()) + 0.56
     figure, axes = plt.subplots(len(gaps), count, squeeze=False, layout="none",
-                                figsize=(WIDTH, len(gaps) * cell + sum(gaps.values()) + 0.56))
-    rows = dict(zip(gaps, axes))
-    for k in range(count):
-        if images is not None:
-            picture = rgb(images)[k : k + 1]
-            rows["image"][k].imshow(resize(picture, 192)[0])
-        if "Grad-CAM" in rows:
-            rows["Grad-CAM"][k].imshow(overlay(picture[0], array(heatmaps)[k]))
-            bare(rows["Grad-CAM"][k])
-        for method, explanation in (("ours", ours), ("baseline", baseline)):
-            _pie(rows[method][k], array(explanation.contributions[k]), names, explanation.bias)
-        if images is not None:
-            bare(rows["image"][k])
-        axes[0, k].set_title(f"ŷ = {signed(float(ours.yhat[k]))}", loc="center", pad=3)
-    for word, row in rows.items():
-        row[0].set_ylabel(word, color=METHOD_COLOURS.get(word, INK), fontsize=10, labelpad=4)
-    height = figure.get_size_inches()[1]
+                                figsize=(WIDTH, height))
     top = height - 0.25
-    for row, (size, gap) in enumerate((cell, gap) for gap in gaps.values()):
-        for k in range(count):
-            axes[row, k].set_position(((0.25 + k * cell + 0.03) / WIDTH, (top - size) / height,
-                                       (cell - 0.06) / WIDTH, size / height))
-        top -= size + gap
+    for row, (word, gap) in zip(axes, gaps.items()):
+        for k, ax in enumerate(row):
+            if word in pies:
+                _pie(ax, array(pies[word].contributions[k]), names, pies[word].bias)
+            else:
+                ax.imshow(pictures[word][k])
+                bare(ax)
+            ax.set_position(((0.25 + k * cell + 0.03) / WIDTH, (top - cell) / height,
+                             (cell - 0.06) / WIDTH, cell / height))
+        row[0].set_ylabel(word, color=METHOD_COLOURS.get(word, INK), fontsize=10, labelpad=4)
+        top -= cell + gap
+    for ax, yhat in zip(axes[0], ours.yhat):
+        ax.set_title(f"ŷ = {signed(float(yhat))}", loc="center", pad=3)
     there = (np.abs(array(ours.contributions)) + np.abs(array(baseline.contributions))).sum(0) > 0
     part_legend(figure, [n for n, shown in zip(names, there) if shown], loc="lower center")
     return figure
@@ -156,20 +148,9 @@ def contributions(explanation: Explanation, index: int = 0, most: int = 12) -> F
     total = float(values.sum()) + bias
     rows.append(("b", bias))
     figure, ax = plt.subplots(figsize=(WIDTH, 0.7 + 0.24 * len(rows)))
-    places = np.arange(len(rows))
-    heights = np.array([v for _, v in rows])
-    ax.barh(places, heights, height=0.7,
-            color=[SIGN_COLOURS["positive" if v >= 0 else "negative"] for v in heights])
-    span = max(np.abs(heights).max(), 1e-9)
-    for place, value in zip(places, heights):
-        ax.text(value + (0.012 if value >= 0 else -0.012) * span, place, signed(value, plus=True),
-                va="center", ha="left" if value >= 0 else "right", fontsize=8)
-    ax.set(yticks=places, yticklabels=[n for n, _ in rows], xlabel="contribution to the score",
-           xlim=(min(heights.min(), 0) - 0.15 * span, max(heights.max(), 0) + 0.15 * span))
-    ax.invert_yaxis()
-    ax.axvline(0, color=FAINT, linewidth=0.8)
-    sns.despine(ax=ax, left=True)
-    ax.tick_params(axis="y", length=0)
+    words, heights = zip(*rows)
+    signed_rows(ax, np.array(heights), words, height=0.7, away=0.012, room=0.15, size=8)
+    ax.set_xlabel("contribution to the score")
     ax.set_title(f"ŷ = {signed(yhat)}   explained {signed(total)}   "
                  f"residual {signed(round(yhat, 2) - round(total, 2), plus=True)}")
     return figure
@@ -252,13 +233,9 @@ def part_errors(errors: pd.DataFrame, paper: pd.DataFrame | None = None) -> Figu
                 ax.plot(theirs, [place + shift] * len(theirs), "D", markerfacecolor="white",
                         markeredgecolor=colour, markersize=5, markeredgewidth=1.2,
                         label=f"{method}, paper" if place == 0 and len(theirs) else None)
-    ax.set(yticks=range(len(parts)), yticklabels=parts, xlabel="error of the estimated contribution")
+    ax.set_xlabel("error of the estimated contribution")
     ax.set_xlim(left=min(0, ax.get_xlim()[0]))
-    ax.invert_yaxis()
-    ax.grid(axis="y", color="#EEEEEE")
-    ax.set_axisbelow(True)
-    ax.tick_params(axis="y", length=0)
-    sns.despine(ax=ax, left=True)
+    named_rows(ax, parts, grid=True)
     figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=4)
     return figure
 
@@ -288,7 +265,7 @@ def training_history(histories: Mapping[str, Sequence[Mapping[str, float]]],
 
 
 def comparison_table(measured: pd.DataFrame, paper: pd.DataFrame, *, digits: int = 3,
-                     caption: str | None = None, here: str = "this run") -> Styler:
+                     caption: str | None = None) -> Styler:
     """Put measured numbers, one or a sequence (of performers) in a cell, beside the paper's. Rows
     and columns come in the paper's order, then those that only `measured` has. Each column becomes
     the mean (± half its 95% interval, see `study.replicates.estimate`; nothing for too few), the
@@ -301,14 +278,11 @@ def comparison_table(measured: pd.DataFrame, paper: pd.DataFrame, *, digits: int
         known = any(len(_numbers(paper, row, column)) for row in rows)
         for row in rows:
             mine, theirs = _numbers(measured, row, column), _numbers(paper, row, column)
-            ours, published, difference = DASH, DASH, DASH
-            if len(mine):
-                ours = with_interval(estimate(mine), digits)
-            if len(theirs):
-                published = signed(theirs[0], digits)
-            if len(mine) and len(theirs):
-                difference = signed(mine.mean() - theirs[0], digits, plus=True)
-            texts = {here: ours} | ({"paper": published, "difference": difference} if known else {})
+            texts = {"this run": with_interval(estimate(mine), digits) if len(mine) else DASH}
+            if known:
+                texts["paper"] = signed(theirs[0], digits) if len(theirs) else DASH
+                texts["difference"] = (signed(mine.mean() - theirs[0], digits, plus=True)
+                                       if len(mine) and len(theirs) else DASH)
             for name, text in texts.items():
                 cells.setdefault((column, name), []).append(text)
     style = pd.DataFrame(cells, index=rows).style.set_table_attributes('class="dataframe"')

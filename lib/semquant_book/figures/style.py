@@ -29,17 +29,9 @@ __all__ = ["METHOD_COLOURS", "PART_COLOURS", "SIGN_COLOURS", "WIDTH", "part_colo
            "shares", "signed", "use_style"]
 
 WIDTH = 7.4  # inches; 740 CSS pixels at 100 dots an inch, the width of the book's column
-PART_COLOURS = {
-    "eye": "#332288",
-    "mouth & nose": "#CC6677",
-    "ear": "#DDCC77",
-    "head": "#882255",
-    "torso": "#88CCEE",
-    "leg": "#117733",
-    "tail": "#999933",
-    "wing": "#AA4499",
-    "unassigned": "#C9C9C9",
-}
+PART_COLOURS = {"eye": "#332288", "mouth & nose": "#CC6677", "ear": "#DDCC77", "head": "#882255",
+                "torso": "#88CCEE", "leg": "#117733", "tail": "#999933", "wing": "#AA4499",
+                "unassigned": "#C9C9C9"}
 METHOD_COLOURS = {"ours": "#0077BB", "baseline": "#EE7733", "performer": "#444444",
                   "paper": "#9A9A9A"}
 SIGN_COLOURS = {"positive": "#0B7A75", "negative": "#B3345C"}
@@ -81,9 +73,7 @@ def use_style() -> None:
 
 def part_colour(name: str) -> str:
     """Return the colour of a part group: always the same for a name, also for an unlisted one."""
-    if name in PART_COLOURS:
-        return PART_COLOURS[name]
-    return SPARE[sum(map(ord, name)) % len(SPARE)]
+    return PART_COLOURS.get(name, SPARE[sum(map(ord, name)) % len(SPARE)])
 
 
 def array(values: ArrayLike | Tensor) -> np.ndarray:
@@ -99,8 +89,7 @@ def rgb(images: ArrayLike | Tensor) -> np.ndarray:
     floating = (images.is_floating_point() if isinstance(images, Tensor)
                 else np.asarray(images).dtype.kind == "f")
     images = array(images)
-    if images.ndim == 3:
-        images = images[None]
+    images = images[None] if images.ndim == 3 else images
     if images.ndim != 4 or 3 not in (images.shape[1], images.shape[3]):
         raise InputError(f"images: shape {images.shape} is not (N, 3, H, W) or (N, H, W, 3)")
     if images.shape[3] != 3:
@@ -138,10 +127,36 @@ def signed(value: float, digits: int = 2, plus: bool = False) -> str:
 def bare(ax: Axes, title: str = "", **style) -> None:
     """Take the frame and ticks off, and write a title above."""
     ax.set(xticks=[], yticks=[])
-    for spine in ax.spines.values():
-        spine.set_visible(False)
+    ax.spines[:].set_visible(False)
     if title:
         ax.set_title(title, **{"loc": "center", "pad": 3} | style)
+
+
+def named_rows(ax: Axes, names: Sequence[str], grid: bool = False, **style) -> None:
+    """Name rows from the top down, without ticks and without a frame on the left."""
+    ax.set_yticks(range(len(names)), names, **style)
+    ax.invert_yaxis()
+    ax.tick_params(axis="y", length=0)
+    sns.despine(ax=ax, left=True)
+    if grid:
+        ax.grid(axis="y", color="#EEEEEE")
+        ax.set_axisbelow(True)
+
+
+def signed_rows(ax: Axes, values: np.ndarray, names: Sequence[str], *, height: float, away: float,
+                room: float, size: float) -> None:
+    """Draw bars in the colours of their signs, from the top down, and write their numbers beside
+    them: `away` from their ends, with `room` for them at the sides, as shares of the longest."""
+    colours = [SIGN_COLOURS["positive" if value >= 0 else "negative"] for value in values]
+    ax.barh(range(len(values)), values, height=height, color=colours)
+    span = max(float(np.abs(values).max()), 1e-9)
+    for place, value in enumerate(values):
+        side = 1 if value >= 0 else -1
+        ax.text(value + side * away * span, place, signed(value, plus=True), va="center",
+                ha="left" if value >= 0 else "right", fontsize=size)
+    ax.set_xlim(min(values.min(), 0) - room * span, max(values.max(), 0) + room * span)
+    named_rows(ax, names)
+    ax.axvline(0, color=FAINT, linewidth=0.8)
 
 
 def opaque(picture: np.ndarray) -> np.ndarray:
@@ -173,14 +188,13 @@ def sheet_axes(sheet: np.ndarray, top: float = 0) -> tuple[Figure, Axes]:
     return figure, ax
 
 
-def overlay(image: np.ndarray, heat: ArrayLike | Tensor, size: int = 192,
-            strength: float = 0.8) -> np.ndarray:
+def overlay(image: np.ndarray, heat: ArrayLike | Tensor) -> np.ndarray:
     """Lay a heat map (H, W) over a picture (S, S, 3): the hotter, the less the picture shows."""
-    heat = np.clip(resize(array(heat)[None], size)[0], 0, None)
+    heat = np.clip(resize(array(heat)[None], 192)[0], 0, None)
     heat = heat / heat.max() if heat.max() > 0 else heat
-    picture = resize(image[None], size)[0]
+    picture = resize(image[None], 192)[0]
     calm = 0.4 * picture + 0.6 * picture.mean(2, keepdims=True)
-    weight = strength * np.sqrt(heat)[..., None]
+    weight = 0.8 * np.sqrt(heat)[..., None]
     return calm * (1 - weight) + plt.get_cmap("inferno")(0.25 + 0.7 * heat)[..., :3] * weight
 
 
