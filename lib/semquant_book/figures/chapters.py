@@ -15,9 +15,8 @@ from torch import Tensor
 
 from semquant.losses import prior_weight
 from semquant.metrics import contribution_entropy
-from semquant_book.figures.style import (
-    FAINT, INK, METHOD_COLOURS, WIDTH, array, bare, part_colour, resize, rgb,
-)  # fmt: skip
+from semquant_book.figures.style import (FAINT, INK, METHOD_COLOURS, WIDTH, array, bare,
+                                         part_colour, resize, rgb)
 
 __all__ = ["crushing", "explained_scores", "fading", "masking", "prior_and_falls", "prior_losses",
            "template_row", "valleys", "weights_over_images"]
@@ -75,20 +74,23 @@ def crushing(ways: Mapping[str, Tensor], y: Tensor, w: Tensor,
     """Show the weights of n concepts against their values, from step to step, a panel for each fit.
     The ways are alpha after each step, (steps + 1, B, n); of `steps` the last is in full colour.
     Values y and the performer's own weights w are (B, n)."""
-    figure, axes = plt.subplots(1, len(ways), figsize=(WIDTH, 2.6), sharex=True, sharey=True)
+    figure, axes = plt.subplots(1, len(ways), figsize=(WIDTH, 2.6), sharex=True, sharey=True,
+                                squeeze=False)
     shades = sns.color_palette(f"blend:#C2DBEF,{METHOD_COLOURS['ours']}", len(steps))  # on dark pages too
     order = y.mean(0).argsort()
-    for ax, (name, way) in zip(np.atleast_1d(axes), ways.items()):
+    places = y.mean(0)[order]
+    for ax, (name, way) in zip(axes[0], ways.items()):
         for step, shade in zip(steps, shades):
             count = range(len(way))[step]
-            ax.plot(y.mean(0)[order], way[step].mean(0)[order], marker="o", markersize=3, color=shade,
-                    linewidth=2.4 if shade == shades[-1] else 1.4, label="start" if count == 0 else f"step {count:,}")
-        ax.plot(y.mean(0)[order], w.mean(0)[order], "x", color=METHOD_COLOURS["baseline"], markersize=4,
+            ax.plot(places, way[step].mean(0)[order], marker="o", markersize=3, color=shade,
+                    linewidth=2.4 if shade == shades[-1] else 1.4,
+                    label="start" if count == 0 else f"step {count:,}")
+        ax.plot(places, w.mean(0)[order], "x", color=METHOD_COLOURS["baseline"], markersize=4,
                 label="the performer's own")
         entropy = float(contribution_entropy(way[-1] * y).mean()) / np.log(y.shape[1])
         ax.set(title=f"{name}\nH / ln n = {entropy:.2f}", xlabel="mean value $y_i$", yscale="log")
-    np.atleast_1d(axes)[0].set_ylabel(r"mean weight $\alpha_i$")
-    figure.legend(*np.atleast_1d(axes)[0].get_legend_handles_labels(), loc="outside lower center",
+    axes[0, 0].set_ylabel(r"mean weight $\alpha_i$")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center",
                   ncols=len(steps) + 1)
     return figure
 
@@ -161,19 +163,12 @@ def masking(images: ArrayLike | Tensor, z: Tensor, template: Tensor, x: Tensor) 
     """Show what the mask does to one filter in k images: its map (k, H, W) before mask and ReLU,
     the template that it picked, and the masked map."""
     figure, axes = plt.subplots(len(z), 4, figsize=(WIDTH, 0.2 + 1.7 * len(z)), squeeze=False)
-    for row, picture, before, mask, after in zip(axes, resize(rgb(images), 192), z, template, x):
-        top = max(float(before.max()), 1e-9)
-        row[0].imshow(picture)
-        _heat(row[1], before.relu(), top)
-        row[2].imshow(array(mask.clamp_min(0)), cmap="Blues", vmin=0, vmax=1)
-        _heat(row[3], after.relu(), top)
-        for ax in row:
-            bare(ax)
-    for ax, title in zip(axes[0], ("image", "map after the ReLU", "template, clipped at 0",
-                                   "after the mask")):
-        bare(ax, title)
+    titles = "image", "map after the ReLU", "template, clipped at 0", "after the mask"
+    for row, picture, *maps in zip(axes, resize(rgb(images), 192), z, template, x):
+        heat = {"cmap": "inferno", "vmin": 0, "vmax": max(float(maps[0].max()), 1e-9)}
+        styles = {}, heat, {"cmap": "Blues", "vmin": 0, "vmax": 1}, heat
+        shown = picture, *(array(values.relu()) for values in maps)
+        for ax, values, style, title in zip(row, shown, styles, titles):
+            ax.imshow(values, **style)
+            bare(ax, title if row is axes[0] else "")
     return figure
-
-
-def _heat(ax: Axes, values: Tensor, top: float) -> None:
-    ax.imshow(array(values), cmap="inferno", vmin=0, vmax=top)

@@ -39,10 +39,7 @@ def on_dark(figure: Figure) -> Iterator[Figure]:
     for artist in figure.findobj():
         for name in PROPERTIES:
             before = _colour(artist, name)
-            if before is None:
-                continue
-            after = _exchanged(before, artist)
-            if after is not None:
+            if (after := None if before is None else _exchanged(before, artist)) is not None:
                 changed.append((artist, name, before))
                 getattr(artist, f"set_{name}")(after)
     try:

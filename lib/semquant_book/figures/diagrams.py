@@ -13,19 +13,22 @@ from matplotlib.patches import FancyArrowPatch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from semquant_book.figures.style import (
-    FAINT, INK, MINUS, SIGN_COLOURS, WIDTH, array, bare, lit, mosaic, overlay, part_colour, resize,
-    rgb, signed,
-)  # fmt: skip
 from semquant.checks import InputError
+from semquant_book.figures.style import (FAINT, INK, MINUS, SIGN_COLOURS, WIDTH, array, bare, lit,
+                                         mosaic, overlay, part_colour, resize, rgb, signed)
 
 __all__ = ["additive_model", "case_one", "case_two", "kinds_of_explanation"]
 
 
-def _axes(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
-    """Axes at a place in inches, counted from the figure's left upper corner."""
+def _axes(figure: Figure, left: float, top: float, width: float, height: float,
+          picture: np.ndarray | None = None, title: str = "") -> Axes:
+    """Axes at a place in inches, counted from the figure's left upper corner; with a picture bare."""
     wide, high = figure.get_size_inches()
-    return figure.add_axes((left / wide, 1 - (top + height) / high, width / wide, height / high))
+    ax = figure.add_axes((left / wide, 1 - (top + height) / high, width / wide, height / high))
+    if picture is not None:
+        ax.imshow(picture)
+        bare(ax, title)
+    return ax
 
 
 def _write(figure: Figure, x: float, y: float, text: str, **style) -> None:
@@ -84,15 +87,13 @@ def kinds_of_explanation(image: ArrayLike | Tensor, heat: ArrayLike | Tensor,
     pictures = {"(a) image": resize(picture[None], 192)[0], "(b) Grad-CAM": overlay(picture, heat),
                 "(c) four filters": mosaic(lit(small, maps), 2, gap=4)[0]}
     for k, (title, shown) in enumerate(pictures.items()):
-        ax = _axes(figure, 0.02 + k * (side + gap), top, side, side)
-        ax.imshow(shown)
-        bare(ax, title)
+        _axes(figure, 0.02 + k * (side + gap), top, side, side, shown, title)
     order = [i for i in np.argsort(-values, kind="stable") if values[i] != 0]
     labels = [*(names[i] for i in order), "b"]
     colours = [*(part_colour(names[i]) for i in order), FAINT]
     left = 3 * (side + gap)
-    ax = _axes(figure, left + 0.95, top, WIDTH - left - 1, side)
-    _bars(ax, np.array([*values[order], bias]), colours, labels=labels)
+    _bars(_axes(figure, left + 0.95, top, WIDTH - left - 1, side),
+          np.array([*values[order], bias]), colours, labels=labels)
     _write(figure, (left + WIDTH) / 2, 0.18, f"(d) contributions to ŷ = {signed(yhat)}", size=9.5)
     return figure
 
@@ -104,27 +105,23 @@ def additive_model(image: ArrayLike | Tensor, y: ArrayLike | Tensor, alpha: Arra
     others share one."""
     y, alpha = array(y), array(alpha)
     values = alpha * y
-    order = np.argsort(-np.abs(values), kind="stable")
-    kept, rest = order[:most], order[most:]
+    kept, rest = np.split(np.argsort(-np.abs(values), kind="stable"), [most])
     labels = [f"filter {i}" + (f", {parts[i]}" if parts[i] != "unassigned" else "") for i in kept]
     colours = [part_colour(parts[i]) for i in kept]
     columns = [y[kept], alpha[kept], values[kept]]
     if len(rest):
         labels.append(f"{len(rest)} other filters")
         colours.append(FAINT)
-        extra = (np.nan, np.nan, values[rest].sum())
-        columns = [np.append(column, value) for column, value in zip(columns, extra)]
+        columns = list(map(np.append, columns, (np.nan, np.nan, values[rest].sum())))
     top, side, left, width, gap = 0.3, 1.45, 3.05, 1.2, 0.27
     high = 0.22 * len(labels)
     below = max(high + top + 0.25, top + side + 0.25)
     figure = plt.figure(figsize=(WIDTH, below + 0.95), layout="none")
-    ax = _axes(figure, 0.02, top, side, side)
-    ax.imshow(resize(rgb(image), 192)[0])
-    bare(ax, "image I")
+    _axes(figure, 0.02, top, side, side, resize(rgb(image), 192)[0], "image I")
     titles = ("value $y_i$", "weight $\\alpha_i(I)$", "contribution $\\alpha_i y_i$")
     for k, (column, title) in enumerate(zip(columns, titles)):
-        ax = _axes(figure, left + k * (width + gap), top, width, high)
-        _bars(ax, column, colours, title, labels if k == 0 else None, drawn=most)
+        _bars(_axes(figure, left + k * (width + gap), top, width, high), column, colours, title,
+              labels if k == 0 else None, drawn=most)
     for k, sign in enumerate("×="):
         _write(figure, left + (k + 1) * (width + gap) - 0.16, top + high / 2, sign, size=13,
                color=FAINT)
@@ -166,13 +163,10 @@ def case_one(image: ArrayLike | Tensor, maps: ArrayLike | Tensor, y: ArrayLike |
     if not len(y) == len(w) == len(filters) == len(parts) == count:
         raise InputError(f"maps: {count} of them for {len(y)} y, {len(w)} w, {len(filters)} "
                          f"filters, {len(parts)} parts")
-    cell, top = 0.42, 0.32
-    high = count * cell
+    cell, top, high = 0.42, 0.32, count * 0.42
     middle = top + high / 2
     figure = plt.figure(figsize=(WIDTH, high + top + 0.08), layout="none")
-    ax = _axes(figure, 0.02, middle - 0.7, 1.4, 1.4)
-    ax.imshow(resize(rgb(image), 192)[0])
-    bare(ax, "image I")
+    _axes(figure, 0.02, middle - 0.7, 1.4, 1.4, resize(rgb(image), 192)[0], "image I")
     for k, (index, part) in enumerate(zip(filters, parts)):
         height = top + (k + 0.5) * cell
         ax = _axes(figure, 2.85, height - cell / 2 + 0.02, cell - 0.04, cell - 0.04)

@@ -125,10 +125,10 @@ def _pie(ax: Axes, values: np.ndarray, names: Sequence[str], bias: float) -> Non
                         va="center", fontsize=7.5, color=readable_on(part_colour(name)))
     sign = MINUS if bias < 0 else "+"
     total = round(float(values.sum()), 2) + round(bias, 2)  # the sum holds as it is written
-    text = f"{signed(values.sum())} {sign} {signed(abs(bias))} = {signed(total)}"
     below = sorted((v, n) for n, v in zip(names, values) if round(v, 2) < 0)
-    text += "\n" + ", ".join(f"{n} {signed(v)}" for v, n in below[:2])
-    text += f", {len(below) - 2} more" if len(below) > 2 else ""
+    text = (f"{signed(values.sum())} {sign} {signed(abs(bias))} = {signed(total)}\n"
+            + ", ".join([*(f"{n} {signed(v)}" for v, n in below[:2]),
+                         *([f"{len(below) - 2} more"] if len(below) > 2 else [])]))
     bare(ax)
     ax.set(xlim=(-1.08, 1.08), ylim=(-1.08, 1.08), aspect="equal")
     ax.set_xlabel(text, fontsize=7.5, labelpad=0, color="#444444")
@@ -139,11 +139,10 @@ def contributions(explanation: Explanation, index: int = 0, most: int = 12) -> F
     and the sum."""
     values = array(explanation.contributions[index])
     names = list(explanation.names or (f"concept {i}" for i in range(len(values))))
-    order = np.argsort(-np.abs(values), kind="stable")
-    kept = order[:most]
+    kept, rest = np.split(np.argsort(-np.abs(values), kind="stable"), [most])
     rows = [(names[i], float(values[i])) for i in kept]
-    if len(order) > most:
-        rows.append((f"{len(order) - most} others", float(values[order[most:]].sum())))
+    if len(rest):
+        rows.append((f"{len(rest)} others", float(values[rest].sum())))
     bias, yhat = float(explanation.bias), float(explanation.yhat[index])
     total = float(values.sum()) + bias
     rows.append(("b", bias))

@@ -144,8 +144,8 @@ def quadruped(kind: str, dice: Dice, fur: Colour, near: str, far: str) -> Figure
     step = dice.uniform(-1.2, 1.2)
     nod, lift = dice.uniform(-16, 16), dice.uniform(-1.2, 1.2)
     bent = dice.uniform(0.9, 1.1)
-    head = HEADS[kind](dice, c, near, far, turned)
-    f = Figure()
+    f, head = Figure(), Figure()
+    HEADS[kind](head, dice, c, near, far, turned)
     shins = c.dark if kind == "sheep" else c.fur
     behind = mix(shins, c.ink, 0.26)
 
@@ -236,8 +236,8 @@ def bird(dice: Dice, fur: Colour, near: str, far: str) -> Figure:
         shank, ground = mix(horny, c.ink, dark), b * 0.9 + leg - (0.8 if side == far else 0.0)
         foot = x + stride * (1 if side == near else -1)
         f.shape(f"{side}leg", limb([(x, b * 0.5), (foot, ground)], [2.2, 1.5]), shank, c.ink, 1.4)
-        f.shape(f"{side}foot", np.asarray([(foot - 1.8, ground + 0.9), (foot, ground - 0.9),
-                                           (foot + 3.6, ground + 0.9)]), shank, c.ink, 1.4)
+        claws = [(foot - 1.8, ground + 0.9), (foot, ground - 0.9), (foot + 3.6, ground + 0.9)]
+        f.shape(f"{side}foot", claws, shank, c.ink, 1.4)
     body = Figure()
     body.shape("tail", smooth([(-0.75 * a, -0.15 * b), (-1.3 * a, -0.5 * b), (-1.95 * a, -0.65 * b),
                                (-2.0 * a, -0.1 * b), (-1.4 * a, 0.25 * b), (-0.7 * a, 0.4 * b)]),
@@ -275,13 +275,11 @@ def bird(dice: Dice, fur: Colour, near: str, far: str) -> Figure:
     if turned:
         h.shape("head", ellipse(0, 0, 0.96, 0.94), c.fur, c.ink)
         h.shade("head", ellipse(0.1, 0.5, 0.7, 0.55), c.light)
-        h.shape("beak", np.asarray([(-0.2, 0.02), (0.5, 0.02), (0.2, 0.34 + 0.5 * beak)]), horny,
-                c.ink, 1.4)
+        h.shape("beak", [(-0.2, 0.02), (0.5, 0.02), (0.2, 0.34 + 0.5 * beak)], horny, c.ink, 1.4)
         eye(h, f"{far}eye", 0.56, -0.16, 0.22, c)
         eye(h, f"{near}eye", -0.32, -0.16, 0.22, c)
     else:
-        h.shape("beak", np.asarray([(0.7, -0.32), (0.8 + beak, 0.14), (0.66, 0.44)]), horny, c.ink,
-                1.6)
+        h.shape("beak", [(0.7, -0.32), (0.8 + beak, 0.14), (0.66, 0.44)], horny, c.ink, 1.6)
         h.shape("head", ellipse(0, 0, 0.96, 0.94), c.fur, c.ink)
         h.shade("head", ellipse(0.25, 0.55, 0.66, 0.5), c.light)
         h.line("beak", [(0.9, 0.1), (0.74 + beak, 0.14)], c.ink, 0.9)

@@ -60,9 +60,9 @@ def _neckline(dice: Dice, lk: Look, manly: bool) -> np.ndarray:
     return curve(half + [(-x, y) for x, y in half[-2::-1]])
 
 
-def body(p: Person, lk: Look) -> Figure:
-    """Return neck, shoulders and clothes."""
-    f, c, dice = Figure(), lk.colours, p.dice("clothes")
+def body(f: Figure, p: Person, lk: Look) -> None:
+    """Draw neck, shoulders and clothes."""
+    c, dice = lk.colours, p.dice("clothes")
     n, broad = lk.neck, 19.5 + 4.2 * lk.masc
     tint, manly = vary(dice, dice.pick(CLOTHES), 8), dice.chance(0.92 if lk.masc > 0.5 else 0.08)
     ink, extra, neckline = mix(tint, (36, 26, 40), 0.35), dice.below(3), _neckline(dice, lk, manly)
@@ -85,12 +85,11 @@ def body(p: Person, lk: Look) -> Figure:
             f.shape("clothes", np.asarray(flap) * (side, 1), mix(tint, over, share), ink, 0.6)
     elif not manly:
         f.line("clothes", neckline + (0, 1.3), mix(tint, (255, 250, 244), 0.45), 0.8)
-    return f
 
 
-def necktie(p: Person, lk: Look) -> Figure:
-    """Return collar and tie."""
-    f, dice, n = Figure(), p.dice("necktie"), lk.neck
+def necktie(f: Figure, p: Person, lk: Look) -> None:
+    """Draw collar and tie."""
+    dice, n = p.dice("necktie"), lk.neck
     tint, striped = dice.pick(TIES), dice.chance(0.5)
     ink, stripe = mix(tint, (20, 16, 26), 0.4), mix(tint, (255, 250, 240), 0.5)
     shirt, fold = (246, 246, 250), (178, 184, 200)
@@ -102,12 +101,11 @@ def necktie(p: Person, lk: Look) -> Figure:
     collar = np.asarray([(n + 0.6, 19.8), (n + 2.4, 22.6), (5.4, 28.2), (1.4, 23.2)])
     for side in (-1, 1):
         f.shape("tie", collar * (side, 1), shirt, fold, 0.6)
-    return f
 
 
-def necklace(p: Person, lk: Look) -> Figure:
-    """Return a chain with a pendant, or a string of beads."""
-    f, dice, n = Figure(), p.dice("necklace"), lk.neck
+def necklace(f: Figure, p: Person, lk: Look) -> None:
+    """Draw a chain with a pendant, or a string of beads."""
+    dice, n = p.dice("necklace"), lk.neck
     metal, beads = dice.pick((GOLD, SILVER, PEARL)), dice.chance(0.5)
     deep = dice.uniform(26.6, 28.4)
     gem, ink = dice.pick(((206, 50, 80), (50, 120, 190), (40, 150, 120), GOLD)), (96, 68, 60)
@@ -121,12 +119,11 @@ def necklace(p: Person, lk: Look) -> Figure:
         f.line("necklace", path, metal, 1.0)
         f.shape("necklace", ellipse(0, deep + 1.7, 1.7, 2.0), gem, ink, 0.6)
         f.fill("necklace", ellipse(-0.5, deep + 1.2, 0.5, 0.6), (255, 250, 246))
-    return f
 
 
-def earrings(p: Person, lk: Look) -> Figure:
-    """Return hoops, drops or studs that hang from the lobes, over the hair if need be."""
-    f, dice = Figure(), p.dice("earrings")
+def earrings(f: Figure, p: Person, lk: Look) -> None:
+    """Draw hoops, drops or studs that hang from the lobes, over the hair if need be."""
+    dice = p.dice("earrings")
     kind, metal = dice.below(3), dice.pick((GOLD, GOLD, SILVER))
     gem = dice.pick(((206, 50, 80), (50, 120, 190), (40, 150, 120), (250, 246, 238)))
     ink = mix(metal, (70, 40, 30), 0.6)
@@ -144,4 +141,3 @@ def earrings(p: Person, lk: Look) -> Figure:
             f.shape("earring", ellipse(x, y + 1.0, 1.6, 1.6), gem, ink, 0.7)
             f.shape("earring", ellipse(x, y + 3.8, 1.2, 1.2), metal, ink, 0.7)
         f.fill("earring", ellipse(x, y, 0.8, 0.8), metal)
-    return f

@@ -79,11 +79,11 @@ def _sampled(points: np.ndarray, count: int) -> np.ndarray:
     return points[first] * (1 - share) + points[first + 1] * share
 
 
-def back_hair(p: Person, lk: Look, st: Style) -> Figure:
-    """Return the hair behind the head and the shoulders."""
-    f, c, w, v = Figure(), lk.colours, lk.wide, st.volume
+def back_hair(f: Figure, p: Person, lk: Look, st: Style) -> None:
+    """Draw the hair behind the head and the shoulders."""
+    c, w, v = lk.colours, lk.wide, st.volume
     if p["Bald"] or st.length == "short":
-        return f
+        return
     right = [(0.0, -23.2 - v), (8.0, -21.8 - v), (w + 0.6 + v * 0.4, -14.5), (w + 2.6 + v, -6.0),
              (w + 3.2 + v, 4.0)]
     if st.length == "bob":
@@ -102,7 +102,6 @@ def back_hair(p: Person, lk: Look, st: Style) -> Figure:
                 fall = _waved(_evenly(fall, 4.2), 0.9) if st.waves else fall
                 tint = c.dark if dx < -3 or dx > 0 else mix(c.hair, c.shine, 0.5)
                 f.line("back hair", fall * (side, 1), tint, 0.9)
-    return f
 
 
 def _crown(lk: Look, st: Style) -> np.ndarray:
@@ -144,15 +143,15 @@ def _lock(lk: Look, st: Style) -> tuple[np.ndarray, np.ndarray]:
     return outer, inner
 
 
-def front_hair(p: Person, lk: Look, st: Style) -> Figure:
-    """Return the hair on top and before the ears; of a bald head, what is left at the sides."""
-    f, c, w = Figure(), lk.colours, lk.wide
+def front_hair(f: Figure, p: Person, lk: Look, st: Style) -> None:
+    """Draw the hair on top and before the ears; of a bald head, what is left at the sides."""
+    c, w = lk.colours, lk.wide
     if p["Bald"]:
         patch = smooth([(w - 1.8, -5.0), (w - 0.2, -8.4), (w + 1.3, -5.0), (w + 1.4, 0.5),
                         (w + 0.4, 3.4), (w - 0.9, 1.0)])
         for side in (-1, 1):
             f.shape("hair", patch * (side, 1), c.hair, c.dark, 0.6)
-        return f
+        return
     crown, line = _crown(lk, st), _hairline(lk, st)
     edge = _waved(_evenly(crown, 3.9), 1.15 * st.waves, 4) if st.waves else crown
     rim = _waved(_evenly(line, 3.9), 0.6 * st.waves, 3) if st.waves else line
@@ -168,7 +167,6 @@ def front_hair(p: Person, lk: Look, st: Style) -> Figure:
     if loose:
         _lock_strands(f, lk, st)
     _strands(f, lk, st, crown, line)
-    return f
 
 
 def _strands(f: Figure, lk: Look, st: Style, crown: np.ndarray, line: np.ndarray) -> None:
@@ -214,11 +212,11 @@ def _lock_strands(f: Figure, lk: Look, st: Style) -> None:
             f.line("hair", middle * (side, 1), mix(c.hair, c.dark, 0.5), 0.6)
 
 
-def bangs(p: Person, lk: Look, st: Style) -> Figure:
-    """Return the fringe over the forehead."""
-    f, c = Figure(), lk.colours
+def bangs(f: Figure, p: Person, lk: Look, st: Style) -> None:
+    """Draw the fringe over the forehead."""
+    c = lk.colours
     if p["Bald"] or not p["Bangs"]:
-        return f
+        return
     dice = p.dice("bangs")
     low, side, swept = dice.uniform(-8.0, -6.8), dice.pick((-1, 1)), dice.chance(0.4)
     span = (lk.wide - 1.4) * (1 - 0.30 * min(st.receding, 1.0))
@@ -238,12 +236,11 @@ def bangs(p: Person, lk: Look, st: Style) -> Figure:
         f.line("hair", curve([(x * 0.5, -18.5), (x * 0.88, -13.0), (x, y - 0.6)], 3), tint, 0.6)
     if c.streak != c.hair:
         f.line("hair", curve([(1.0, -16.0), (1.8, -12.0), (2.2, -9.0)], 3), c.streak, 1.4)
-    return f
 
 
-def hat(p: Person, lk: Look) -> Figure:
-    """Return a beanie, a cap or a hat with a brim."""
-    f, dice, w = Figure(), p.dice("hat"), lk.wide + 2.6
+def hat(f: Figure, p: Person, lk: Look) -> None:
+    """Draw a beanie, a cap or a hat with a brim."""
+    dice, w = p.dice("hat"), lk.wide + 2.6
     kind, tint, band = dice.below(3), dice.pick(HAT_COLOURS), dice.pick(HAT_COLOURS)
     ink, light = mix(tint, (30, 22, 36), 0.4), mix(tint, (255, 250, 240), 0.35)
     band = light if band == tint else band
@@ -265,27 +262,25 @@ def hat(p: Person, lk: Look) -> Figure:
         f.shape("hat", ellipse(0, -10.6, w + 6.0, 3.4), tint, ink, 0.8)
         f.fill("hat", smooth([(-w + 0.4, -12.4), (-w + 0.8, -16.4), (0, -18.0), (w - 0.8, -16.4),
                               (w - 0.4, -12.4), (0, -13.6)]), band)
-    return f
 
 
 def _thin(lk: Look, share: float) -> Colour:
     return mix(lk.colours.skin, mix(lk.colours.brow, lk.colours.dark, 0.5), share)
 
 
-def beard_rim(p: Person, lk: Look) -> Figure:
-    """Return what of a beard sticks out below the jaw; drawn before the head."""
-    f, w, grown = Figure(), lk.wide, p.dice("beard").uniform(0.6, 1.6)
+def beard_rim(f: Figure, p: Person, lk: Look) -> None:
+    """Draw what of a beard sticks out below the jaw, before the head is drawn."""
+    w, grown = lk.wide, p.dice("beard").uniform(0.6, 1.6)
     if p["No_Beard"]:
-        return f
+        return
     right = [(0.0, lk.chin + grown), (lk.tip + 0.6, lk.chin - 0.8 + grown * 0.8),
              (lk.jaw + 1.0 + grown * 0.3, 11.2), (w + 0.5, 4.0)]
     f.shape("beard", curve(_mirrored(right)), _thin(lk, 0.72), _thin(lk, 0.92), 0.6)
-    return f
 
 
-def beard(p: Person, lk: Look) -> Figure:
-    """Return the short full beard of those who are not without one, and the sideburns."""
-    f, w = Figure(), lk.wide
+def beard(f: Figure, p: Person, lk: Look) -> None:
+    """Draw the short full beard of those who are not without one, and the sideburns."""
+    w = lk.wide
     if not p["No_Beard"]:
         inner = curve(_mirrored([(0.0, 8.4), (3.6, 8.6), (6.4, 9.6), (w - 3.6, 7.4), (w - 1.6, 3.0),
                                  (w - 1.0, -1.0)]))
@@ -298,26 +293,24 @@ def beard(p: Person, lk: Look) -> Figure:
                         (w - 3.0, long + 1.0), (w - 5.0, long), (w - 3.9, 1.0)])
         for side in (-1, 1):
             f.shade("face", strip * (side, 1), mix(lk.colours.hair, lk.colours.dark, 0.35))
-    return f
 
 
-def _tuft(part: str, lk: Look, half: list[tuple[float, float]]) -> Figure:
-    """Return a beard of its own, given its right half from the top down."""
-    f, c = Figure(), lk.colours
+def _tuft(f: Figure, part: str, lk: Look, half: list[tuple[float, float]]) -> None:
+    """Draw a beard of its own, given its right half from the top down."""
+    c = lk.colours
     points = half + [(-x, y) for x, y in half[-2:0:-1]]
     f.shape(part, smooth(points, 3), mix(c.hair, c.dark, 0.6), c.dark, 0.6)
-    return f
 
 
-def goatee(p: Person, lk: Look) -> Figure:
-    """Return the beard on the chin."""
+def goatee(f: Figure, p: Person, lk: Look) -> None:
+    """Draw the beard on the chin."""
     low = lk.chin + p.dice("goatee").uniform(2.2, 3.8)
-    return _tuft("goatee", lk, [(0.0, 14.6), (2.6, 14.8), (5.2, 13.0), (6.0, 15.0), (4.6, lk.chin),
-                                (2.2, low - 0.8), (0.0, low)])
+    _tuft(f, "goatee", lk, [(0.0, 14.6), (2.6, 14.8), (5.2, 13.0), (6.0, 15.0), (4.6, lk.chin),
+                            (2.2, low - 0.8), (0.0, low)])
 
 
-def mustache(p: Person, lk: Look) -> Figure:
-    """Return the beard above the upper lip."""
+def mustache(f: Figure, p: Person, lk: Look) -> None:
+    """Draw the beard above the upper lip."""
     wide = p.dice("mustache").uniform(6.2, 7.6)
-    return _tuft("mustache", lk, [(0.0, 7.9), (2.6, 7.4), (wide * 0.7, 8.8), (wide, 11.4),
-                                  (wide * 0.66, 11.0), (2.2, 10.6), (0.0, 9.8)])
+    _tuft(f, "mustache", lk, [(0.0, 7.9), (2.6, 7.4), (wide * 0.7, 8.8), (wide, 11.4),
+                              (wide * 0.66, 11.0), (2.2, 10.6), (0.0, 9.8)])

@@ -30,8 +30,7 @@ def _ear(f: Figure, part: str, c: Coat, colour: Colour, outer: Sequence, inner: 
         f.fill(part, bend(np.asarray(inner) * (flip, 1) + (x, y)), mix(colour, PINK, 0.75))
 
 
-def _dog_head(dice: Dice, c: Coat, near: str, far: str, turned: bool) -> Figure:
-    f = Figure()
+def _dog_head(f: Figure, dice: Dice, c: Coat, near: str, far: str, turned: bool) -> None:
     big = dice.uniform(0.20, 0.24)
     drop, tongue, pricked = dice.uniform(0.35, 0.75), dice.chance(0.4), dice.chance(0.35)
     flap = [(-0.42, -0.86), (-0.92, -0.78), (-1.22, -0.2), (-1.18, drop), (-0.86, drop + 0.1),
@@ -60,7 +59,7 @@ def _dog_head(dice: Dice, c: Coat, near: str, far: str, turned: bool) -> Figure:
         f.fill("nose", ellipse(x + 0.08, y - 0.26, 0.09, 0.05), (150, 140, 146))
         eye(f, f"{far}eye", x + 0.30, -0.2, big, c)
         eye(f, f"{near}eye", x - 0.44, -0.2, big, c)
-        return f
+        return
     if tongue:
         f.shape("muzzle", ellipse(0.86, 0.72, 0.16, 0.28), (232, 112, 116), c.ink, 1.2)
     f.fuse(c.ink, ("muzzle", smooth([(0.2, -0.2), (0.8, -0.16), (1.36, 0.0), (1.46, 0.34),
@@ -74,11 +73,9 @@ def _dog_head(dice: Dice, c: Coat, near: str, far: str, turned: bool) -> Figure:
     eye(f, f"{near}eye", 0.36, -0.26, big, c)
     if not pricked:
         _ear(f, f"{near}ear", c, c.dark, flap, x=0.52)
-    return f
 
 
-def _cat_head(dice: Dice, c: Coat, near: str, far: str, turned: bool) -> Figure:
-    f = Figure()
+def _cat_head(f: Figure, dice: Dice, c: Coat, near: str, far: str, turned: bool) -> None:
     big, tall = dice.uniform(0.19, 0.23), dice.uniform(1.32, 1.5)
     ear = [(-0.96, -0.1), (-1.0, -0.8), (-0.9, -tall), (-0.5, -1.12), (-0.1, -0.72)]
     inner = [(-0.82, -0.5), (-0.82, -tall + 0.3), (-0.36, -0.8)]
@@ -107,11 +104,9 @@ def _cat_head(dice: Dice, c: Coat, near: str, far: str, turned: bool) -> Figure:
     if turned or shift < 0.5:
         eye(f, f"{far}eye", x + 0.40, -0.12, big * (1 - shift * 0.3), c, slit=True)
     eye(f, f"{near}eye", x - 0.48, -0.12, big, c, slit=True)
-    return f
 
 
-def _cow_head(dice: Dice, c: Coat, near: str, far: str, turned: bool) -> Figure:
-    f = Figure()
+def _cow_head(f: Figure, dice: Dice, c: Coat, near: str, far: str, turned: bool) -> None:
     rosy, big = mix(PINK, CREAM, dice.uniform(0.1, 0.45)), dice.uniform(0.20, 0.24)
     bone = mix((236, 222, 190), c.light, 0.3)
     up, horned = dice.uniform(0.5, 0.75), dice.chance(0.7)
@@ -150,11 +145,9 @@ def _cow_head(dice: Dice, c: Coat, near: str, far: str, turned: bool) -> Figure:
     for dx in (-0.28, 0.28):
         f.fill("muzzle", ellipse(x + dx, y - 0.06, 0.12, 0.09), mix(rosy, INK, 0.75))
     f.line("muzzle", curve([(x - 0.26, y + 0.2), (x, y + 0.27), (x + 0.26, y + 0.2)]), c.ink, 1.0)
-    return f
 
 
-def _horse_head(dice: Dice, c: Coat, near: str, far: str, turned: bool) -> Figure:
-    f = Figure()
+def _horse_head(f: Figure, dice: Dice, c: Coat, near: str, far: str, turned: bool) -> None:
     big, mane = dice.uniform(0.19, 0.23), mix(c.dark, INK, 0.45)
     ear = [(-0.16, 0.1), (-0.2, -0.4), (0.02, -0.72), (0.2, -0.36), (0.2, 0.1)]
     inner = [(-0.04, 0.0), (-0.05, -0.34), (0.03, -0.5), (0.09, -0.3), (0.08, 0.0)]
@@ -186,11 +179,9 @@ def _horse_head(dice: Dice, c: Coat, near: str, far: str, turned: bool) -> Figur
     for dx in ((-0.2, 0.2) if turned else (0.14,)):
         f.fill("muzzle", ellipse(x + dx, y - 0.1, 0.10, 0.12), c.ink)
     f.line("muzzle", curve([(x - 0.2, y + 0.2), (x, y + 0.25), (x + 0.2, y + 0.18)]), c.ink, 1.0)
-    return f
 
 
-def _sheep_head(dice: Dice, c: Coat, near: str, far: str, turned: bool) -> Figure:
-    f = Figure()
+def _sheep_head(f: Figure, dice: Dice, c: Coat, near: str, far: str, turned: bool) -> None:
     big, wool = dice.uniform(0.19, 0.22), mix(c.fur, CREAM, 0.2)
     face = c.dark
     lobe = [(-0.5, -0.34), (-0.94, -0.38), (-1.3, 0.06), (-1.14, 0.26), (-0.72, 0.06)]
@@ -212,7 +203,6 @@ def _sheep_head(dice: Dice, c: Coat, near: str, far: str, turned: bool) -> Figur
     f.line("muzzle", curve([(x, y), (x, y + 0.14), (x + 0.16, y + 0.18)], 3), BLACK, 1.0)
     eye(f, f"{far}eye", s * 1.5 + 0.3, -0.12, big, c)
     eye(f, f"{near}eye", s * 1.5 - 0.34, -0.12, big, c)
-    return f
 
 
 HEADS = {"cat": _cat_head, "cow": _cow_head, "dog": _dog_head, "horse": _horse_head,

@@ -48,9 +48,9 @@ def _head(lk: Look) -> np.ndarray:
     return smooth([(x + lean * (y > 3), y) for x, y in both], 4)
 
 
-def _skull(p: Person, lk: Look) -> Figure:
-    """Return ears, a second chin if there is one, and the bare head."""
-    f, c = Figure(), lk.colours
+def _skull(f: Figure, p: Person, lk: Look) -> None:
+    """Draw ears, a second chin if there is one, and the bare head."""
+    c = lk.colours
     for side in (-1, 1):
         x = side * (lk.wide + 0.7) - lk.yaw * 0.4
         f.shape("ear", ellipse(x, 1.6, 2.2, 3.9, side * -8), c.skin, c.deep, 0.6)
@@ -61,7 +61,7 @@ def _skull(p: Person, lk: Look) -> Figure:
         f.shape("fold", smooth([(-broad, 9.5), (0, 8.0), (broad, 9.5), (broad * 0.72, low - 1.3),
                                 (0, low), (-broad * 0.72, low - 1.3)]),
                 mix(c.skin, c.shade, 0.4), c.deep, 1.2)
-    f.ops += beard_rim(p, lk).ops
+    beard_rim(f, p, lk)
     f.shape("face", _head(lk), c.skin, c.deep, 0.6)
     if p["Bald"]:
         f.fill("face", ellipse(-4.6, -15.2, 3.6, 1.7, -24), c.light)
@@ -69,12 +69,11 @@ def _skull(p: Person, lk: Look) -> Figure:
         half = lk.tip + 1.6
         f.line("face", curve([(-half, lk.chin - 1.8), (0, lk.chin - 0.2), (half, lk.chin - 1.8)]),
                c.deep, 1.4)
-    return f
 
 
-def _wrinkles(p: Person, lk: Look) -> Figure:
-    """Return the lines of those who are not young: forehead, crow's feet, beside the mouth."""
-    f, c, depth = Figure(), lk.colours, min(max(lk.age, 0.0), 1.2)
+def _wrinkles(f: Figure, p: Person, lk: Look) -> None:
+    """Draw the lines of those who are not young: forehead, crow's feet, beside the mouth."""
+    c, depth = lk.colours, min(max(lk.age, 0.0), 1.2)
     ink = mix(c.skin, c.deep, 0.25 + 0.4 * depth)
     if depth > 0.35:
         for y, half in ((-9.2, 6.0), (-11.2, 4.8)):
@@ -87,7 +86,6 @@ def _wrinkles(p: Person, lk: Look) -> Figure:
                                 (side * (10.6 + depth), -1.0 + rise)], ink, 0.6)
             f.line("face", curve([(side * 3.6, 6.0), (side * 5.8, 8.4), (side * 6.6, 11.2)]), ink,
                    0.8)
-    return f
 
 
 def _eye_places(lk: Look) -> list[tuple[int, float, float, float]]:
@@ -97,8 +95,8 @@ def _eye_places(lk: Look) -> list[tuple[int, float, float, float]]:
              lk.eyes * (1 + side * 0.05 * skew) * (1 - 0.03 * side * lk.yaw)) for side in (-1, 1)]
 
 
-def _eyes(p: Person, lk: Look) -> Figure:
-    f, c, dice = Figure(), lk.colours, p.dice("eyes")
+def _eyes(f: Figure, p: Person, lk: Look) -> None:
+    c, dice = lk.colours, p.dice("eyes")
     gaze, drop = dice.uniform(-0.35, 0.35), dice.uniform(-0.2, 0.25)
     narrow = p.strength("Narrow_Eyes")
     lid, dark = mix(BLACK, c.deep, 0.25), mix(c.iris, BLACK, 0.55)
@@ -123,7 +121,6 @@ def _eyes(p: Person, lk: Look) -> Figure:
             for share, out in ((0.7, 0.8), (1.0, 1.5)):
                 root = (x + side * rx * share, y - ry * (1.05 - 0.7 * share * share))
                 f.line("lid", [root, (root[0] + side * out, root[1] - 1.2)], lid, 0.7)
-    return f
 
 
 def _eye_glazes(p: Person, lk: Look) -> list[Glaze]:
@@ -138,18 +135,15 @@ def _eye_glazes(p: Person, lk: Look) -> list[Glaze]:
     return glazes
 
 
-def _bags(p: Person, lk: Look) -> Figure:
-    f, c = Figure(), lk.colours
+def _bags(f: Figure, p: Person, lk: Look) -> None:
     if p["Bags_Under_Eyes"]:
-        ink = mix(c.skin, c.deep, 0.85)
+        ink = mix(lk.colours.skin, lk.colours.deep, 0.85)
         for side, x, y, _ in _eye_places(lk):
             f.line("face", curve([(x - side * 2.9, y + 2.7), (x - side * 0.6, y + 4.3),
                                   (x + side * 2.9, y + 3.3)]), ink, 0.9)
-    return f
 
 
-def _brows(p: Person, lk: Look) -> Figure:
-    f, c = Figure(), lk.colours
+def _brows(f: Figure, p: Person, lk: Look) -> None:
     arch, bushy = p.strength("Arched_Eyebrows"), p.strength("Bushy_Eyebrows")
     lift = p.dice("brows").uniform(-0.3, 0.3)
     thick = 1.15 + 0.35 * min(max(lk.masc, 0.0), 1.0) + 1.6 * bushy
@@ -157,13 +151,11 @@ def _brows(p: Person, lk: Look) -> Figure:
         y = y - 4.1 - lift + 0.2 * lk.masc - 0.35 * thick
         path = [(x - side * 3.3, y - 0.1 - 0.8 * arch), (x - side * 0.9, y - 0.4 - 2.0 * arch),
                 (x + side * 1.6, y - 0.5 - 2.5 * arch), (x + side * 4.4, y + 0.8 + 0.2 * arch)]
-        f.fill("brow", limb(path, [thick * 0.7, thick, thick * 0.95, 0.5]), c.brow)
-    return f
+        f.fill("brow", limb(path, [thick * 0.7, thick, thick * 0.95, 0.5]), lk.colours.brow)
 
 
-def _nose(p: Person, lk: Look) -> Figure:
-    f, c = Figure(), lk.colours
-    big, pointy = p.strength("Big_Nose"), p.strength("Pointy_Nose")
+def _nose(f: Figure, p: Person, lk: Look) -> None:
+    c, big, pointy = lk.colours, p.strength("Big_Nose"), p.strength("Pointy_Nose")
     x = lk.yaw * 1.5 + lk.skew[1] * 0.7
     half, low = 1.7 + 2.0 * big + 0.1 * pointy, 6.3 + 0.7 * big
     tint = mix(mix(c.skin, c.shade, 0.8), (206, 92, 88), 0.2 * max(big, 0.0))
@@ -176,7 +168,7 @@ def _nose(p: Person, lk: Look) -> Figure:
         f.fill("nose", [(x + 0.3, -1.0), (x + 1.1, low - 1.4), (x + 0.3, low - 0.2)],
                mix(c.skin, c.light, 0.9))
         f.line("nose", [left, (x, tip), right], c.deep, 0.8)
-        return f
+        return
     f.fill("nose", smooth([(x, -1.0), (x + 0.9, 2.6), (x + half, low - 1.9), (x + half, low - 0.2),
                            (x, low + 0.5), (x - half, low - 0.2), (x - half, low - 1.9),
                            (x - 0.9, 2.6)]), tint)
@@ -187,15 +179,13 @@ def _nose(p: Person, lk: Look) -> Figure:
     if big > 0.5:
         for side in (-1, 1):
             f.fill("nose", ellipse(x + side * half * 0.48, low - 0.2, 0.8, 0.5), c.deep)
-    return f
 
 
-def _mouth(p: Person, lk: Look) -> Figure:
-    f, c = Figure(), lk.colours
+def _mouth(f: Figure, p: Person, lk: Look) -> None:
+    c = lk.colours
     smile, gape, full = (p.strength(name) for name in
                          ("Smiling", "Mouth_Slightly_Open", "Big_Lips"))
-    x, y = lk.yaw * 0.9 + lk.skew[2] * 0.7, 11.8
-    tilt = lk.skew[2] * 0.25
+    x, y, tilt = lk.yaw * 0.9 + lk.skew[2] * 0.7, 11.8, lk.skew[2] * 0.25
     half = 4.1 + 1.5 * smile + 0.7 * full - 0.4 * max(gape - smile, 0.0)
     lift, drop = -1.6 * smile - 0.25, 0.6 * smile
     upper, lower = 0.85 + 0.95 * full, 1.05 + 1.15 * full
@@ -228,7 +218,6 @@ def _mouth(p: Person, lk: Look) -> Figure:
             cx, cy = x + side * (half + 0.7), y + lift + side * tilt
             f.line("face", curve([(cx - side * 0.3, cy - 1.2), (cx + side * 0.3, cy),
                                   (cx - side * 0.1, cy + 1.1)], 3), c.deep, 0.7)
-    return f
 
 
 def _skin_glazes(p: Person, lk: Look, lit: int) -> list[Glaze]:
@@ -250,8 +239,8 @@ def _skin_glazes(p: Person, lk: Look, lit: int) -> list[Glaze]:
     return glazes
 
 
-def _glasses(p: Person, lk: Look) -> Figure:
-    f, dice = Figure(), p.dice("glasses")
+def _glasses(f: Figure, p: Person, lk: Look) -> None:
+    dice = p.dice("glasses")
     tint = dice.pick(((40, 36, 46), (96, 52, 36), (38, 58, 104), (150, 40, 52), (30, 30, 34)))
     round_, x = dice.chance(0.5), lk.yaw
     for side in (-1, 1):
@@ -265,22 +254,27 @@ def _glasses(p: Person, lk: Look) -> Figure:
         f.line("glasses", [(cx + side * 4.7, -1.4), (side * (lk.wide + 0.2), -1.0)], tint, 1.2)
         f.line("glint", [(cx - 3.4, -0.6), (cx - 2.2, -2.4)], WHITE, 0.6)
     f.line("glasses", curve([(x - 1.6, -0.9), (x, -1.7), (x + 1.6, -0.9)]), tint, 1.2)
-    return f
 
 
-def _figures(p: Person, lk: Look) -> tuple[list[Figure], list[Figure], list[Figure]]:
-    """Return what is painted behind the shoulders, there and before them, from back to front."""
-    st = style(p, lk)
+def _figures(p: Person, lk: Look) -> tuple[Figure, Figure, Figure]:
+    """Return what is painted behind the shoulders, there and before them."""
+    st, behind, torso, before = style(p, lk), Figure(), Figure(), Figure()
 
-    def where(attribute: str, draw: Callable[[Person, Look], Figure]) -> Figure:
-        return draw(p, lk) if p[attribute] else Figure()
+    def where(f: Figure, **present: Callable) -> None:
+        for attribute, draw in present.items():
+            if p[attribute]:
+                draw(f, p, lk)
 
-    torso = [body(p, lk), where("Wearing_Necktie", necktie), where("Wearing_Necklace", necklace)]
-    bare = (_skull, beard, _wrinkles, _bags, _brows, _eyes, _nose, _mouth)
-    before = [*(draw(p, lk) for draw in bare), where("Goatee", goatee), where("Mustache", mustache),
-              front_hair(p, lk, st), bangs(p, lk, st), where("Wearing_Hat", hat),
-              where("Eyeglasses", _glasses), where("Wearing_Earrings", earrings)]
-    return [back_hair(p, lk, st)], torso, before
+    back_hair(behind, p, lk, st)
+    body(torso, p, lk)
+    where(torso, Wearing_Necktie=necktie, Wearing_Necklace=necklace)
+    for draw in (_skull, beard, _wrinkles, _bags, _brows, _eyes, _nose, _mouth):
+        draw(before, p, lk)
+    where(before, Goatee=goatee, Mustache=mustache)
+    front_hair(before, p, lk, st)
+    bangs(before, p, lk, st)
+    where(before, Wearing_Hat=hat, Eyeglasses=_glasses, Wearing_Earrings=earrings)
+    return behind, torso, before
 
 
 def portrait(p: Person) -> Portrait:
@@ -292,8 +286,8 @@ def portrait(p: Person) -> Portrait:
     bright, slope = dice.uniform(0.94, 1.03), (dice.uniform(4, 14) * lit, dice.uniform(0, 10))
     head, torso = (scale, x + 12 * scale * turn(tilt)[1], y, tilt), (scale, x, y, 0.0)
     high, low, discs = backdrop(p.dice("backdrop"))
-    figures = [discs] + [part.moved(*place) for parts, place in
-                         zip(_figures(p, lk), (head, torso, head)) for part in parts if part.ops]
+    figures = [discs, *(figure.moved(*place) for figure, place in
+                        zip(_figures(p, lk), (head, torso, head)) if figure.ops)]
     glazes = [g.moved(*head) for g in _skin_glazes(p, lk, lit) + _eye_glazes(p, lk) if g.share > 0]
     light = [round(256 * bright * (1 + tint)) for tint in (warm, 0.0, -warm)]
     blur = p.dice("blur").uniform(1.2, 2.2) if p["Blurry"] else 0.0

@@ -135,8 +135,8 @@ def foreground(dice: Dice, tones: Tones, feet: float) -> Figure:
             for k in range(5):
                 tip = (x + (k - 2) * 1.5 * s * 0.6 + dice.uniform(-1, 1),
                        y - dice.uniform(1, 2.2) * s)
-                f.fill(None, np.asarray([(x + (k - 2.6) * 0.5 * s, y), tip,
-                                         (x + (k - 1.4) * 0.5 * s, y)]), wash(LEAFY))
+                f.fill(None, [(x + (k - 2.6) * 0.5 * s, y), tip, (x + (k - 1.4) * 0.5 * s, y)],
+                       wash(LEAFY))
         else:
             (_bush, _rock, _flowers)[what - 1](dice, f, x, y - 0.3 * s, s * 0.9, wash)
     return f
