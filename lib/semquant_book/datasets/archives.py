@@ -11,7 +11,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
@@ -71,12 +71,11 @@ def set_aside(file: Path, name: str) -> Path:
 @contextmanager
 def _members(path: Path) -> Iterator[list[tuple[tarfile.TarInfo, Callable]]]:
     """Give the members of a tar or zip archive, each with a function that opens it."""
-    with ExitStack() as stack:
-        if not zipfile.is_zipfile(path):
-            tar = stack.enter_context(tarfile.open(path))
+    if not zipfile.is_zipfile(path):
+        with tarfile.open(path) as tar:
             yield [(member, tar.extractfile) for member in tar.getmembers()]
-            return
-        packed = stack.enter_context(zipfile.ZipFile(path))
+        return
+    with zipfile.ZipFile(path) as packed:
         members = []
         for item in packed.infolist():
             member = tarfile.TarInfo(item.filename)

@@ -139,7 +139,7 @@ def join(*faces: Faces) -> Faces:
     if len(kinds) != 1:
         shapes = " and ".join(sorted(str(shape) for shape, _ in kinds)) or "nothing"
         raise InputError(f"faces: {shapes}; accepted: images of one size, the same attributes")
-    known, kept, differing = {}, [], []
+    known, parts, differing = {}, [], []
     for one in faces:
         fresh = []
         for i, (name, row) in enumerate(zip(one.ids, one.attributes.numpy(), strict=True)):
@@ -148,10 +148,10 @@ def join(*faces: Faces) -> Faces:
                 fresh.append(i)
             elif known[name] != row.tobytes():
                 differing.append(name)
-        kept.append(one if len(fresh) == len(one) else one.subset(fresh))  # spare a copy
+        parts.append(one if len(fresh) == len(one) else one.subset(fresh))  # spare a copy
     report(differing, "images have other attributes in another data set")
-    return Faces(joined([f.images for f in kept]), torch.cat([f.attributes for f in kept]),
-                 [name for f in kept for name in f.ids], faces[0].names)
+    return Faces(joined([f.images for f in parts]), torch.cat([f.attributes for f in parts]),
+                 [name for f in parts for name in f.ids], faces[0].names)
 
 
 def repeated(*faces: Faces) -> list[str]:
@@ -184,11 +184,10 @@ def _folder(root: Path) -> Path:
     wanted = f"a folder that holds {IMAGES}, {ATTRIBUTE_LIST} and {PARTITION_LIST}"
     if not root.is_dir():
         raise InputError(f"data: {root} is not a folder; accepted: {wanted}")
-    own = any((root / name).exists() for name in (IMAGES, ATTRIBUTE_LIST, PARTITION_LIST))
+    kinds = {IMAGES: Path.is_dir, ATTRIBUTE_LIST: Path.is_file, PARTITION_LIST: Path.is_file}
+    own = any((root / name).exists() for name in kinds)
     folder = root / "celeba" if not own and (root / "celeba").is_dir() else root
-    lists = [name for name in (ATTRIBUTE_LIST, PARTITION_LIST) if not (folder / name).is_file()]
-    missing = ([] if (folder / IMAGES).is_dir() else [IMAGES]) + lists
-    if missing:
+    if missing := [name for name, is_there in kinds.items() if not is_there(folder / name)]:
         raise InputError(f"data: {folder} has no {' and no '.join(missing)}; accepted: {wanted}")
     return folder
 
@@ -221,11 +220,9 @@ def _read_attributes(path: Path) -> pd.DataFrame:
     if not (count.isascii() and count.isdigit()):
         raise _bad(path, at, f"{count[:40]!r} is not a whole number, the count of images")
     names = "".join(lines[below - 1 : below]).split()
-    wrong = {
-        "no column": [name for name in ATTRIBUTES if name not in names],
-        "unknown column": [name for name in names if name not in ATTRIBUTES],
-        "a second column": sorted({n for n in names if n in ATTRIBUTES and names.count(n) > 1}),
-    }
+    wrong = {"no column": [name for name in ATTRIBUTES if name not in names],
+             "unknown column": [name for name in names if name not in ATTRIBUTES],
+             "a second column": sorted(name for name in ATTRIBUTES if names.count(name) > 1)}
     if any(wrong.values()):
         problems = ", ".join(f"{what} {first(bad)}" for what, bad in wrong.items() if bad)
         raise _bad(path, below, f"{problems}; accepted: the 40 attributes of CelebA")

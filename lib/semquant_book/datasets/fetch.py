@@ -88,8 +88,7 @@ def check(source: Source, folder: str | Path) -> Found:
     picture is opened, empty files don't count; of the places where the files may lie, the one with
     most is described."""
     places = [Path(folder) / place for place in source.places]
-    spec = find_spec(source.package[0]) if source.package else None
-    if spec:
+    if source.package and (spec := find_spec(source.package[0])):
         places.append(Path(spec.submodule_search_locations[0]) / source.package[1])
     found = []
     for place in places:
@@ -114,11 +113,9 @@ def _look(item: Download, place: Path) -> tuple[int, str, list[str]]:
                  if not (place / want.partner.format(n)).is_file()]
         if alone:
             notes.append(f"{len(alone):,} {want.unit} lack their {_some(alone)}")
-    missing = []
-    if want.numbered:
-        numbered = [want.numbered.format(i + 1) for i in range(want.count)]
-        missing = [name for name in numbered if name not in names]
-        names = names.intersection(numbered)
+    numbered = [want.numbered.format(i + 1) for i in range(want.count)] if want.numbered else names
+    missing = [name for name in numbered if name not in names]
+    names = names.intersection(numbered)
     if len(names) >= want.count:
         return len(names), "", notes
     if path.is_file():

@@ -163,12 +163,14 @@ def masking(images: ArrayLike | Tensor, z: Tensor, template: Tensor, x: Tensor) 
     """Show what the mask does to one filter in k images: its map (k, H, W) before mask and ReLU,
     the template that it picked, and the masked map."""
     figure, axes = plt.subplots(len(z), 4, figsize=(WIDTH, 0.2 + 1.7 * len(z)), squeeze=False)
-    titles = "image", "map after the ReLU", "template, clipped at 0", "after the mask"
     for row, picture, *maps in zip(axes, resize(rgb(images), 192), z, template, x):
         heat = {"cmap": "inferno", "vmin": 0, "vmax": max(float(maps[0].max()), 1e-9)}
         styles = {}, heat, {"cmap": "Blues", "vmin": 0, "vmax": 1}, heat
         shown = picture, *(array(values.relu()) for values in maps)
-        for ax, values, style, title in zip(row, shown, styles, titles):
+        for ax, values, style in zip(row, shown, styles):
             ax.imshow(values, **style)
-            bare(ax, title if row is axes[0] else "")
+            bare(ax)
+    for ax, title in zip(axes[0], ("image", "map after the ReLU", "template, clipped at 0",
+                                   "after the mask")):
+        bare(ax, title)
     return figure

@@ -33,10 +33,8 @@ PARTS_OF: dict[str, tuple[str, ...]] = {
 PARTS = tuple(dict.fromkeys(part for parts in PARTS_OF.values() for part in parts))
 GROUP_OF = {part: group_of(part) for part in PARTS}
 
-FURS: tuple[Colour, ...] = (
-    (245, 240, 228), (240, 216, 176), (226, 176, 104), (222, 136, 74), (196, 150, 106),
-    (150, 98, 64), (110, 74, 54), (86, 82, 88), (158, 156, 158), (122, 134, 152),
-)
+FURS = ((245, 240, 228), (240, 216, 176), (226, 176, 104), (222, 136, 74), (196, 150, 106),
+        (150, 98, 64), (110, 74, 54), (86, 82, 88), (158, 156, 158), (122, 134, 152))
 """Coats, shared by all six kinds, so that no colour tells what the animal is."""
 
 IRISES = ((70, 44, 32), (60, 40, 36), (116, 142, 60), (206, 150, 48), (70, 110, 140))

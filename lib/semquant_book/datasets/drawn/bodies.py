@@ -11,9 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from semquant_book.datasets.drawn.anatomy import CREAM, INK, PINK, Coat, coat
-from semquant_book.datasets.drawn.drawing import (
-    Colour, Dice, Figure, curve, ellipse, limb, mix, scalloped, smooth,
-)
+from semquant_book.datasets.drawn.drawing import (Colour, Dice, Figure, curve, ellipse, limb, mix,
+                                                  scalloped, smooth)
 from semquant_book.datasets.drawn.heads import HEADS, eye
 
 
@@ -60,8 +59,7 @@ def _leg(kind: str, which: str, path: list, c: Coat, colour: Colour, thick: floa
             (f"{which}ho" if kind == "horse" else f"{which}lleg", hoof, mix(c.ink, INK, 0.3))]
 
 
-def _tail(f: Figure, kind: str, dice: Dice, c: Coat, x: float, y: float,
-          drop: float = 1.0) -> None:
+def _tail(f: Figure, kind: str, dice: Dice, c: Coat, x: float, y: float, drop: float = 1.0) -> None:
     """Draw the tail from (x, y); `drop` shortens the tails that hang down."""
     wag = dice.uniform(-1, 1)
     if kind == "dog":
@@ -141,9 +139,8 @@ def quadruped(kind: str, dice: Dice, fur: Colour, near: str, far: str) -> Figure
     posture, turned = dice.pick(POSTURES[kind]), dice.chance(0.6)
     a, b = p.length * dice.uniform(0.92, 1.08), p.depth * dice.uniform(0.92, 1.08)
     size = p.head * dice.uniform(*p.enlarged)
-    step = dice.uniform(-1.2, 1.2)
-    nod, lift = dice.uniform(-16, 16), dice.uniform(-1.2, 1.2)
-    bent = dice.uniform(0.9, 1.1)
+    step, nod = dice.uniform(-1.2, 1.2), dice.uniform(-16, 16)
+    lift, bent = dice.uniform(-1.2, 1.2), dice.uniform(0.9, 1.1)
     f, head = Figure(), Figure()
     HEADS[kind](head, dice, c, near, far, turned)
     shins = c.dark if kind == "sheep" else c.fur
@@ -288,8 +285,6 @@ def bird(dice: Dice, fur: Colour, near: str, far: str) -> Figure:
     return f
 
 
-def animal(kind: str, dice: Dice, fur: Colour, near: str = "r", far: str = "l") -> Figure:
+def animal(kind: str, dice: Dice, fur: Colour, near: str, far: str) -> Figure:
     """Return a figure of one of the six categories, facing right."""
-    if kind == "bird":
-        return bird(dice, fur, near, far)
-    return quadruped(kind, dice, fur, near, far)
+    return bird(dice, fur, near, far) if kind == "bird" else quadruped(kind, dice, fur, near, far)

@@ -13,10 +13,8 @@ from semquant_book.datasets.drawn.looks import Look, Person
 __all__ = ["Style", "back_hair", "bangs", "beard", "beard_rim", "front_hair", "goatee", "hat",
            "mustache", "style"]
 
-HAT_COLOURS: tuple[Colour, ...] = (
-    (62, 92, 140), (190, 72, 66), (232, 176, 76), (76, 128, 104), (122, 88, 140), (216, 120, 130),
-    (70, 74, 92), (206, 178, 140),
-)
+HAT_COLOURS = ((62, 92, 140), (190, 72, 66), (232, 176, 76), (76, 128, 104), (122, 88, 140),
+               (216, 120, 130), (70, 74, 92), (206, 178, 140))
 
 
 class Style(NamedTuple):
@@ -230,9 +228,7 @@ def bangs(f: Figure, p: Person, lk: Look, st: Style) -> None:
     bottom = curve(bottom, 3) if st.waves else bottom
     f.fill("hair", np.concatenate([top, bottom[::-1]]), c.hair)
     f.line("hair", bottom, c.dark, 0.9)
-    for k in (1, 3, 5, 7):
-        tint = c.dark if k % 4 == 1 else c.shine
-        x, y = float(xs[k]), float(ys[k])
+    for x, y, tint in zip(xs[1::2], ys[1::2], (c.dark, c.shine) * 2):
         f.line("hair", curve([(x * 0.5, -18.5), (x * 0.88, -13.0), (x, y - 0.6)], 3), tint, 0.6)
     if c.streak != c.hair:
         f.line("hair", curve([(1.0, -16.0), (1.8, -12.0), (2.2, -9.0)], 3), c.streak, 1.4)

@@ -7,9 +7,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from semquant_book.datasets.drawn.anatomy import BLACK, CREAM, INK, PINK, Coat
-from semquant_book.datasets.drawn.drawing import (
-    Colour, Dice, Figure, curve, ellipse, limb, luminance, mix, scalloped, smooth,
-)
+from semquant_book.datasets.drawn.drawing import (Colour, Dice, Figure, curve, ellipse, limb,
+                                                  luminance, mix, scalloped, smooth)
 
 # pieces that several animals share; `near` and `far` are "r" and "l" for an animal facing right
 

@@ -7,22 +7,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from semquant_book.datasets.drawn.drawing import (
-    REACH, Colour, Figure, curve, ellipse, limb, mix, smooth, turn,
-)
+from semquant_book.datasets.drawn.drawing import (REACH, Colour, Figure, curve, ellipse, limb, mix,
+                                                  smooth, turn)
 from semquant_book.datasets.drawn.garments import backdrop, body, earrings, necklace, necktie
-from semquant_book.datasets.drawn.hairstyles import (
-    back_hair, bangs, beard, beard_rim, front_hair, goatee, hat, mustache, style,
-)
+from semquant_book.datasets.drawn.hairstyles import (back_hair, bangs, beard, beard_rim, front_hair,
+                                                     goatee, hat, mustache, style)
 from semquant_book.datasets.drawn.looks import UMBER, Look, Person, look
 from semquant_book.datasets.drawn.shading import Glaze
 
 __all__ = ["Portrait", "portrait"]
 
 WHITE, BLACK = (255, 255, 255), (34, 24, 30)
-SHADOWS: tuple[Colour, ...] = (
-    (124, 62, 150), (50, 116, 150), (150, 62, 100), (86, 74, 160), (60, 124, 110),
-)
+SHADOWS = ((124, 62, 150), (50, 116, 150), (150, 62, 100), (86, 74, 160), (60, 124, 110))
 SKIN = ("face", "nose")
 
 
@@ -228,9 +224,8 @@ def _skin_glazes(p: Person, lk: Look, lit: int) -> list[Glaze]:
     glazes = [Glaze(SKIN, -lit * (w + 1), 3.0, 9.0, 21.0, UMBER, 0.14),
               Glaze(SKIN, lit * 3.0, -11.0, 9.0, 6.0, c.light, 0.3)]
     bristle = mix(c.skin, (44, 44, 62), 0.82)
-    for x, y, rx, ry in ((0, 15.4, 9.5, 5.0), (-9.0, 10.0, 4.6, 6.4), (9.0, 10.0, 4.6, 6.4),
-                         (0, 9.0, 6.0, 2.0)):
-        glazes.append(Glaze(("face",), x, y, rx, ry, bristle, 0.5 * stubble, rough=True))
+    glazes += [Glaze(("face",), *place, bristle, 0.5 * stubble, rough=True) for place in (
+        (0, 15.4, 9.5, 5.0), (-9.0, 10.0, 4.6, 6.4), (9.0, 10.0, 4.6, 6.4), (0, 9.0, 6.0, 2.0))]
     for side in (-1, 1):
         x = side * 8.4 + lk.yaw * 0.6
         glazes.append(Glaze(SKIN, x, 5.4, 4.4, 3.6, (242, 98, 108), 0.52 * rosy))
@@ -245,11 +240,9 @@ def _glasses(f: Figure, p: Person, lk: Look) -> None:
     round_, x = dice.chance(0.5), lk.yaw
     for side in (-1, 1):
         cx = x + side * 6.2
-        if round_:
-            lens = ellipse(cx, -0.3, 4.7, 4.5)
-        else:
-            lens = smooth([(cx - 4.6, -3.2), (cx, -3.9), (cx + 4.6, -3.2), (cx + 4.4, 2.2),
-                           (cx, 3.5), (cx - 4.4, 2.2)])
+        lens = ellipse(cx, -0.3, 4.7, 4.5) if round_ else smooth([
+            (cx - 4.6, -3.2), (cx, -3.9), (cx + 4.6, -3.2), (cx + 4.4, 2.2), (cx, 3.5),
+            (cx - 4.4, 2.2)])
         f.rim("glasses", lens, tint, 1.2)
         f.line("glasses", [(cx + side * 4.7, -1.4), (side * (lk.wide + 0.2), -1.0)], tint, 1.2)
         f.line("glint", [(cx - 3.4, -0.6), (cx - 2.2, -2.4)], WHITE, 0.6)
