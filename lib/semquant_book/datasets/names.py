@@ -26,8 +26,9 @@ GROUPS = ("eye", "mouth & nose", "ear", "head", "torso", "leg", "tail", "wing")
 """What the parts of an animal are put together to, drawn or photographed. Table 3 of
 the paper lists the first three, torso and leg."""
 
-_GROUPED = {"nose": "mouth & nose", "muzzle": "mouth & nose", "beak": "mouth & nose", "horn": "head",
-            "neck": "torso", **{group: group for group in GROUPS}}  # Pascal-Part's without a side
+# of Pascal-Part's names without a side; all others are of a leg
+_GROUPED = {**dict.fromkeys(("nose", "muzzle", "beak"), "mouth & nose"), "horn": "head",
+            "neck": "torso", **{group: group for group in GROUPS}}
 
 METHODS = ("ours", "baseline")
 """What is compared: g fitted with a prior of w, and without."""
@@ -83,8 +84,8 @@ def phrase(attribute: str, score: float) -> str:
 
 
 def group_of(part: str) -> str:
-    """Return the group of one of Pascal-Part's parts. The paper publishes no such table; horns count
-    as head."""
+    """Return the group of one of Pascal-Part's parts. The paper publishes no such table; horns
+    count as head."""
     return _GROUPED.get(part) or _GROUPED.get(part[1:], "leg")
 
 

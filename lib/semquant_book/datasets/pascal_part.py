@@ -76,12 +76,12 @@ class Index:
 
     def __str__(self) -> str:
         c, name = self.counts, self.category
-        strays = f"; files in neg/ that are no photos, left out: {c['strays']}" if c["strays"] else ""
+        strays = "; files in neg/ that are no photos, left out: "
         return (f"{c['objects']} objects of category {name} in {c['photos']} photos, "
-                f"{c['negatives']} negatives ({self.negatives_from}); left out: {c['small']} {name} "
-                "objects of a box below the least area; kept although no part is marked: "
+                f"{c['negatives']} negatives ({self.negatives_from}); left out: {c['small']} "
+                f"{name} objects of a box below the least area; kept although no part is marked: "
                 f"{c['partless']}; with a mask that fills its box (a box stands for the outline): "
-                f"{c['filled']}{strays}")
+                f"{c['filled']}" + (f"{strays}{c['strays']}" if c["strays"] else ""))
 
 
 def split_of(image_id: str, seed: int = 0, shares: Sequence[float] = SHARES) -> str:
@@ -100,8 +100,8 @@ def scan(data: str | Path, category: str, *, negatives: str = "photos", seed: in
          limit: int = 1000) -> Index:
     """Read all annotations in a folder, about 100 a second, and list the pictures of one category.
     As in Zhang et al. (2018) these are objects whose box has at least `MIN_AREA` pixels, and by
-    default up to 1000 whole photos as negatives. For `negatives` "crops" it is one box from each, of
-    the relative size of a positive's box drawn at random, so that framing and sharpness tell less.
+    default up to 1000 whole photos as negatives. For `negatives` "crops" it is one box from each,
+    of the relative size of a random positive's box, so that framing and sharpness tell less.
 
     Negatives come from ``neg/``; without that folder from the photos whose annotation has no object
     of the category. The 1000 that Zhang et al. published are not clean: about one in ten shows some

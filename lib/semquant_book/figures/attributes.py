@@ -16,7 +16,8 @@ from torch import Tensor
 from semquant.explanation import Explanation
 from semquant_book.datasets.names import label, phrase
 from semquant_book.figures.style import (FAINT, INK, METHOD_COLOURS, SIGN_COLOURS, WIDTH, array,
-                                         bare, named_rows, opaque, resize, rgb, signed, signed_rows)
+                                         bare, epoch_curves, named_rows, opaque, resize, rgb,
+                                         signed, signed_rows)
 
 __all__ = ["METHOD_NAMES", "agreement_dots", "correlation_maps", "flipped_pairs", "in_words", "outcome_dots",
            "rate_dots", "selection_curves", "share_bars", "signed_bars", "what_the_prior_does"]
@@ -48,8 +49,7 @@ def signed_bars(images: ArrayLike | Tensor | None, explanation: Explanation, tar
     bars of their own, and so has the attribute at the place `keep`. The names of as few as make up
     a `share` of all contributions in size are bold."""
     pictures = None if images is None else resize(rgb(images), 192)
-    count = len(explanation)
-    height = 0.62 + 0.205 * (most + 2)
+    count, height = len(explanation), 0.62 + 0.205 * (most + 2)
     figure, axes = plt.subplots(count, 2, figsize=(WIDTH, height * count), squeeze=False,
                                 width_ratios=(1 if images is not None else 0.62, 2.2))
     for k, (face, bars) in enumerate(axes):
@@ -217,15 +217,8 @@ def what_the_prior_does(alpha: Mapping[str, Tensor], w: Tensor,
         ax.legend(loc="upper left")
     losses = {"distillation": "distillation loss, equation (2)", "prior": "prior loss, equation (4)"}
     for ax, (key, title) in zip(axes[1], losses.items()):
-        for method, history in histories.items():
-            points = [(t, epoch[key]) for t, epoch in enumerate(history, 1) if key in epoch]
-            if points:
-                ax.plot(*zip(*points), "o-", markersize=3.5, label=method,
-                        color=METHOD_COLOURS.get(method, INK))
-        ax.set(title=title, xlabel="epoch")
-        ax.xaxis.set_major_locator(plt.MaxNLocator(integer=True))
+        epoch_curves(ax, histories, key, title, [INK] * len(histories))
         ax.legend()
-    axes[1, 0].set_yscale("log")
     return figure
 
 

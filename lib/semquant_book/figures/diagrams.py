@@ -22,7 +22,7 @@ __all__ = ["additive_model", "case_one", "case_two", "kinds_of_explanation"]
 
 def _axes(figure: Figure, left: float, top: float, width: float, height: float,
           picture: np.ndarray | None = None, title: str = "") -> Axes:
-    """Axes at a place in inches, counted from the figure's left upper corner; with a picture bare."""
+    """Axes at a place in inches from the figure's left upper corner, bare if it has a picture."""
     wide, high = figure.get_size_inches()
     ax = figure.add_axes((left / wide, 1 - (top + height) / high, width / wide, height / high))
     if picture is not None:

@@ -16,15 +16,15 @@ from numpy.typing import ArrayLike
 from pandas.io.formats.style import Styler
 from torch import Tensor
 
-from semquant_book.figures.style import (FAINT, INK, METHOD_COLOURS, MINUS, PART_COLOURS,
-                                         SIGN_COLOURS, WIDTH, array, bare, lit, mosaic, named_rows,
-                                         opaque, overlay, part_colour, part_legend, readable_on,
-                                         resize, rgb, shares, sheet_axes, signed, signed_rows,
-                                         use_style)
-from semquant_book.study.replicates import Estimate, estimate
 from semquant.checks import InputError
 from semquant.explanation import Explanation
 from semquant.metrics import contribution_entropy
+from semquant_book.figures.style import (FAINT, INK, METHOD_COLOURS, MINUS, PART_COLOURS,
+                                         SIGN_COLOURS, WIDTH, array, bare, epoch_curves, lit,
+                                         mosaic, named_rows, opaque, overlay, part_colour,
+                                         part_legend, readable_on, resize, rgb, shares, sheet_axes,
+                                         signed, signed_rows, use_style)
+from semquant_book.study.replicates import Estimate, estimate
 
 __all__ = ["METHOD_COLOURS", "PART_COLOURS", "SIGN_COLOURS", "comparison_table",
            "contribution_distribution", "contributions", "explanation_pies", "filter_gallery",
@@ -250,13 +250,7 @@ def training_history(histories: Mapping[str, Sequence[Mapping[str, float]]],
     axes = figure.subplots(1, len(measures), squeeze=False)
     spare = sns.color_palette("colorblind", len(histories))
     for ax, (key, label) in zip(axes[0], measures.items()):
-        for (name, history), other in zip(histories.items(), spare):
-            points = [(t, row[key]) for t, row in enumerate(history, 1) if key in row]
-            if points:
-                ax.plot(*zip(*points), marker="o", markersize=3.5, label=name,
-                        color=METHOD_COLOURS.get(name, other))
-        ax.set(xlabel="epoch", title=label, yscale="log" if key == "distillation" else "linear")
-        ax.xaxis.set_major_locator(plt.MaxNLocator(integer=True))
+        epoch_curves(ax, histories, key, label, spare)
     if len(histories) > 1:
         figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center",
                       ncols=len(histories))

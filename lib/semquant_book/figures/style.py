@@ -8,7 +8,7 @@ pages it is drawn a second time, see `semquant_book.figures.dark`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -157,6 +157,19 @@ def signed_rows(ax: Axes, values: np.ndarray, names: Sequence[str], *, height: f
     ax.set_xlim(min(values.min(), 0) - room * span, max(values.max(), 0) + room * span)
     named_rows(ax, names)
     ax.axvline(0, color=FAINT, linewidth=0.8)
+
+
+def epoch_curves(ax: Axes, histories: Mapping[str, Sequence[Mapping[str, float]]], key: str,
+                 title: str, spare: Sequence) -> None:
+    """Draw what was measured in every epoch, in the methods' colours or spare ones. The
+    distillation loss, which falls by orders of magnitude, has a logarithmic axis."""
+    for (name, history), other in zip(histories.items(), spare):
+        points = [(t, epoch[key]) for t, epoch in enumerate(history, 1) if key in epoch]
+        if points:
+            ax.plot(*zip(*points), "o-", markersize=3.5, label=name,
+                    color=METHOD_COLOURS.get(name, other))
+    ax.set(xlabel="epoch", title=title, yscale="log" if key == "distillation" else "linear")
+    ax.xaxis.set_major_locator(plt.MaxNLocator(integer=True))
 
 
 def opaque(picture: np.ndarray) -> np.ndarray:

@@ -90,8 +90,7 @@ def render(seed: int, split: str, index: int, size: int = 64,
 
 def _developed(person: Person, size: int) -> np.ndarray:
     """Return a person's portrait as pixels."""
-    drawn = portrait(person)
-    canvas = Canvas(size * _FINENESS // OVERSAMPLING)
+    drawn, canvas = portrait(person), Canvas(size * _FINENESS // OVERSAMPLING)
     for figure in drawn.figures:
         canvas.paint(figure)
     side, high, low = canvas.side, np.array(drawn.high), np.array(drawn.low)

@@ -24,8 +24,7 @@ GOLD, SILVER, PEARL = (246, 200, 70), (222, 228, 238), (255, 250, 240)
 def backdrop(dice: Dice) -> tuple[Colour, Colour, Figure]:
     """Return the colours at the top and the bottom, and some large, calm discs."""
     high, low = dice.pick(BACKDROPS)
-    high = vary(dice, high, 8)
-    f = Figure()
+    high, f = vary(dice, high, 8), Figure()
     for _ in range(1 + dice.below(3)):
         x, y, r = dice.uniform(0, REACH), dice.uniform(4, 50), dice.uniform(8, 20)
         f.fill(None, ellipse(x, y, r, r), mix(high, low, dice.uniform(0.35, 0.85)))
@@ -55,8 +54,7 @@ def _neckline(dice: Dice, lk: Look, manly: bool) -> np.ndarray:
 
 def body(f: Figure, p: Person, lk: Look) -> None:
     """Draw neck, shoulders and clothes."""
-    c, dice = lk.colours, p.dice("clothes")
-    n, broad = lk.neck, 19.5 + 4.2 * lk.masc
+    c, n, broad, dice = lk.colours, lk.neck, 19.5 + 4.2 * lk.masc, p.dice("clothes")
     tint, manly = vary(dice, dice.pick(CLOTHES), 8), dice.chance(0.92 if lk.masc > 0.5 else 0.08)
     ink, extra, neckline = mix(tint, (36, 26, 40), 0.35), dice.below(3), _neckline(dice, lk, manly)
     shoulders = _shoulders(lk)

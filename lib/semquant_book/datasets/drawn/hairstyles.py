@@ -119,8 +119,7 @@ def _crown(lk: Look, st: Style) -> np.ndarray:
 
 def _hairline(lk: Look, st: Style) -> np.ndarray:
     """Return the inner edge of the hair on top, from left to right."""
-    w, r = lk.wide, min(st.receding, 1.1)
-    low = 0.6 if st.length == "short" else 2.0
+    w, r, low = lk.wide, min(st.receding, 1.1), 0.6 if st.length == "short" else 2.0
     near, up = w - 0.8, r if r > 0.5 else 0.0
     half = [(near - 1.0 + 0.5 * up, -4.6), (near - 2.0 + 0.7 * up, -8.6 - 3.4 * up),
             (7.8 + 0.2 * up, -12.4 - 5.2 * up), (3.6 - 0.6 * up, -13.9 - 2.7 * up)]

@@ -181,8 +181,7 @@ def _horse_head(f: Figure, dice: Dice, c: Coat, near: str, far: str, turned: boo
 
 
 def _sheep_head(f: Figure, dice: Dice, c: Coat, near: str, far: str, turned: bool) -> None:
-    big, wool = dice.uniform(0.19, 0.22), mix(c.fur, CREAM, 0.2)
-    face = c.dark
+    big, wool, face = dice.uniform(0.19, 0.22), mix(c.fur, CREAM, 0.2), c.dark
     lobe = [(-0.5, -0.34), (-0.94, -0.38), (-1.3, 0.06), (-1.14, 0.26), (-0.72, 0.06)]
     if dice.chance(0.3):
         for part, sign in ((f"{far}horn", 1), (f"{near}horn", -1)):

@@ -120,8 +120,7 @@ def _hair(p: Person, deep: float) -> tuple[Colour, Colour]:
 
 def look(p: Person) -> Look:
     """Return a person's proportions and colours."""
-    masc = p.tendency("Male", 0.33)
-    age = 1.0 - p.tendency("Young", 0.42)
+    masc, age = p.tendency("Male", 0.33), 1.0 - p.tendency("Young", 0.42)
     beauty = p.tendency("Attractive", 0.42)
     oval, chubby = p.strength("Oval_Face"), p.strength("Chubby")
     dice = p.dice("proportions")

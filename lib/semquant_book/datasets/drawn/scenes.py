@@ -90,8 +90,7 @@ CLUTTER = (_tree, _bush, _rock, _fence, _flowers, _ball)
 def scene(dice: Dice, tones: Tones, feet: float) -> Figure:
     """Return hills, ground and some clutter, calm enough that an animal stands out. The ground
     begins at the latest at y = `feet`, in model units."""
-    f = Figure()
-    disc, x, y = dice.below(3), dice.uniform(6, 58), dice.uniform(4, 16)
+    f, disc, x, y = Figure(), dice.below(3), dice.uniform(6, 58), dice.uniform(4, 16)
     if disc == 0:
         f.fill(None, ellipse(x, y, 4.5, 4.5), mix(tones.high, SUNNY, 0.6))
     elif disc == 1:
