@@ -201,11 +201,11 @@ def sheet_axes(sheet: np.ndarray, top: float = 0) -> tuple[Figure, Axes]:
     return figure, ax
 
 
-def overlay(image: np.ndarray, heat: ArrayLike | Tensor) -> np.ndarray:
+def overlay(image: np.ndarray, heat: ArrayLike | Tensor, size: int = 192) -> np.ndarray:
     """Lay a heat map (H, W) over a picture (S, S, 3): the hotter, the less the picture shows."""
-    heat = np.clip(resize(array(heat)[None], 192)[0], 0, None)
+    heat = np.clip(resize(array(heat)[None], size)[0], 0, None)
     heat = heat / heat.max() if heat.max() > 0 else heat
-    picture = resize(image[None], 192)[0]
+    picture = resize(image[None], size)[0]
     calm = 0.4 * picture + 0.6 * picture.mean(2, keepdims=True)
     weight = 0.8 * np.sqrt(heat)[..., None]
     return calm * (1 - weight) + plt.get_cmap("inferno")(0.25 + 0.7 * heat)[..., :3] * weight
