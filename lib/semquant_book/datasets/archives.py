@@ -11,7 +11,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
@@ -71,12 +71,11 @@ def set_aside(file: Path, name: str) -> Path:
 @contextmanager
 def _members(path: Path) -> Iterator[list[tuple[tarfile.TarInfo, Callable]]]:
     """Give the members of a tar or zip archive, each with a function that opens it."""
-    with ExitStack() as stack:
-        if not zipfile.is_zipfile(path):
-            tar = stack.enter_context(tarfile.open(path))
+    if not zipfile.is_zipfile(path):
+        with tarfile.open(path) as tar:
             yield [(member, tar.extractfile) for member in tar.getmembers()]
-            return
-        packed = stack.enter_context(zipfile.ZipFile(path))
+        return
+    with zipfile.ZipFile(path) as packed:
         members = []
         for item in packed.infolist():
             member = tarfile.TarInfo(item.filename)
@@ -91,17 +90,11 @@ def _members(path: Path) -> Iterator[list[tuple[tarfile.TarInfo, Callable]]]:
 
 
 def unpack(path: Path, want: Unpacked, place: Path) -> None:
-    """Unpack what is wanted of an archive, file by file, each written beside and renamed.
-
-    Nothing is written before every member has been looked at: absolute paths, paths with "..",
-    links that lead out of the folder and devices are refused. Links are never made.
-
-    Raises
-    ------
-    InputError
-        For a refused member; if nothing wanted is in the archive or the disk is too small; if it is
-        cut or spoilt, which then is set aside as ``<name>.damaged``.
-    """
+    """Unpack what is wanted of an archive, file by file, each written beside and renamed. Nothing
+    is written before every member has been looked at: absolute paths, paths with "..", links that
+    lead out of the folder and devices are refused. Links are never made. InputError for a refused
+    member; if nothing wanted is in the archive or the disk is too small; if it is cut or spoilt,
+    which then is set aside as ``<name>.damaged``."""
     if not hasattr(tarfile, "data_filter"):
         raise InputError("fetch: unpacking needs Python 3.11.4 or later")
     part, target, wanted = PurePosixPath(want.part).parts, place / want.folder, []

@@ -23,15 +23,13 @@ import numpy as np
 import pandas as pd
 import torch
 from PIL import Image
-from safetensors.torch import load_file, save_file
 
 from semquant.checks import InputError, number, one_of
 from semquant_book.datasets.decoded import Decoded, join as joined
 from semquant_book.datasets.drawn.faces import LARGEST, Faces
 from semquant_book.datasets.names import ATTRIBUTES, SPLITS
-from semquant_book.datasets.parallel import available_cores, in_chunks
+from semquant_book.datasets.parallel import in_chunks, kept, processes
 from semquant_book.datasets.photos import first, opened, report
-from semquant_book.files import check_writable, load_or_make
 
 __all__ = ["HEIGHT", "WIDTH", "Index", "digest", "join", "load", "repeated", "scan", "square"]
 
@@ -63,13 +61,12 @@ class Index:
     def summary(self) -> str:
         """Return the counts of the splits, and of what was left out if there is any, as lines."""
         present, listed = sum(self.present.values()), sum(self.listed.values())
-        lines = [f"{present} of {listed} listed images"]
-        lines += [f"{s}: {self.present[s]} of {self.listed[s]}" for s in SPLITS]
+        lines = [f"{present} of {listed} listed images",
+                 *(f"{s}: {self.present[s]} of {self.listed[s]}" for s in SPLITS)]
         if present < listed:
             lines.append(f"listed without an image, left out: {listed - present}")
         if self.strays:
-            lines.append(f"files in neither list, left out: {len(self.strays)} "
-                         f"({first(self.strays)})")
+            lines += [f"files in neither list, left out: {len(self.strays)} ({first(self.strays)})"]
         return "\n".join(lines)
 
     def __str__(self) -> str:
@@ -77,21 +74,10 @@ class Index:
 
 
 def scan(root: str | Path) -> Index:
-    """Read the lists and the images' names in a folder, described at the top of this module.
-
-    Raises
-    ------
-    InputError
-        If the folder, a list or all images are missing; if the list of attributes has not the rows
-        its first line counts, lacks one of the 40 columns or has another; for a wrong number of
-        values, a value other than 1 and -1, a partition other than 0, 1 and 2, a second row of an
-        image, an image of one list only. The message names the file and the line.
-
-    Notes
-    -----
-    A listed image that is not there is left out and counted, and so is a file that neither list
-    names. The order of the columns and Windows line ends do not matter.
-    """
+    """Read the lists and the images' names in a folder, described at the top of this module. A
+    listed image that is not there is left out and counted, and so is a file that neither list
+    names; the order of columns and Windows line ends do not matter. InputError, with file and line,
+    for anything else that is missing, doubled or not as published."""
     folder = _folder(Path(root))
     table = _read_attributes(folder / ATTRIBUTE_LIST)
     parts = _read_partition(folder / PARTITION_LIST, table.index)
@@ -113,82 +99,47 @@ def scan(root: str | Path) -> Index:
 def load(root: str | Path | Index, split: str, size: int = 64, count: int | None = None,
          seed: int = 0, cache: str | Path | None = None, workers: int | None = None,
          decode: bool = True) -> Faces:
-    """Decode the images of one split, or say which they are.
+    """Decode the images of one split, sorted by name, or say which they are. The side is 1 to 512
+    px, see `square`. Which `count` images are drawn is decided by a hash of the seed and the
+    image's name: a smaller draw is part of a larger one, and the same on every machine.
 
-    Parameters
-    ----------
-    root : path or Index
-        The folder, or what `scan` found there.
-    split : {"train", "val", "test"}
-        By the list of partitions.
-    size : int
-        Side S of the result in pixels, from 1 to 512, see `square`.
-    count : int, optional
-        Take so many images, drawn at random. A hash of the seed and the image's name decides: a
-        smaller draw is part of a larger one, and the same on every machine.
-    seed : int
-    cache : path, optional
-        A folder where the decoded images are kept, under a key made of the images' names, sizes in
-        bytes and times. The attributes are read from the lists each time.
-    workers : int, optional
-        Processes that decode; all available cores if not given. The result does not depend on it.
-    decode : bool
-        False leaves the images in their files: each is decoded when it is asked for, and nothing is
-        kept or checked before, see `digest`. For more of them than fit into memory.
+    Decoded images are kept in the folder `cache` under a key of their names, sizes in bytes and
+    times; the attributes are read from the lists each time. Without `decode` the images stay in
+    their files, nothing is kept or checked before, see `digest`: for more of them than fit into
+    memory.
 
-    Returns
-    -------
-    Faces
-        ``images`` (N, 3, S, S) uint8, a tensor or `semquant_book.datasets.decoded.Decoded`, ``attributes`` (N, 40)
-        bool, ``ids`` the file names, sorted.
-
-    Raises
-    ------
-    InputError
-        As `scan`; for an argument out of range; if the split has no image, or fewer than `count`;
-        if images can't be decoded or are of another size, counted and with the first names; if the
-        cache can't be written to.
+    InputError as from `scan`; for an argument out of range; if the split has fewer images than
+    `count`, or none; for images that can't be decoded or have another size; if nothing can be kept.
     """
     one_of("split", split, SPLITS)
     number("size", size, 1, LARGEST, integer=True)
     number("seed", seed, 0, integer=True)
-    workers = available_cores() if workers is None else workers
-    number("workers", workers, 1, integer=True)
+    workers = processes(workers)
     index = root if isinstance(root, Index) else scan(root)
     chosen = _drawn(index, split, count, seed)
     names = [index.files[split][i] for i in chosen]
     paths = [index.root / IMAGES / name for name in names]
-
-    def make() -> dict[str, torch.Tensor]:
-        check_writable(Path(cache))
-        return {"images": _decode(paths, size, workers)}
-
     if not decode:
         images = Decoded(paths, size, square)
     elif cache is None:
         images = _decode(paths, size, workers)
     else:
         key = f"celeba-v{_VERSION}-{split}-{len(paths)}-{size}px-{_digest(paths)}.safetensors"
-        images = load_or_make(Path(cache) / key, load_file, make, save_file)["images"]
+        tensors = kept(Path(cache) / key, lambda: {"images": _decode(paths, size, workers)})
+        images = tensors["images"]
     return Faces(images, index.attributes[split][chosen], names)
 
 
 def join(*faces: Faces) -> Faces:
-    """Put several data sets together, in the order given, such as one split of several folders.
-
-    An image that several have is taken once, from the first; `repeated` tells which those are.
-
-    Raises
-    ------
-    InputError
-        If nothing is given; if image sizes or attributes' names differ; if a repeated image has
-        other attributes there.
-    """
+    """Put several data sets together, in the order given, such as one split of several folders. An
+    image that several have is taken once, from the first, see `repeated`. InputError if nothing is
+    given, if image sizes or attributes' names differ, or if a repeated image has other attributes
+    there."""
     kinds = {(tuple(f.images.shape[1:]), f.names) for f in faces}
     if len(kinds) != 1:
         shapes = " and ".join(sorted(str(shape) for shape, _ in kinds)) or "nothing"
         raise InputError(f"faces: {shapes}; accepted: images of one size, the same attributes")
-    known, kept, differing = {}, [], []
+    known, parts, differing = {}, [], []
     for one in faces:
         fresh = []
         for i, (name, row) in enumerate(zip(one.ids, one.attributes.numpy(), strict=True)):
@@ -197,10 +148,10 @@ def join(*faces: Faces) -> Faces:
                 fresh.append(i)
             elif known[name] != row.tobytes():
                 differing.append(name)
-        kept.append(one if len(fresh) == len(one) else one.subset(fresh))  # spare a copy
+        parts.append(one if len(fresh) == len(one) else one.subset(fresh))  # spare a copy
     report(differing, "images have other attributes in another data set")
-    return Faces(joined([f.images for f in kept]), torch.cat([f.attributes for f in kept]),
-                 [name for f in kept for name in f.ids], faces[0].names)
+    return Faces(joined([f.images for f in parts]), torch.cat([f.attributes for f in parts]),
+                 [name for f in parts for name in f.ids], faces[0].names)
 
 
 def repeated(*faces: Faces) -> list[str]:
@@ -210,25 +161,10 @@ def repeated(*faces: Faces) -> list[str]:
 
 
 def square(path: Path, size: int) -> np.ndarray:
-    """Decode one image: the central square of its full width, resized.
-
-    Parameters
-    ----------
-    path : Path
-        An image of 178 x 218 px, of which rows 20 to 197 are taken; or of at least 32 px width and,
-        within a pixel of height, those proportions.
-    size : int
-        Side in pixels. The crop is resized bilinearly over the area of a pixel (antialiased).
-
-    Returns
-    -------
-    array, (size, size, 3) uint8, RGB
-
-    Raises
-    ------
-    InputError
-        If the file can't be decoded as a whole, or is of another size. It is not named.
-    """
+    """Decode the central square of an image's full width, resized bilinearly (antialiased): (size,
+    size, 3) uint8. Of 178 x 218 px rows 20 to 197 are taken; others need at least 32 px width and,
+    within a pixel of height, those proportions. InputError, which does not name the file, for
+    another size or a file that can't be decoded as a whole."""
     photo = opened(path)
     width, height = photo.size
     if width < NARROWEST or abs(height - width * HEIGHT / WIDTH) > 1:
@@ -248,20 +184,17 @@ def _folder(root: Path) -> Path:
     wanted = f"a folder that holds {IMAGES}, {ATTRIBUTE_LIST} and {PARTITION_LIST}"
     if not root.is_dir():
         raise InputError(f"data: {root} is not a folder; accepted: {wanted}")
-    own = any((root / name).exists() for name in (IMAGES, ATTRIBUTE_LIST, PARTITION_LIST))
+    kinds = {IMAGES: Path.is_dir, ATTRIBUTE_LIST: Path.is_file, PARTITION_LIST: Path.is_file}
+    own = any((root / name).exists() for name in kinds)
     folder = root / "celeba" if not own and (root / "celeba").is_dir() else root
-    lists = [name for name in (ATTRIBUTE_LIST, PARTITION_LIST) if not (folder / name).is_file()]
-    missing = ([] if (folder / IMAGES).is_dir() else [IMAGES]) + lists
-    if missing:
+    if missing := [name for name, is_there in kinds.items() if not is_there(folder / name)]:
         raise InputError(f"data: {folder} has no {' and no '.join(missing)}; accepted: {wanted}")
     return folder
 
 
 def _fields(path: Path, width: int) -> tuple[list[str], pd.DataFrame]:
-    """Return a list's lines, and the fields of those that are not blank by line number, from 1.
-
-    There is a column more than there should be fields, and "" where a line has no field.
-    """
+    """Return a list's lines, and the fields of those that are not blank by line number, from 1: a
+    column more than there should be, with "" where a line has no field."""
     try:
         text = path.read_text(encoding="utf-8-sig")  # turns Windows line ends into "\n"
     except UnicodeDecodeError as error:
@@ -281,17 +214,15 @@ def _bad(path: Path, line: int, what: str) -> InputError:
 def _read_attributes(path: Path) -> pd.DataFrame:
     """Return (N, 40) bool, a row for each image, by its name, in the order of the file."""
     lines, fields = _fields(path, 1 + len(ATTRIBUTES))
-    at = next(iter(fields.index), 1)
+    at = next(iter(fields.index), 1)  # lines of the count and of the names
     below = next(iter(fields.index[1:]), at + 1)
     count = lines[at - 1].strip()
     if not (count.isascii() and count.isdigit()):
         raise _bad(path, at, f"{count[:40]!r} is not a whole number, the count of images")
     names = "".join(lines[below - 1 : below]).split()
-    wrong = {
-        "no column": [name for name in ATTRIBUTES if name not in names],
-        "unknown column": [name for name in names if name not in ATTRIBUTES],
-        "a second column": sorted({n for n in names if n in ATTRIBUTES and names.count(n) > 1}),
-    }
+    wrong = {"no column": [name for name in ATTRIBUTES if name not in names],
+             "unknown column": [name for name in names if name not in ATTRIBUTES],
+             "a second column": sorted(name for name in ATTRIBUTES if names.count(name) > 1)}
     if any(wrong.values()):
         problems = ", ".join(f"{what} {first(bad)}" for what, bad in wrong.items() if bad)
         raise _bad(path, below, f"{problems}; accepted: the 40 attributes of CelebA")
@@ -361,9 +292,9 @@ def _decode_some(task: tuple[list[Path], int]) -> tuple[np.ndarray, list[str]]:
     """Return (n, 3, size, size) uint8 and what can't be used."""
     paths, size = task
     images, problems = np.zeros((len(paths), size, size, 3), np.uint8), []
-    for i, path in enumerate(paths):
+    for image, path in zip(images, paths):
         try:
-            images[i] = square(path, size)
+            image[:] = square(path, size)
         except InputError as error:
             problems.append(f"{path.name} ({error})")
     return images.transpose(0, 3, 1, 2), problems
@@ -389,14 +320,9 @@ def _decode(paths: list[Path], size: int, workers: int) -> torch.Tensor:
 
 
 def digest(images: Decoded, workers: int | None = None) -> str:
-    """Decode all images once, keeping none, and return the SHA-256 of their pixels.
-
-    Raises
-    ------
-    InputError
-        If images can't be decoded or are of another size, counted and with the first names.
-    """
+    """Decode all images once, keeping none, and return the SHA-256 of their pixels. InputError
+    counts the images that can't be decoded or are of another size, and names the first."""
     found = hashlib.sha256()
-    for some in _blocks(images.paths, images.size, workers or available_cores()):
+    for some in _blocks(images.paths, images.size, processes(workers)):
         found.update(np.ascontiguousarray(some).tobytes())
     return found.hexdigest()

@@ -16,19 +16,10 @@ __all__ = ["Decoded", "join", "subset"]
 
 
 class Decoded(Rows):
-    """Pictures in files, decoded each time they are asked for: (N, 3, S, S) uint8.
+    """Pictures in files, decoded each time they are asked for: (N, 3, S, S) uint8. ``read(path,
+    size)`` gives (S, S, 3) uint8."""
 
-    Parameters
-    ----------
-    paths : sequence of Path
-    size : int
-        S in pixels.
-    read : callable
-        ``read(path, size)`` gives (S, S, 3) uint8.
-    """
-
-    def __init__(self, paths: Sequence[Path], size: int,
-                 read: Callable[[Path, int], np.ndarray]) -> None:
+    def __init__(self, paths: Sequence[Path], size: int, read: Callable[[Path, int], np.ndarray]):
         self.paths, self.size, self.read = list(paths), size, read
         self.shape = (len(self.paths), 3, size, size)
 

@@ -84,14 +84,11 @@ def load_sources() -> dict[str, Source]:
 
 
 def check(source: Source, folder: str | Path) -> Found:
-    """Look what a folder holds of a source: names and numbers of files, sizes and checksums.
-
-    No picture is opened. Empty files don't count. Of the places in which the files may lie, the one
-    that holds most of them is described.
-    """
+    """Look what a folder holds of a source: names and numbers of files, sizes and checksums. No
+    picture is opened, empty files don't count; of the places where the files may lie, the one with
+    most is described."""
     places = [Path(folder) / place for place in source.places]
-    spec = find_spec(source.package[0]) if source.package else None
-    if spec:
+    if source.package and (spec := find_spec(source.package[0])):
         places.append(Path(spec.submodule_search_locations[0]) / source.package[1])
     found = []
     for place in places:
@@ -116,11 +113,9 @@ def _look(item: Download, place: Path) -> tuple[int, str, list[str]]:
                  if not (place / want.partner.format(n)).is_file()]
         if alone:
             notes.append(f"{len(alone):,} {want.unit} lack their {_some(alone)}")
-    missing = []
-    if want.numbered:
-        numbered = [want.numbered.format(i + 1) for i in range(want.count)]
-        missing = [name for name in numbered if name not in names]
-        names = names.intersection(numbered)
+    numbered = [want.numbered.format(i + 1) for i in range(want.count)] if want.numbered else names
+    missing = [name for name in numbered if name not in names]
+    names = names.intersection(numbered)
     if len(names) >= want.count:
         return len(names), "", notes
     if path.is_file():
@@ -145,13 +140,8 @@ def _flaw(path: Path, item: Download) -> str:
 
 
 def verify(folder: str | Path, name: str | None = None) -> str:
-    """Print what a folder holds of one source, or of all, and return a summary.
-
-    Raises
-    ------
-    InputError
-        If the folder is not there, or the named source is not complete in it.
-    """
+    """Print what a folder holds of one source, or of all, and return a summary. InputError if the
+    folder is not there, or the named source is not complete in it."""
     sources = load_sources()
     chosen = [sources[one_of("name", name, sources)]] if name else list(sources.values())
     if not Path(folder).is_dir():
@@ -175,17 +165,11 @@ def verify(folder: str | Path, name: str | None = None) -> str:
 
 
 def fetch(name: str, folder: str | Path) -> str:
-    """Fetch what a folder lacks of a source, unpack it, and return a line on what was done.
-
-    Files that are there already are checked and used, so a source that has to be downloaded by hand
-    is unpacked by this as well. One that was fetched with a wrong checksum is set aside as
-    ``<name>.damaged``.
-
-    Raises
-    ------
-    InputError
-        If it can't be had, is not what its owner published, or doesn't fit on the disk.
-    """
+    """Fetch what a folder lacks of a source, unpack it, and return a line on what was done. Files
+    that are there already are checked and used, so a source that has to be downloaded by hand is
+    unpacked by this as well. One that was fetched with a wrong checksum is set aside as
+    ``<name>.damaged``. InputError if it can't be had, is not as published, or doesn't fit on the
+    disk."""
     sources = load_sources()
     source, by_hand = sources[one_of("fetch", name, sources)], []
     with _one_line("fetch", folder):

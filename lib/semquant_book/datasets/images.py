@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -14,31 +14,14 @@ __all__ = ["Images"]
 
 @dataclass(frozen=True)
 class Images:
-    """Images of one binary task, with what is known of them.
+    """Images (N, 3, S, S) uint8 of one binary task; which are `positive`, (N,) bool; what each
+    shows, e.g. ``"dog"`` or ``"background"``; an id for each, unique within its data set.
 
-    Attributes
-    ----------
-    images : torch.Tensor
-        (N, 3, S, S) uint8.
-    positive : torch.Tensor
-        (N,) bool; whether the image shows the target category.
-    kinds : list of str
-        What each image shows, e.g. ``"dog"`` or ``"background"``.
-    ids : list of str
-        A name for each image, unique within its data set.
-    labels : torch.Tensor or None
-        (N, S, S) uint8; the topmost visible part at each pixel, as its position in `parts` plus 1;
-        0 is none. For data whose parts do not overlap.
-    masks : torch.Tensor or None
-        (N, P, S, S) bool, a mask for each of `parts`; these may overlap. Or the same packed, eight
-        pixels to a byte along the last axis as `numpy.packbits` does: (N, P, S, ceil(S / 8)) uint8.
-        At most one of `labels` and `masks` is given.
-    parts : tuple of str
-        Names of the parts.
-    groups : tuple of str
-        Names of the part groups.
-    group_of : dict
-        The group of each part. Parts that are missing here belong to no group.
+    Where parts do not overlap, `labels` (N, S, S) uint8 has the topmost visible one at each pixel,
+    its position in `parts` plus 1, 0 for none. Where they may, `masks` (N, P, S, S) bool has one
+    for each of `parts`, or the same packed, eight pixels to a byte along the last axis as
+    `numpy.packbits` does: (N, P, S, ceil(S / 8)) uint8. At most one of both is given. Parts that
+    `group_of` lacks are in no group.
     """
 
     images: torch.Tensor
@@ -52,9 +35,8 @@ class Images:
     group_of: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        given = {"positive": self.positive, "kinds": self.kinds, "ids": self.ids,
-                 "labels": self.labels, "masks": self.masks}
-        for name, value in given.items():
+        for name in ("positive", "kinds", "ids", "labels", "masks"):
+            value = getattr(self, name)
             if value is not None and len(value) != len(self.images):
                 raise ValueError(f"{name}: {len(value)} entries for {len(self.images)} images")
         if self.labels is not None and self.masks is not None:
@@ -67,32 +49,15 @@ class Images:
         """Return the images at `indices` (whole numbers, or a (N,) bool tensor), in that order."""
         chosen = torch.as_tensor(indices)
         chosen = chosen.nonzero()[:, 0] if chosen.dtype == torch.bool else chosen.long()
-        return Images(
-            images=self.images[chosen],
-            positive=self.positive[chosen],
-            kinds=[self.kinds[i] for i in chosen.tolist()],
-            ids=[self.ids[i] for i in chosen.tolist()],
-            labels=None if self.labels is None else self.labels[chosen],
-            masks=None if self.masks is None else self.masks[chosen],
-            parts=self.parts,
-            groups=self.groups,
-            group_of=self.group_of,
-        )
+        tensors = {name: getattr(self, name)[chosen] for name in
+                   ("images", "positive", "labels", "masks") if getattr(self, name) is not None}
+        return replace(self, kinds=[self.kinds[i] for i in chosen.tolist()],
+                       ids=[self.ids[i] for i in chosen.tolist()], **tensors)
 
     def group_masks(self, size: int | tuple[int, int] | None = None) -> torch.Tensor:
-        """Return where each part group is.
-
-        Parameters
-        ----------
-        size : int or (int, int), optional
-            Height and width of the result; the images' own if not given.
-
-        Returns
-        -------
-        torch.Tensor
-            (N, P, H, W) float32 in [0, 1] for the P groups: the share of each cell's area that the
-            union of the group's parts covers. All zero for data without parts.
-        """
+        """Return where the P part groups are: (N, P, H, W) float32, the share of each cell's area
+        that the union of the group's parts covers. `size` is H and W, the images' own if not given.
+        All zero for data without parts."""
         height, width = self.images.shape[-2:]
         out = (height, width) if size is None else (size, size) if isinstance(size, int) else size
         result = torch.zeros(len(self), len(self.groups), *out)

@@ -26,6 +26,10 @@ GROUPS = ("eye", "mouth & nose", "ear", "head", "torso", "leg", "tail", "wing")
 """What the parts of an animal are put together to, drawn or photographed. Table 3 of
 the paper lists the first three, torso and leg."""
 
+# of Pascal-Part's names without a side; all others are of a leg
+_GROUPED = {**dict.fromkeys(("nose", "muzzle", "beak"), "mouth & nose"), "horn": "head",
+            "neck": "torso", **{group: group for group in GROUPS}}
+
 METHODS = ("ours", "baseline")
 """What is compared: g fitted with a prior of w, and without."""
 
@@ -43,72 +47,46 @@ STARTS = {"near_zero": "near zero", "default": "as torch does"}
 
 LAST_LAYERS = tuple(STARTS)
 
-PHRASES = {
-    "5_o_Clock_Shadow": ("5 o'clock shadow", "No 5 o'clock shadow"),
-    "Arched_Eyebrows": ("Arched eyebrows", "No arched eyebrows"),
-    "Attractive": ("Attractive", "Not attractive"),
-    "Bags_Under_Eyes": ("Bags under eyes", "No bags under eyes"),
-    "Bald": ("Bald", "Not bald"),
-    "Bangs": ("Bangs", "No bangs"),
-    "Big_Lips": ("Big lips", "No big lips"),
-    "Big_Nose": ("Big nose", "No big nose"),
-    "Black_Hair": ("Black hair", "No black hair"),
-    "Blond_Hair": ("Blond hair", "No blond hair"),
-    "Blurry": ("Blurry", "Not blurry"),
-    "Brown_Hair": ("Brown hair", "No brown hair"),
-    "Bushy_Eyebrows": ("Bushy eyebrows", "No bushy eyebrows"),
-    "Chubby": ("Chubby", "Not chubby"),
-    "Double_Chin": ("Double chin", "No double chin"),
-    "Eyeglasses": ("Eyeglasses", "No eyeglasses"),
-    "Goatee": ("Goatee", "No goatee"),
-    "Gray_Hair": ("Gray hair", "No gray hair"),
-    "Heavy_Makeup": ("Heavy makeup", "No heavy makeup"),
-    "High_Cheekbones": ("High cheekbones", "No high cheekbones"),
-    "Male": ("Male", "Not male"),
-    "Mouth_Slightly_Open": ("Mouth slightly open", "Mouth closed"),
-    "Mustache": ("Mustache", "No mustache"),
-    "Narrow_Eyes": ("Narrow eyes", "No narrow eyes"),
-    "No_Beard": ("No beard", "Beard"),
-    "Oval_Face": ("Oval face", "No oval face"),
-    "Pale_Skin": ("Pale skin", "No pale skin"),
-    "Pointy_Nose": ("Pointy nose", "No pointy nose"),
-    "Receding_Hairline": ("Receding hairline", "No receding hairline"),
-    "Rosy_Cheeks": ("Rosy cheeks", "No rosy cheeks"),
-    "Sideburns": ("Sideburns", "No sideburns"),
-    "Smiling": ("Smiling", "Not smiling"),
-    "Straight_Hair": ("Straight hair", "No straight hair"),
-    "Wavy_Hair": ("Wavy hair", "No wavy hair"),
-    "Wearing_Earrings": ("Wearing earrings", "No earrings"),
-    "Wearing_Hat": ("Wearing hat", "No hat"),
-    "Wearing_Lipstick": ("Wearing lipstick", "Not wearing lipstick"),
-    "Wearing_Necklace": ("Wearing necklace", "Not wearing necklace"),
-    "Wearing_Necktie": ("Wearing necktie", "Not wearing necktie"),
-    "Young": ("Young", "Not young"),
-}
+ATTRIBUTES = tuple(
+    "5_o_Clock_Shadow Arched_Eyebrows Attractive Bags_Under_Eyes Bald Bangs Big_Lips Big_Nose "
+    "Black_Hair Blond_Hair Blurry Brown_Hair Bushy_Eyebrows Chubby Double_Chin Eyeglasses Goatee "
+    "Gray_Hair Heavy_Makeup High_Cheekbones Male Mouth_Slightly_Open Mustache Narrow_Eyes No_Beard "
+    "Oval_Face Pale_Skin Pointy_Nose Receding_Hairline Rosy_Cheeks Sideburns Smiling Straight_Hair "
+    "Wavy_Hair Wearing_Earrings Wearing_Hat Wearing_Lipstick Wearing_Necklace Wearing_Necktie "
+    "Young".split())  # in CelebA's order
+
+# absent ones have "No" before their name, but for these
+_NOT = ("Attractive", "Bald", "Blurry", "Chubby", "Male", "Smiling", "Wearing_Lipstick",
+        "Wearing_Necklace", "Wearing_Necktie", "Young")
+_ABSENT = {"Mouth_Slightly_Open": "Mouth closed", "No_Beard": "Beard", "Wearing_Hat": "No hat",
+           "Wearing_Earrings": "No earrings"}
+
+
+def _words(attribute: str) -> tuple[str, str]:
+    words = attribute.replace("_o_Clock", "_o'clock").replace("_", " ").lower()
+    absent = _ABSENT.get(attribute, f"{'Not' if attribute in _NOT else 'No'} {words}")
+    return words[0].upper() + words[1:], absent
+
+
+PHRASES = {attribute: _words(attribute) for attribute in ATTRIBUTES}
 """For each attribute, in CelebA's order, the words for a positive score and for a negative one."""
 
-ATTRIBUTES = tuple(PHRASES)
 TARGETS = ("Attractive", "Heavy_Makeup", "Male", "Young")
 """The attributes that the paper explains: what describes a face as a whole."""
 
 
 def phrase(attribute: str, score: float) -> str:
-    """Say what a score means: a positive one that the attribute is there.
-
-    Parameters
-    ----------
-    attribute : str
-        One of `ATTRIBUTES`.
-    score : float
-        y, a logit.
-
-    Notes
-    -----
-    The paper's own wording varies ("No chubby" and "Not chubby", "Wear lipstick" and "Wearing
-    lipstick"); here each attribute has one. ``No_Beard`` is positive where there is no beard.
-    """
+    """Say what a score y, a logit, means: a positive one that the attribute is there. The paper's
+    own wording varies ("No chubby" and "Not chubby", "Wear lipstick" and "Wearing lipstick"); here
+    each attribute has one. ``No_Beard`` is positive where there is no beard."""
     there, absent = PHRASES[one_of("attribute", attribute, ATTRIBUTES)]
     return there if score > 0 else absent
+
+
+def group_of(part: str) -> str:
+    """Return the group of one of Pascal-Part's parts. The paper publishes no such table; horns
+    count as head."""
+    return _GROUPED.get(part) or _GROUPED.get(part[1:], "leg")
 
 
 def label(attribute: str) -> str:

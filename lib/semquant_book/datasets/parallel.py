@@ -7,36 +7,42 @@ import os
 import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 from typing import TypeVar
 
-__all__ = ["available_cores", "in_chunks"]
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from semquant.checks import number
+from semquant_book.files import check_writable, load_or_make
+
+__all__ = ["in_chunks", "kept", "processes"]
 
 T = TypeVar("T")
 
 
-def available_cores() -> int:
-    """Return how many cores this process may use."""
+def processes(wanted: int | None) -> int:
+    """Return how many processes work: those wanted, at least 1, or one for each available core."""
+    if wanted is not None:
+        return number("workers", wanted, 1, integer=True)
     linux = hasattr(os, "sched_getaffinity")
     return len(os.sched_getaffinity(0)) if linux else os.cpu_count() or 1
 
 
-def in_chunks(
-    work: Callable[[tuple[list, int]], T], plan: list, size: int, workers: int
-) -> list[T]:
-    """Return what `work` makes of each chunk of a plan, in order.
+def kept(path: Path, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Return tensors from a cache, or make them, once it is known that they can be kept there."""
+    def made() -> dict[str, Tensor]:
+        check_writable(path.parent)
+        return make()
 
-    Parameters
-    ----------
-    work : callable
-        Takes (50 or fewer items of the plan, size). A function of a module, so that another process
-        can find it.
-    plan : list
-        What there is to draw.
-    size : int
-        Handed on.
-    workers : int
-        Processes; one works here, without a pool.
-    """
+    return load_or_make(path, load_file, made, save_file)
+
+
+def in_chunks(work: Callable[[tuple[list, int]], T], plan: list, size: int,
+              workers: int) -> list[T]:
+    """Return what `work` makes of each chunk of a plan, in order. It takes (50 or fewer items of
+    the plan, size) and is a function of a module, so that another process can find it; one worker
+    works here, without a pool."""
     tasks = [(plan[start : start + 50], size) for start in range(0, len(plan), 50)]
     workers = min(workers, len(tasks))
     if workers == 1:

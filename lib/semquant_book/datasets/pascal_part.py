@@ -25,24 +25,10 @@ from scipy.io import loadmat
 
 from semquant.checks import InputError, number, one_of
 from semquant_book.datasets.images import Images
-from semquant_book.datasets.names import CATEGORIES, GROUPS, SPLITS
+from semquant_book.datasets.names import CATEGORIES, GROUPS, SPLITS, group_of
 from semquant_book.datasets.photos import opened, report
 
 __all__ = ["PARTS", "Crop", "Index", "load", "scan", "split_of"]
-
-# Pascal-Part's part names to groups. The paper publishes no such table; horns count as head.
-_GROUPED = {
-    "eye": "leye reye",
-    "mouth & nose": "muzzle nose beak",
-    "ear": "lear rear",
-    "head": "head lhorn rhorn",
-    "torso": "torso neck",
-    "leg": "lfleg rfleg lbleg rbleg lfpa rfpa lbpa rbpa lleg rleg lfoot rfoot lfuleg lflleg rfuleg "
-    "rflleg lbuleg lblleg rbuleg rblleg lfho rfho lbho rbho",
-    "tail": "tail",
-    "wing": "lwing rwing",
-}
-GROUP_OF = {part: group for group, parts in _GROUPED.items() for part in parts.split()}
 
 _FACE = "head leye reye torso neck tail "
 _HOOFED = _FACE + "lear rear muzzle lfuleg lflleg rfuleg rflleg lbuleg lblleg rbuleg rblleg "
@@ -56,7 +42,9 @@ PARTS = {
     "horse": tuple((_HOOFED + "lfho rfho lbho rbho").split()),
     "sheep": tuple((_HOOFED + "lhorn rhorn").split()),
 }
+GROUP_OF = {part: group_of(part) for parts in PARTS.values() for part in parts}
 SHARES = (0.6, 0.15, 0.25)  # of the photos
+MIN_AREA = 50 * 50  # least area of an object's box in pixels
 _PHOTOS = (".jpg", ".jpeg", ".png")
 
 
@@ -88,21 +76,19 @@ class Index:
 
     def __str__(self) -> str:
         c, name = self.counts, self.category
-        return (
-            f"{c['objects']} objects of category {name} in {c['photos']} photos, {c['negatives']} "
-            f"negatives ({self.negatives_from}); left out: {c['small']} {name} objects of a box below "
-            f"the least area; kept although no part is marked: {c['partless']}; with a mask that "
-            f"fills its box (a box stands for the outline): {c['filled']}"
-            + (f"; files in neg/ that are no photos, left out: {c['strays']}" if c["strays"] else "")
-        )
+        strays = "; files in neg/ that are no photos, left out: "
+        return (f"{c['objects']} objects of category {name} in {c['photos']} photos, "
+                f"{c['negatives']} negatives ({self.negatives_from}); left out: {c['small']} "
+                f"{name} objects of a box below the least area; kept although no part is marked: "
+                f"{c['partless']}; with a mask that fills its box (a box stands for the outline): "
+                f"{c['filled']}" + (f"{strays}{c['strays']}" if c["strays"] else ""))
 
 
 def split_of(image_id: str, seed: int = 0, shares: Sequence[float] = SHARES) -> str:
-    """Return the split a picture belongs to, "train", "val" or "test", in these shares of the photos.
-
-    A hash of the seed and the photo's name (what stands before a ``#``) decides, so the split
-    depends neither on the other photos nor on the machine, and all crops of a photo fall together.
-    """
+    """Return the split a picture belongs to, "train", "val" or "test", in these shares of the
+    photos. A hash of the seed and the photo's name (what stands before a ``#``) decides, so the
+    split depends neither on the other photos nor on the machine, and all crops of a photo fall
+    together."""
     digest = hashlib.sha256(f"{seed}/{image_id.partition('#')[0]}".encode()).digest()
     draw = int.from_bytes(digest[:8], "big") / 2**64
     if draw < shares[0]:
@@ -110,43 +96,24 @@ def split_of(image_id: str, seed: int = 0, shares: Sequence[float] = SHARES) -> 
     return "val" if draw < shares[0] + shares[1] else "test"
 
 
-def scan(data: str | Path, category: str, *, min_area: int = 2500, negatives: str = "photos",
-         seed: int = 0, limit: int = 1000) -> Index:
-    """Read all annotations and list the pictures of one category.
+def scan(data: str | Path, category: str, *, negatives: str = "photos", seed: int = 0,
+         limit: int = 1000) -> Index:
+    """Read all annotations in a folder, about 100 a second, and list the pictures of one category.
+    As in Zhang et al. (2018) these are objects whose box has at least `MIN_AREA` pixels, and by
+    default up to 1000 whole photos as negatives. For `negatives` "crops" it is one box from each,
+    of the relative size of a random positive's box, so that framing and sharpness tell less.
 
-    Parameters
-    ----------
-    data : path
-        The folder described at the top of this module.
-    category : one of `CATEGORIES`
-    min_area : int
-        Least area of an object's box in pixels; 50 x 50 as in Zhang et al. (2018).
-    negatives : {"photos", "crops"}
-        Whole photos, as in Zhang et al. (2018), or one box from each, of the relative size of a
-        positive's box drawn at random, so that framing and sharpness tell less.
-    seed : int
-        Draws the boxes of ``negatives="crops"`` and, beyond `limit`, which photos are negatives.
-    limit : int
-        Most negatives; Zhang et al. (2018) have 1000.
+    Negatives come from ``neg/``; without that folder from the photos whose annotation has no object
+    of the category. The 1000 that Zhang et al. published are not clean: about one in ten shows some
+    animal, and nothing here looks for the category in them. scipy's reader runs no code, but a .mat
+    file whose bytes were changed on purpose can crash it: take the files from their publisher.
 
-    Raises
-    ------
-    InputError
-        If a folder is missing or empty; if an annotation is not a Pascal-Part file, names an
-        unknown part, or has masks of different sizes; if a photo is missing. The message counts
-        the files and names the first few.
-
-    Notes
-    -----
-    Negatives come from ``neg/``; without that folder from the photos whose annotation has no
-    object of the category. The 1000 negatives that Zhang et al. published are not clean: about one
-    in ten shows some animal, and nothing here looks for the category in them. 100 annotations a
-    second or so are read. scipy's reader runs no code, but a .mat file whose bytes were changed on
-    purpose can crash it: take the files from their publisher.
+    InputError, with a count and the first names, if a folder is missing or empty; if an annotation
+    is not a Pascal-Part file, names an unknown part, or has masks of different sizes; if a photo is
+    missing.
     """
     one_of("category", category, CATEGORIES)
     one_of("negatives", negatives, ("photos", "crops"))
-    number("min_area", min_area, 1)
     number("limit", limit, 1, integer=True)
     data = Path(data)
     photos = _folder(data, "VOC2010/JPEGImages")
@@ -170,7 +137,7 @@ def scan(data: str | Path, category: str, *, min_area: int = 2500, negatives: st
         counts["photos"] += bool(objects)
         for i, ((mask, parts), box) in enumerate(zip(objects, boxes, strict=True)):
             top, left, bottom, right = box
-            if (bottom - top) * (right - left) < min_area:
+            if (bottom - top) * (right - left) < MIN_AREA:
                 counts["small"] += 1
                 continue
             counts["objects"] += 1
@@ -179,7 +146,7 @@ def scan(data: str | Path, category: str, *, min_area: int = 2500, negatives: st
             crops.append(Crop(photo, f"{file.stem}#{i}", box, file, i))
     report(problems, "annotations can't be used")
     if not crops:
-        raise InputError(f"category: no {category} of at least {min_area} px in {len(files)} "
+        raise InputError(f"category: no {category} of at least {MIN_AREA} px in {len(files)} "
                          "annotations")
     source, chosen = f"photos of VOC2010 annotated without {category}", free
     if (data / "neg").is_dir():
@@ -188,16 +155,14 @@ def scan(data: str | Path, category: str, *, min_area: int = 2500, negatives: st
         if len(chosen) < len(inside):
             counts["strays"] = len(inside) - len(chosen)
         stems = Counter(p.stem for p in chosen)
-        report([p.name for p in chosen if stems[p.stem] > 1], f"photos of {data / 'neg'} have the "
-               "name of another but for its ending")
+        report([p.name for p in chosen if stems[p.stem] > 1],
+               f"photos of {data / 'neg'} have the name of another but for its ending")
     if not chosen:
         raise InputError(f"data: {data} has no negatives ({source})")
     chosen = sorted(sorted(chosen, key=lambda p: _draw(seed, p.stem).bytes(8))[:limit])
-    counts["negatives"] = len(chosen)
+    counts["negatives"], positives = len(chosen), list(crops)
     wanted = sorted({crop.photo for crop in crops} | set(chosen))
-    report([photo.name for photo in wanted if not photo.is_file()],
-           f"photos are missing from {photos}")
-    positives = list(crops)
+    report([p.name for p in wanted if not p.is_file()], f"photos are missing from {photos}")
     for photo in chosen:
         try:
             box = _random_box(photo, positives, seed) if negatives == "crops" else None
@@ -211,42 +176,19 @@ def scan(data: str | Path, category: str, *, min_area: int = 2500, negatives: st
 
 def load(index: Index, split: str | None = None, *, size: int = 224, seed: int = 0,
          shares: Sequence[float] = SHARES) -> Images:
-    """Decode the pictures of an index.
-
-    Parameters
-    ----------
-    index : Index
-        From `scan`.
-    split : {"train", "val", "test"}, optional
-        Which part, by `split_of` with `seed` and `shares`; all pictures by default.
-    size : int
-        Side S of the result in pixels. Photos are resized bilinearly, without regard to their
-        proportions, masks to the nearest pixel.
-
-    Returns
-    -------
-    Images
-        ``images`` (N, 3, S, S) uint8, ``positive`` (N,) bool, ``kinds`` the category or
-        "background", ``ids`` as in `Crop`, ``masks`` packed (N, P, S, ceil(S / 8)) for the P parts
-        of the category, all empty for negatives. Masks overlap where Pascal-Part's do (an eye lies
-        within the head).
-
-    Raises
-    ------
-    InputError
-        If photos can't be decoded, or differ in size from their masks, counted and with the first
-        names; if the split has no positive or no negative.
-    """
+    """Decode the pictures of an index, or of one split by `split_of`, to a side of `size` pixels.
+    Photos are resized bilinearly, without regard to their proportions, masks to the nearest pixel.
+    Masks are packed and may overlap, as Pascal-Part's do (an eye lies within the head); negatives
+    have none. InputError if photos can't be decoded or differ in size from their masks, with the
+    first names; if the split has no positive or no negative."""
     number("size", size, 1, integer=True)
     if split is not None:
         one_of("split", split, SPLITS)
     crops = [c for c in index.crops if split is None or split_of(c.id, seed, shares) == split]
     positive = torch.tensor([c.positive for c in crops], dtype=torch.bool)
     if not 0 < positive.sum() < len(crops):
-        raise InputError(
-            f"split: {split or 'the whole'} has {positive.sum()} positives and {(~positive).sum()} "
-            "negatives; accepted: some of both"
-        )
+        raise InputError(f"split: {split or 'the whole'} has {positive.sum()} positives and "
+                         f"{(~positive).sum()} negatives; accepted: some of both")
     images = torch.empty(len(crops), 3, size, size, dtype=torch.uint8)
     names = PARTS[index.category]
     masks = torch.zeros(len(crops), len(names), size, -(-size // 8), dtype=torch.uint8)
@@ -267,8 +209,8 @@ def load(index: Index, split: str | None = None, *, size: int = 224, seed: int =
         cut = photo.crop((left, top, right, bottom))  # first: nothing outside may shine in
         resized = cut.resize((size, size), Image.Resampling.BILINEAR)
         images[i] = torch.from_numpy(np.array(resized)).permute(2, 0, 1)  # (S, S, 3) -> (3, S, S)
-        rows = top + ((np.arange(size) + 0.5) * (bottom - top) / size).astype(int)
-        columns = left + ((np.arange(size) + 0.5) * (right - left) / size).astype(int)
+        rows, columns = (start + ((np.arange(size) + 0.5) * (end - start) / size).astype(int)
+                         for start, end in ((top, bottom), (left, right)))
         for name, part in parts:
             packed = np.packbits(part[np.ix_(rows, columns)] > 0, axis=-1)
             masks[i, names.index(name)] |= torch.from_numpy(packed)
@@ -336,8 +278,7 @@ def _random_box(path: Path, positives: list[Crop], seed: int) -> tuple[int, int,
         except InputError as error:
             raise InputError(f"{photo.name} ({error})") from error
     (width, height), (wide, high) = sizes
-    scale = height / high, width / wide
-    high = max(1, round((like.box[2] - like.box[0]) * scale[0]))
-    wide = max(1, round((like.box[3] - like.box[1]) * scale[1]))
+    high = max(1, round((like.box[2] - like.box[0]) * (height / high)))
+    wide = max(1, round((like.box[3] - like.box[1]) * (width / wide)))
     top, left = draw.integers(height - high + 1), draw.integers(width - wide + 1)
     return int(top), int(left), int(top + high), int(left + wide)

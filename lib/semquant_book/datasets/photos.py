@@ -13,13 +13,8 @@ __all__ = ["first", "opened", "report"]
 
 
 def opened(path: Path, decode: bool = True) -> Image.Image:
-    """Return a photo in RGB; without `decode` only its header is read, for its size.
-
-    Raises
-    ------
-    InputError
-        If it can't be read, or decoded as a whole. The file is not named.
-    """
+    """Return a photo in RGB; without `decode` only its header is read, for its size. InputError,
+    which does not name the file, if it can't be read, or decoded as a whole."""
     try:
         with Image.open(path) as photo:
             return photo.convert("RGB") if decode else photo

@@ -34,8 +34,6 @@ WITHIN = {
     **{f"{leg}leg": (f"{leg}pa",) for leg in ("lf", "rf", "lb", "rb")},
     **{f"{leg}lleg": (f"{leg}ho",) for leg in ("lf", "rf", "lb", "rb")},
 }
-_ANNO = [("imname", object), ("objects", object)]
-_OBJECT = [("class", object), ("class_ind", object), ("mask", object), ("parts", object)]
 _PART = [("part_name", object), ("mask", object)]
 _HEADER = b"MATLAB 5.0 MAT-file, drawn specimen".ljust(116)  # scipy's has the time in it
 _TURNS = ("train", "val", "test", "train", "train")
@@ -43,47 +41,21 @@ _TURNS = ("train", "val", "test", "train", "train")
 
 def write_pascal_part(folder: str | Path, category: str = "dog", photos: int = 12,
                       negatives: int = 8, size: int = 256, seed: int = 0) -> Path:
-    """Write drawn animals as PASCAL VOC 2010 with Pascal-Part.
+    """Write drawn animals as PASCAL VOC 2010 with Pascal-Part, and return the folder. It gets
+    ``VOC2010/JPEGImages/<id>.jpg``, ``VOC2010/Annotations_Part/<id>.mat`` and ``neg/<number>.jpg``;
+    other files there are left alone. The year in an id tells the category (dog 2008), so that one
+    folder can have several.
 
-    Parameters
-    ----------
-    folder : path
-        Gets ``VOC2010/JPEGImages/<id>.jpg``, ``VOC2010/Annotations_Part/<id>.mat`` and
-        ``neg/<number>.jpg``. The year in an id tells the category (dog 2008), so that one folder
-        can have several. Other files there are left alone.
-    category : str
-        One of `semquant_book.datasets.names.CATEGORIES`.
-    photos : int
-        Photos, at least 2, each with one object of the category. The first photo's object has no
-        parts (0 x 0), like Pascal-Part's own of which none are marked.
-    negatives : int
-        Pictures of clutter without an animal, at least 1.
-    size : int
-        Side of all pictures in pixels, 128 to 1024.
-    seed : int
-        Of the drawings; the names do not depend on it.
+    There are at least 2 photos, each with one object of the category, and at least 1 negative,
+    clutter without an animal; all are squares of 128 to 1024 px. Parts are marked where they show;
+    one that holds others (`WITHIN`, as in the official files) includes them. The object's mask is
+    the union of its parts. The first photo's object has no parts (0 x 0), like Pascal-Part's own of
+    which none are marked.
 
-    Returns
-    -------
-    Path
-        The folder.
-
-    Raises
-    ------
-    InputError
-        For an argument out of range; if a file is there already and differs; if the folder can't be
-        written to.
-
-    Notes
-    -----
-    All drawn parts have a counterpart of the same name and are marked where they show; a part that
-    holds others (`WITHIN`, as in the official files) includes them. A part of which nothing shows
-    is not listed, as in Pascal-Part. The object's mask is the union of its parts, and marked for
-    the first photo too.
-
-    The names' numbers are chosen so that by `pascal_part.split_of`, for each of its seeds 0 to 4,
-    pictures go to train, val and test in the ratio 3:1:1. So each split has positives and negatives
-    if there are at least 5 of both.
+    The names do not depend on the seed. Their numbers are chosen so that by `pascal_part.split_of`,
+    for each of its seeds 0 to 4, pictures go to train, val and test in the ratio 3:1:1: each split
+    has positives and negatives if there are at least 5 of both. InputError for an argument out of
+    range; if a file is there already and differs; if the folder can't be written to.
     """
     one_of("category", category, CATEGORIES)
     number("photos", photos, 2, integer=True)
@@ -105,34 +77,16 @@ def write_pascal_part(folder: str | Path, category: str = "dog", photos: int = 1
 
 def write_celeba(folder: str | Path, train: int = 16, val: int = 8, test: int = 8,
                  seed: int = 0) -> Path:
-    """Write drawn faces as CelebA.
+    """Write drawn faces as CelebA, and return the folder. It gets ``celeba`` with
+    ``img_align_celeba/000001.jpg`` and so on, ``list_attr_celeba.txt`` and
+    ``list_eval_partition.txt``, whose lines end by CR and LF as in the official lists; other files
+    there are left alone.
 
-    Parameters
-    ----------
-    folder : path
-        Gets ``celeba`` with ``img_align_celeba/000001.jpg`` and so on, ``list_attr_celeba.txt`` and
-        ``list_eval_partition.txt``. Other files there are left alone.
-    train, val, test : int
-        Images of each split, at least 2. In each, every target (Attractive, Heavy_Makeup, Male,
-        Young) is present in some image and absent from some.
-    seed : int
-        Of the drawings.
-
-    Returns
-    -------
-    Path
-        The folder, without ``celeba``.
-
-    Raises
-    ------
-    InputError
-        For an argument out of range; if a file is there already and differs; if the folder can't be
-        written to.
-
-    Notes
-    -----
-    An image is 178 x 218 px. Its central square, rows 20 to 197, is the drawing; the rows above and
-    below repeat the drawing's first and last. Lines end as in the official lists, by CR and LF.
+    Each split has at least 2 images; in each, every target (Attractive, Heavy_Makeup, Male, Young)
+    is present in some image and absent from some. An image is 178 x 218 px: its central square,
+    rows 20 to 197, is the drawing, whose first and last rows are repeated above and below.
+    InputError for an argument out of range; if a file is there already and differs; if the folder
+    can't be written to.
     """
     counts = {"train": train, "val": val, "test": test}
     for split, images in counts.items():
@@ -158,39 +112,30 @@ def write_celeba(folder: str | Path, train: int = 16, val: int = 8, test: int = 
 
 def _names(form: str, wanted: int) -> list[str]:
     """Return names whose splits, for each seed 0 to 4, follow `_TURNS`, begun at the seed."""
-    names, numbers = [], map(form.format, count(1))
-    for i in range(wanted):
-        splits = [_TURNS[(i + seed) % len(_TURNS)] for seed in range(len(_TURNS))]
-        names.append(next(name for name in numbers
-                          if all(split_of(name, seed) == s for seed, s in enumerate(splits))))
-    return names
+    numbers, turns = map(form.format, count(1)), range(len(_TURNS))
+    return [next(name for name in numbers if all(
+        split_of(name, seed) == _TURNS[(i + seed) % len(_TURNS)] for seed in turns))
+            for i in range(wanted)]
 
 
 def _parts(category: str, labels: np.ndarray) -> list[tuple[str, np.ndarray]]:
     """Return (part name, mask (S, S) bool) for the parts that show in labels (S, S)."""
     drawn = {part: labels == animals.PARTS.index(part) + 1 for part in PARTS[category]}
-    shown = []
-    for part, mask in drawn.items():
-        if mask.any():
-            held = [drawn[name] for name in WITHIN.get(part, ()) if name in drawn]
-            shown.append((part, np.any([mask, *held], axis=0)))
-    return shown
+    return [(part, np.any([mask, *(drawn[p] for p in WITHIN.get(part, ()) if p in drawn)], axis=0))
+            for part, mask in drawn.items() if mask.any()]
 
 
 def _annotation(name: str, category: str, whole: np.ndarray,
                 parts: list[tuple[str, np.ndarray]]) -> bytes:
     """Return a .mat file: anno(imname, objects(class, class_ind, mask, parts(part_name, mask))).
-
-    Masks are (S, S) bool, in the file MATLAB's logical, the class's number its double.
-    """
+    Masks are (S, S) bool, in the file MATLAB's logical, the class's number its double."""
     marked = np.zeros((1, len(parts)) if parts else (0, 0), _PART)
     for i, part in enumerate(parts):
         marked[0, i] = part
-    objects, anno = np.zeros((1, 1), _OBJECT), np.zeros((1, 1), _ANNO)
-    objects[0, 0] = (category, float(CLASS_NUMBERS[category]), whole, marked)
-    anno[0, 0] = (name, objects)
+    thing = {"class": category, "class_ind": float(CLASS_NUMBERS[category]), "mask": whole,
+             "parts": marked}
     file = io.BytesIO()
-    scipy.io.savemat(file, {"anno": anno}, do_compression=True)
+    scipy.io.savemat(file, {"anno": {"imname": name, "objects": thing}}, do_compression=True)
     return _HEADER + file.getvalue()[len(_HEADER):]
 
 

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from semquant.explanation import Explanation
 from semquant_book.datasets.names import label, phrase
-from semquant_book.figures.style import (
-    FAINT, INK, METHOD_COLOURS, SIGN_COLOURS, WIDTH, array, bare, opaque, resize, rgb, signed,
-)
+from semquant_book.figures.style import (FAINT, INK, METHOD_COLOURS, SIGN_COLOURS, WIDTH, array,
+                                         bare, epoch_curves, named_rows, opaque, resize, rgb,
+                                         signed, signed_rows)
 
 __all__ = ["METHOD_NAMES", "agreement_dots", "correlation_maps", "flipped_pairs", "in_words", "outcome_dots",
            "rate_dots", "selection_curves", "share_bars", "signed_bars", "what_the_prior_does"]
@@ -34,44 +34,22 @@ KINDS = {"linear": ("fixed linear weights", "#EE3377"), "learned": ("weights by 
 
 
 def in_words(explanation: Explanation, index: int = 0, share: float = 0.5) -> list[str]:
-    """The most important reasons of an image: as few as make up a share of all contributions.
-
-    Parameters
-    ----------
-    explanation : Explanation
-        Of face attributes.
-    index : int
-    share : float
-        0 to 1, of the sum of all contributions in size.
-    """
+    """The most important reasons of a face: as few as make up a share, 0 to 1, of all contributions
+    in size."""
     return [phrase(r.name, float(explanation.y[index, r.index]))
             for r in explanation[index : index + 1].top(share=share)[0]]
 
 
 def signed_bars(images: ArrayLike | Tensor | None, explanation: Explanation, target: str, *,
                 share: float = 0.5, most: int = 9, keep: int | None = None) -> Figure:
-    """Figure 6: faces, the signed contributions of the other attributes, and reasons in words.
-
-    A row for each face. Bars are contributions, not scores: where the network finds an attribute
-    absent, the bar is named after its absence. Names of the most important reasons are bold.
-
-    Parameters
-    ----------
-    images : array or Tensor, (B, 3, H, W) or (B, H, W, 3), or None
-        None leaves the faces' places empty but for the score: photographs that may not be shown.
-    explanation : Explanation
-        Of these B images.
-    target : str
-    share : float
-        The most important reasons: as few as make up this share of all contributions in size.
-    most : int
-        How many contributions have a bar of their own.
-    keep : int, optional
-        The place of an attribute that has a bar of its own however small it is.
-    """
+    """Figure 6: faces, the signed contributions of the other attributes, and reasons in words. A
+    row for each of B faces, (B, 3, H, W) or (B, H, W, 3); None leaves their places empty but for
+    the score: photographs that may not be shown. Bars are contributions, not scores: where the
+    network finds an attribute absent, the bar is named after its absence. The `most` largest have
+    bars of their own, and so has the attribute at the place `keep`. The names of as few as make up
+    a `share` of all contributions in size are bold."""
     pictures = None if images is None else resize(rgb(images), 192)
-    count = len(explanation)
-    height = 0.62 + 0.205 * (most + 2)
+    count, height = len(explanation), 0.62 + 0.205 * (most + 2)
     figure, axes = plt.subplots(count, 2, figsize=(WIDTH, height * count), squeeze=False,
                                 width_ratios=(1 if images is not None else 0.62, 2.2))
     for k, (face, bars) in enumerate(axes):
@@ -97,45 +75,30 @@ def _bars(ax: Axes, explanation: Explanation, k: int, share: float, most: int, k
     if len(order) > most:
         rows.append((f"{len(order) - most} others, net", values[order[most:]].sum(), False))
     rows.append(("b", explanation.bias, False))
-    heights = np.array([value for _, value, _ in rows])
-    colours = [SIGN_COLOURS["positive" if v >= 0 else "negative"] for v in heights]
-    ax.barh(range(len(rows)), heights, height=0.72, color=colours)
-    span = max(float(np.abs(heights).max()), 1e-9)
-    for place, value in enumerate(heights):
-        ax.text(value + np.copysign(0.015 * span, value), place, signed(value, plus=True),
-                va="center", ha="left" if value >= 0 else "right", fontsize=7.5)
-    ax.set(yticks=range(len(rows)), yticklabels=[name for name, *_ in rows],
-           xlim=(min(heights.min(), 0) - 0.2 * span, max(heights.max(), 0) + 0.2 * span))
-    for text, (_, _, bold) in zip(ax.get_yticklabels(), rows):
+    words, heights, important = zip(*rows)
+    signed_rows(ax, np.array(heights), words, height=0.72, away=0.015, room=0.2, size=7.5)
+    for text, bold in zip(ax.get_yticklabels(), important):
         text.set(weight="bold" if bold else "normal", color=INK)
-    ax.invert_yaxis()
-    ax.axvline(0, color=FAINT, linewidth=0.8)
-    ax.tick_params(axis="y", length=0, labelsize=8)
+    ax.tick_params(axis="y", labelsize=8)
     ax.tick_params(axis="x", labelsize=7.5)
-    sns.despine(ax=ax, left=True)
     total, yhat = float(values.sum()) + explanation.bias, float(explanation.yhat[k])
     ax.set_title(f"contributions; all and b: {signed(total)}, left over "
                  f"{signed(round(yhat, 2) - round(total, 2), plus=True)}", fontsize=8.5)
 
 
 def share_bars(shares: pd.DataFrame, mark: str = "") -> Figure:
-    """Mean shares of contributions, a row for each concept and a bar for each method (column).
-
-    The name of the row `mark` is bold.
-    """
+    """Mean shares of contributions, a row for each concept and a bar for each method (column). The
+    name of the row `mark` is bold."""
     figure, ax = plt.subplots(figsize=(WIDTH, 0.8 + 0.24 * len(shares)))
     height = 0.8 / shares.shape[1]
     for k, method in enumerate(shares):
         ax.barh(np.arange(len(shares)) + (k - (shares.shape[1] - 1) / 2) * height, shares[method],
                 height=height, color=METHOD_COLOURS.get(method, FAINT), label=method)
-    ax.set(yticks=range(len(shares)), yticklabels=shares.index,
-           xlabel="mean share of |contribution|")
+    named_rows(ax, shares.index)
     for text in ax.get_yticklabels():
         text.set_weight("bold" if text.get_text() == mark else "normal")
-    ax.invert_yaxis()
-    ax.tick_params(axis="y", length=0)
+    ax.set_xlabel("mean share of |contribution|")
     ax.legend(loc="lower right")
-    sns.despine(ax=ax, left=True)
     return figure
 
 
@@ -178,9 +141,9 @@ def correlation_maps(drawn: np.ndarray, published: np.ndarray, names: Sequence[s
     both = np.where(np.arange(n)[:, None] < np.arange(n)[None], drawn, published)
     np.fill_diagonal(both, np.nan)
     figure, ax = plt.subplots(figsize=(WIDTH, 7.2))
-    sns.heatmap(pd.DataFrame(both), ax=ax, cmap="vlag", center=0, vmin=-0.9, vmax=0.9, square=True,
-                xticklabels=[label(name) for name in names],
-                yticklabels=[label(name) for name in names],
+    words = [label(name) for name in names]
+    sns.heatmap(pd.DataFrame(both, words, words), ax=ax, cmap="vlag", center=0, vmin=-0.9, vmax=0.9,
+                square=True, xticklabels=True, yticklabels=True,
                 cbar_kws={"shrink": 0.6, "label": "correlation"})
     ax.tick_params(labelsize=6.5, length=0)
     ax.set_title("above the diagonal: drawn; below: CelebA")
@@ -188,13 +151,8 @@ def correlation_maps(drawn: np.ndarray, published: np.ndarray, names: Sequence[s
 
 
 def outcome_dots(table: pd.DataFrame) -> Figure:
-    """Accuracy and balanced accuracy of each attribute, and what always the likelier answer gets.
-
-    Parameters
-    ----------
-    table : DataFrame
-        A row for each attribute; columns ``accuracy``, ``balanced_accuracy``, ``rate``.
-    """
+    """Accuracy and balanced accuracy of each attribute, and what always the likelier answer gets,
+    from columns ``accuracy``, ``balanced_accuracy``, ``rate``."""
     table = table.sort_values("balanced_accuracy", ascending=False)
     figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 6.6), sharey=True)
     places = range(len(table))
@@ -213,13 +171,8 @@ def outcome_dots(table: pd.DataFrame) -> Figure:
 
 
 def selection_curves(points: pd.DataFrame) -> Figure:
-    """Figure 8: how well random choices of so many concepts explain, with their spread.
-
-    Parameters
-    ----------
-    points : DataFrame
-        Columns ``size``, ``weights`` ("linear" or "learned"), ``deviation``, ``accuracy_loss``.
-    """
+    """Figure 8: how well random choices of so many concepts explain, with their spread, from
+    columns ``size``, ``weights`` ("linear" or "learned"), ``deviation``, ``accuracy_loss``."""
     figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 2.9))
     for ax, measure, name in zip(axes, ("deviation", "accuracy_loss"),
                                  ("relative deviation", "loss of accuracy")):
@@ -244,20 +197,9 @@ def selection_curves(points: pd.DataFrame) -> Figure:
 def what_the_prior_does(alpha: Mapping[str, Tensor], w: Tensor,
                         histories: Mapping[str, Sequence[Mapping[str, float]]], mark: int,
                         name: str) -> Figure:
-    """Directions of alpha against those of the prior weights, and the losses of each epoch.
-
-    Parameters
-    ----------
-    alpha : mapping of str to Tensor (B, n)
-        By method, two of them.
-    w : Tensor (B, n)
-    histories : mapping
-        By method a dict for each epoch, with ``distillation`` and perhaps ``prior``.
-    mark : int
-        The place of a concept whose dots are lit.
-    name : str
-        What it is called.
-    """
+    """Directions of alpha (B, n), of two methods, against those of the prior weights w (B, n), and
+    the losses of each epoch: a dict for each, with ``distillation`` and perhaps ``prior``. The dots
+    of the concept at the place `mark` are lit, and have its name."""
     figure, axes = plt.subplots(2, 2, figsize=(WIDTH, 5.0))
     unit_w = _unit(array(w))
     for ax, (method, values) in zip(axes[0], alpha.items()):
@@ -269,34 +211,21 @@ def what_the_prior_does(alpha: Mapping[str, Tensor], w: Tensor,
         cosine = float((unit * unit_w).sum(axis=1).mean())
         ax.set(title=f"{method}: cosine {signed(cosine)}", xlabel="w, unit length",
                ylabel="alpha, unit length")
-        ax.axhline(0, color=FAINT, linewidth=0.6)
-        ax.axvline(0, color=FAINT, linewidth=0.6)
-        ax.sharex(axes[0, 0])
-        ax.sharey(axes[0, 0])
+        for line, share in ((ax.axhline, ax.sharey), (ax.axvline, ax.sharex)):
+            line(0, color=FAINT, linewidth=0.6)
+            share(axes[0, 0])
         ax.legend(loc="upper left")
     losses = {"distillation": "distillation loss, equation (2)", "prior": "prior loss, equation (4)"}
     for ax, (key, title) in zip(axes[1], losses.items()):
-        for method, history in histories.items():
-            points = [(t, epoch[key]) for t, epoch in enumerate(history, 1) if key in epoch]
-            if points:
-                ax.plot(*zip(*points), "o-", markersize=3.5, label=method,
-                        color=METHOD_COLOURS.get(method, INK))
-        ax.set(title=title, xlabel="epoch")
-        ax.xaxis.set_major_locator(plt.MaxNLocator(integer=True))
+        epoch_curves(ax, histories, key, title, [INK] * len(histories))
         ax.legend()
-    axes[1, 0].set_yscale("log")
     return figure
 
 
 def agreement_dots(table: pd.DataFrame) -> Figure:
-    """What a control does to each measure: a dot for each target, the mean as a line.
-
-    Parameters
-    ----------
-    table : DataFrame
-        A row for each fit; columns ``method``, ``target`` and the measures ``entropy``,
-        ``deviation``, ``accuracy``, ``performer_accuracy``, ``agreement``.
-    """
+    """What a control does to each measure: a dot for each target, the mean as a line. A row of the
+    table is a fit; columns ``method``, ``target`` and the measures ``entropy``, ``deviation``,
+    ``accuracy``, ``performer_accuracy``, ``agreement``."""
     shown = [name for name in METHOD_NAMES if name in set(table["method"])]
     table = table.assign(gain=100 * (table["accuracy"] - table["performer_accuracy"]))
     measures = {"deviation": "relative\ndeviation", "gain": "accuracy gained,\npoints",
@@ -324,9 +253,5 @@ def _unit(values: np.ndarray) -> np.ndarray:
 
 
 def _named_rows(ax: Axes, names: Sequence[str]) -> None:
-    ax.set_yticks(range(len(names)), [label(name) for name in names], fontsize=7.5)
+    named_rows(ax, [label(name) for name in names], grid=True, fontsize=7.5)
     ax.set_ylim(len(names) - 0.4, -0.6)
-    ax.grid(axis="y", color="#EEEEEE")
-    ax.set_axisbelow(True)
-    ax.tick_params(axis="y", length=0)
-    sns.despine(ax=ax, left=True)

@@ -8,16 +8,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
 import torch
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 from torch import Tensor
 
 from semquant.losses import prior_weight
 from semquant.metrics import contribution_entropy
-from semquant_book.figures.style import (
-    FAINT, INK, METHOD_COLOURS, WIDTH, array, bare, part_colour, resize, rgb,
-)  # fmt: skip
+from semquant_book.figures.style import (FAINT, INK, METHOD_COLOURS, WIDTH, array, bare,
+                                         part_colour, resize, rgb)
 
 __all__ = ["crushing", "explained_scores", "fading", "masking", "prior_and_falls", "prior_losses",
            "template_row", "valleys", "weights_over_images"]
@@ -53,15 +51,8 @@ def explained_scores(yhat: Tensor, total: Tensor, positive: Tensor, category: st
 
 
 def valleys(alone: Sequence[Tensor], guided: Sequence[Tensor], w: ArrayLike | Tensor) -> Figure:
-    r"""Show ways of descent in the plane of two weights whose sum is to be 2, with a prior and without.
-
-    Parameters
-    ----------
-    alone, guided : sequence of Tensor (steps + 1, 2)
-        The ways of :math:`\alpha`, by distillation alone and with the prior loss.
-    w : array or Tensor (2,)
-        The prior weights.
-    """
+    r"""Show ways of descent in the plane of two weights whose sum is to be 2, with the prior w and
+    by distillation alone. A way of :math:`\alpha` is (steps + 1, 2)."""
     w = array(w)
     figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 3.3), sharex=True, sharey=True)
     both = (alone, "baseline", "distillation alone"), (guided, "ours", f"with prior w = ({w[0]:g}, {w[1]:g})")
@@ -80,46 +71,33 @@ def valleys(alone: Sequence[Tensor], guided: Sequence[Tensor], w: ArrayLike | Te
 def crushing(ways: Mapping[str, Tensor], y: Tensor, w: Tensor,
              steps: Sequence[int] = (0, 1, 10, 100, -1)) -> Figure:
     """Show the weights of n concepts against their values, from step to step, a panel for each fit.
-
-    Parameters
-    ----------
-    ways : mapping
-        For each fit's name alpha after each step, (steps + 1, B, n).
-    y, w : Tensor (B, n)
-        The concepts' values, and the weights that the performer has for them.
-    steps : sequence of int
-        Which of them are drawn, the last in full colour.
-    """
-    figure, axes = plt.subplots(1, len(ways), figsize=(WIDTH, 2.6), sharex=True, sharey=True)
+    The ways are alpha after each step, (steps + 1, B, n); of `steps` the last is in full colour.
+    Values y and the performer's own weights w are (B, n)."""
+    figure, axes = plt.subplots(1, len(ways), figsize=(WIDTH, 2.6), sharex=True, sharey=True,
+                                squeeze=False)
     shades = sns.color_palette(f"blend:#C2DBEF,{METHOD_COLOURS['ours']}", len(steps))  # on dark pages too
     order = y.mean(0).argsort()
-    for ax, (name, way) in zip(np.atleast_1d(axes), ways.items()):
+    places = y.mean(0)[order]
+    for ax, (name, way) in zip(axes[0], ways.items()):
         for step, shade in zip(steps, shades):
             count = range(len(way))[step]
-            ax.plot(y.mean(0)[order], way[step].mean(0)[order], marker="o", markersize=3, color=shade,
-                    linewidth=2.4 if shade == shades[-1] else 1.4, label="start" if count == 0 else f"step {count:,}")
-        ax.plot(y.mean(0)[order], w.mean(0)[order], "x", color=METHOD_COLOURS["baseline"], markersize=4,
+            ax.plot(places, way[step].mean(0)[order], marker="o", markersize=3, color=shade,
+                    linewidth=2.4 if shade == shades[-1] else 1.4,
+                    label="start" if count == 0 else f"step {count:,}")
+        ax.plot(places, w.mean(0)[order], "x", color=METHOD_COLOURS["baseline"], markersize=4,
                 label="the performer's own")
         entropy = float(contribution_entropy(way[-1] * y).mean()) / np.log(y.shape[1])
         ax.set(title=f"{name}\nH / ln n = {entropy:.2f}", xlabel="mean value $y_i$", yscale="log")
-    np.atleast_1d(axes)[0].set_ylabel(r"mean weight $\alpha_i$")
-    figure.legend(*np.atleast_1d(axes)[0].get_legend_handles_labels(), loc="outside lower center",
+    axes[0, 0].set_ylabel(r"mean weight $\alpha_i$")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center",
                   ncols=len(steps) + 1)
     return figure
 
 
 def prior_and_falls(falls: Tensor, prior: Tensor, parts: Sequence[str]) -> Figure:
-    """Show one image's prior contributions against what removing each filter does.
-
-    Parameters
-    ----------
-    falls : Tensor (n,)
-        Fall of the score when a filter's map is set to 0.
-    prior : Tensor (n,)
-        w_i y_i, drawn with the same sum as the falls: the prior has no scale of its own.
-    parts : sequence of n str
-        What the filters are named after, which colours them.
-    """
+    """Show one image's prior contributions w_i y_i (n,) against the falls of the score (n,) when
+    each filter's map is set to 0. Both have the same sum: the prior has no scale of its own. Parts
+    colour the filters that are named after them."""
     falls, prior = array(falls), array(prior)
     prior = prior * (falls.sum() / prior.sum() if prior.sum() else 1)
     figure, ax = plt.subplots(figsize=(WIDTH, 3.1))
@@ -136,21 +114,10 @@ def prior_and_falls(falls: Tensor, prior: Tensor, parts: Sequence[str]) -> Figur
 
 def prior_losses(share: Tensor, entropic: Mapping[str, Sequence[float]], prior: float, angle: Tensor,
                  squared: Sequence[float]) -> Figure:
-    """Show the two cases of equation (4), for two concepts.
-
-    Parameters
-    ----------
-    share : Tensor (k,)
-        Of the first weight in their sum.
-    entropic : mapping
-        ``"log_alpha"`` and ``"log_w"`` -> the cross-entropy at each share.
-    prior : float
-        The prior's share.
-    angle : Tensor (m,)
-        Between alpha and w, in radians.
-    squared : sequence of m float
-        The squared distance of the directions at each angle.
-    """
+    """Show the two cases of equation (4), for two concepts: the cross-entropies ``"log_alpha"`` and
+    ``"log_w"`` at each share (k,) of the first weight in their sum, where the prior's own is
+    `prior`; and the squared distance of the directions at each angle (m,) between alpha and w, in
+    radians."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 2.8))
     left.plot(share, entropic["log_alpha"], color=METHOD_COLOURS["ours"],
               label=r"$-\sum w \,\ln \alpha$ (used here)")
@@ -192,28 +159,17 @@ def template_row(table: Tensor, places: Sequence[tuple[int, int]]) -> Figure:
 
 
 def masking(images: ArrayLike | Tensor, z: Tensor, template: Tensor, x: Tensor) -> Figure:
-    """Show what the mask does to one filter in k images.
-
-    Parameters
-    ----------
-    images : array or Tensor, (k, 3, S, S) or (k, S, S, 3)
-    z, template, x : Tensor (k, H, W)
-        The filter's map before mask and ReLU, the template that it picked, and the masked map.
-    """
+    """Show what the mask does to one filter in k images: its map (k, H, W) before mask and ReLU,
+    the template that it picked, and the masked map."""
     figure, axes = plt.subplots(len(z), 4, figsize=(WIDTH, 0.2 + 1.7 * len(z)), squeeze=False)
-    for row, picture, before, mask, after in zip(axes, resize(rgb(images), 192), z, template, x):
-        top = max(float(before.max()), 1e-9)
-        row[0].imshow(picture)
-        _heat(row[1], before.relu(), top)
-        row[2].imshow(array(mask.clamp_min(0)), cmap="Blues", vmin=0, vmax=1)
-        _heat(row[3], after.relu(), top)
-        for ax in row:
+    for row, picture, *maps in zip(axes, resize(rgb(images), 192), z, template, x):
+        heat = {"cmap": "inferno", "vmin": 0, "vmax": max(float(maps[0].max()), 1e-9)}
+        styles = {}, heat, {"cmap": "Blues", "vmin": 0, "vmax": 1}, heat
+        shown = picture, *(array(values.relu()) for values in maps)
+        for ax, values, style in zip(row, shown, styles):
+            ax.imshow(values, **style)
             bare(ax)
     for ax, title in zip(axes[0], ("image", "map after the ReLU", "template, clipped at 0",
                                    "after the mask")):
         bare(ax, title)
     return figure
-
-
-def _heat(ax: Axes, values: Tensor, top: float) -> None:
-    ax.imshow(array(values), cmap="inferno", vmin=0, vmax=top)

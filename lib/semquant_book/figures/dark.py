@@ -39,10 +39,7 @@ def on_dark(figure: Figure) -> Iterator[Figure]:
     for artist in figure.findobj():
         for name in PROPERTIES:
             before = _colour(artist, name)
-            if before is None:
-                continue
-            after = _exchanged(before, artist)
-            if after is not None:
+            if (after := None if before is None else _exchanged(before, artist)) is not None:
                 changed.append((artist, name, before))
                 getattr(artist, f"set_{name}")(after)
     try:
@@ -76,14 +73,8 @@ def _exchanged(colour: object, artist: Artist) -> object:
 
 
 def picture(figure: Figure, dpi: float | None = None) -> Image.Image:
-    """Return a figure as it looks on a dark page, with a transparent ground.
-
-    Parameters
-    ----------
-    figure : Figure
-    dpi : float, optional
-        Dots an inch; by default twice the figure's, as notebooks have it.
-    """
+    """Return a figure as it looks on a dark page, with a transparent ground, by default at twice
+    the figure's own dots an inch, as notebooks have it."""
     # a figure without a layout engine gets the default one when it has been saved: take it before
     # the usual picture, and with no default
     with on_dark(figure), rc_context({"figure.constrained_layout.use": False}), io.BytesIO() as file:

@@ -13,19 +13,22 @@ from matplotlib.patches import FancyArrowPatch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from semquant_book.figures.style import (
-    FAINT, INK, MINUS, SIGN_COLOURS, WIDTH, array, bare, lit, mosaic, overlay, part_colour, resize,
-    rgb, signed,
-)  # fmt: skip
 from semquant.checks import InputError
+from semquant_book.figures.style import (FAINT, INK, MINUS, SIGN_COLOURS, WIDTH, array, bare, lit,
+                                         mosaic, overlay, part_colour, resize, rgb, signed)
 
 __all__ = ["additive_model", "case_one", "case_two", "kinds_of_explanation"]
 
 
-def _axes(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
-    """Axes at a place in inches, counted from the figure's left upper corner."""
+def _axes(figure: Figure, left: float, top: float, width: float, height: float,
+          picture: np.ndarray | None = None, title: str = "") -> Axes:
+    """Axes at a place in inches from the figure's left upper corner, bare if it has a picture."""
     wide, high = figure.get_size_inches()
-    return figure.add_axes((left / wide, 1 - (top + height) / high, width / wide, height / high))
+    ax = figure.add_axes((left / wide, 1 - (top + height) / high, width / wide, height / high))
+    if picture is not None:
+        ax.imshow(picture)
+        bare(ax, title)
+    return ax
 
 
 def _write(figure: Figure, x: float, y: float, text: str, **style) -> None:
@@ -45,10 +48,8 @@ def _arrow(figure: Figure, start: tuple[float, float], end: tuple[float, float])
 
 def _bars(ax: Axes, values: np.ndarray, colours: Sequence[str], title: str = "",
           labels: Sequence[str] | None = None, drawn: int | None = None) -> None:
-    """Horizontal bars with their numbers, the first on top.
-
-    NaN leaves a row empty; from `drawn` on, rows have a number but no bar.
-    """
+    """Horizontal bars with their numbers, the first on top. NaN leaves a row empty; from `drawn`
+    on, rows have a number but no bar."""
     drawn = len(values) if drawn is None else drawn
     bars = np.nan_to_num(values)
     bars[drawn:] = 0
@@ -76,22 +77,9 @@ def _bars(ax: Axes, values: np.ndarray, colours: Sequence[str], title: str = "",
 def kinds_of_explanation(image: ArrayLike | Tensor, heat: ArrayLike | Tensor,
                          maps: ArrayLike | Tensor, contributions: ArrayLike | Tensor,
                          names: Sequence[str], yhat: float, bias: float) -> Figure:
-    """Figure 1: an image, two explanations by pictures, and one by parts and numbers.
-
-    Parameters
-    ----------
-    image : array or Tensor, (3, S, S) or (S, S, 3)
-    heat : array or Tensor, (H, W)
-        Grad-CAM.
-    maps : array or Tensor, (4, H, W)
-        The maps of four filters, to show what filters see.
-    contributions : array or Tensor, (P,)
-        Of the parts; those of exactly 0 are left out.
-    names : sequence of str
-        Names of the P parts.
-    yhat, bias : float
-        The score and b.
-    """
+    """Figure 1: an image, two explanations by pictures, and one by parts and numbers: Grad-CAM (H,
+    W), the maps (4, H, W) of four filters, to show what filters see, and the contributions of P
+    parts. Those of exactly 0 are left out."""
     picture, values = rgb(image)[0], array(contributions)
     side, gap, top = 1.5, 0.12, 0.3
     figure = plt.figure(figsize=(WIDTH, side + top + 0.08), layout="none")
@@ -99,58 +87,41 @@ def kinds_of_explanation(image: ArrayLike | Tensor, heat: ArrayLike | Tensor,
     pictures = {"(a) image": resize(picture[None], 192)[0], "(b) Grad-CAM": overlay(picture, heat),
                 "(c) four filters": mosaic(lit(small, maps), 2, gap=4)[0]}
     for k, (title, shown) in enumerate(pictures.items()):
-        ax = _axes(figure, 0.02 + k * (side + gap), top, side, side)
-        ax.imshow(shown)
-        bare(ax, title)
+        _axes(figure, 0.02 + k * (side + gap), top, side, side, shown, title)
     order = [i for i in np.argsort(-values, kind="stable") if values[i] != 0]
     labels = [*(names[i] for i in order), "b"]
     colours = [*(part_colour(names[i]) for i in order), FAINT]
     left = 3 * (side + gap)
-    ax = _axes(figure, left + 0.95, top, WIDTH - left - 1, side)
-    _bars(ax, np.array([*values[order], bias]), colours, labels=labels)
+    _bars(_axes(figure, left + 0.95, top, WIDTH - left - 1, side),
+          np.array([*values[order], bias]), colours, labels=labels)
     _write(figure, (left + WIDTH) / 2, 0.18, f"(d) contributions to ŷ = {signed(yhat)}", size=9.5)
     return figure
 
 
 def additive_model(image: ArrayLike | Tensor, y: ArrayLike | Tensor, alpha: ArrayLike | Tensor,
                    bias: float, yhat: float, parts: Sequence[str], most: int = 8) -> Figure:
-    """Figure 2: y_i times alpha_i(I) gives contributions, which add up with b to nearly yhat.
-
-    Parameters
-    ----------
-    image : array or Tensor, (3, S, S) or (S, S, 3)
-    y, alpha : array or Tensor, (n,)
-        Values and weights of the n filters.
-    bias, yhat : float
-        b, and the performer's score.
-    parts : sequence of str
-        The part that each filter is named after.
-    most : int
-        Filters with a row of their own, the largest contributions; the others share one.
-    """
+    """Figure 2: y_i times alpha_i(I) gives contributions, which add up with b to nearly yhat. Of n
+    filters, each named after a part, the `most` largest contributions have rows of their own; the
+    others share one."""
     y, alpha = array(y), array(alpha)
     values = alpha * y
-    order = np.argsort(-np.abs(values), kind="stable")
-    kept, rest = order[:most], order[most:]
+    kept, rest = np.split(np.argsort(-np.abs(values), kind="stable"), [most])
     labels = [f"filter {i}" + (f", {parts[i]}" if parts[i] != "unassigned" else "") for i in kept]
     colours = [part_colour(parts[i]) for i in kept]
     columns = [y[kept], alpha[kept], values[kept]]
     if len(rest):
         labels.append(f"{len(rest)} other filters")
         colours.append(FAINT)
-        extra = (np.nan, np.nan, values[rest].sum())
-        columns = [np.append(column, value) for column, value in zip(columns, extra)]
+        columns = list(map(np.append, columns, (np.nan, np.nan, values[rest].sum())))
     top, side, left, width, gap = 0.3, 1.45, 3.05, 1.2, 0.27
     high = 0.22 * len(labels)
     below = max(high + top + 0.25, top + side + 0.25)
     figure = plt.figure(figsize=(WIDTH, below + 0.95), layout="none")
-    ax = _axes(figure, 0.02, top, side, side)
-    ax.imshow(resize(rgb(image), 192)[0])
-    bare(ax, "image I")
+    _axes(figure, 0.02, top, side, side, resize(rgb(image), 192)[0], "image I")
     titles = ("value $y_i$", "weight $\\alpha_i(I)$", "contribution $\\alpha_i y_i$")
     for k, (column, title) in enumerate(zip(columns, titles)):
-        ax = _axes(figure, left + k * (width + gap), top, width, high)
-        _bars(ax, column, colours, title, labels if k == 0 else None, drawn=most)
+        _bars(_axes(figure, left + k * (width + gap), top, width, high), column, colours, title,
+              labels if k == 0 else None, drawn=most)
     for k, sign in enumerate("×="):
         _write(figure, left + (k + 1) * (width + gap) - 0.16, top + high / 2, sign, size=13,
                color=FAINT)
@@ -184,32 +155,18 @@ def _sum(ax: Axes, values: np.ndarray, colours: Sequence[str], bias: float, yhat
 def case_one(image: ArrayLike | Tensor, maps: ArrayLike | Tensor, y: ArrayLike | Tensor,
              w: ArrayLike | Tensor, filters: Sequence[int], parts: Sequence[str],
              yhat: float) -> Figure:
-    """Figure 3, left: filters of a middle layer are the concepts.
-
-    Parameters
-    ----------
-    image : array or Tensor, (3, S, S) or (S, S, 3)
-    maps : array or Tensor, (k, H, W)
-        The masked maps x of k filters.
-    y, w : array or Tensor, (k,)
-        Their sums over positions, and the sums of the score's derivatives.
-    filters, parts : sequence of int, of str
-        Index and part of each of the k filters.
-    yhat : float
-        The score.
-    """
+    """Figure 3, left: filters of a middle layer are the concepts. Of k filters the masked maps x
+    (k, H, W), their sums y over positions, the sums w of the score's derivatives, indices and
+    parts."""
     maps, y, w = np.clip(array(maps), 0, None), array(y), array(w)
     count = len(maps)
     if not len(y) == len(w) == len(filters) == len(parts) == count:
         raise InputError(f"maps: {count} of them for {len(y)} y, {len(w)} w, {len(filters)} "
                          f"filters, {len(parts)} parts")
-    cell, top = 0.42, 0.32
-    high = count * cell
+    cell, top, high = 0.42, 0.32, count * 0.42
     middle = top + high / 2
     figure = plt.figure(figsize=(WIDTH, high + top + 0.08), layout="none")
-    ax = _axes(figure, 0.02, middle - 0.7, 1.4, 1.4)
-    ax.imshow(resize(rgb(image), 192)[0])
-    bare(ax, "image I")
+    _axes(figure, 0.02, middle - 0.7, 1.4, 1.4, resize(rgb(image), 192)[0], "image I")
     for k, (index, part) in enumerate(zip(filters, parts)):
         height = top + (k + 0.5) * cell
         ax = _axes(figure, 2.85, height - cell / 2 + 0.02, cell - 0.04, cell - 0.04)
@@ -228,22 +185,11 @@ def case_one(image: ArrayLike | Tensor, maps: ArrayLike | Tensor, y: ArrayLike |
 
 def case_two(target: ArrayLike | Tensor, gradients: ArrayLike | Tensor, w: ArrayLike | Tensor,
              names: Sequence[str]) -> Figure:
-    """Figure 3, right: other outputs are the concepts; w_i is read off the gradients.
-
-    Left the gradients as arrows in the plane of the shared feature x. The dot is where the
-    target's falls on a concept's line: w_i times that concept's gradient. Right the weights.
-
-    Parameters
-    ----------
-    target : array or Tensor, (2,)
-        The gradient of yhat with respect to x.
-    gradients : array or Tensor, (k, 2)
-        The concepts' gradients.
-    w : array or Tensor, (k,)
-        The product of target and gradient_i, over the square of gradient_i.
-    names : sequence of str
-        Names of the k concepts, in mathtext.
-    """
+    """Figure 3, right: other outputs are the concepts; w_i is read off the gradients. Left the
+    gradients of yhat and of k concepts with respect to the shared feature x as arrows in its plane.
+    The dot is where the target's falls on a concept's line: w_i times that concept's gradient.
+    Right the weights: the product of target and gradient_i, over the square of gradient_i. Names
+    are in mathtext."""
     target, gradients, w = array(target), array(gradients), array(w)
     colours = sns.color_palette("colorblind", len(gradients))
     figure = plt.figure(figsize=(WIDTH, 2.8), layout="none")

@@ -16,15 +16,15 @@ from numpy.typing import ArrayLike
 from pandas.io.formats.style import Styler
 from torch import Tensor
 
-from semquant_book.figures.style import (
-    FAINT, INK, METHOD_COLOURS, MINUS, PART_COLOURS, SIGN_COLOURS, WIDTH, array, bare, lit, mosaic,
-    opaque, overlay, part_colour, part_legend, readable_on, resize, rgb, shares, sheet_axes, signed,
-    use_style,
-)  # fmt: skip
-from semquant_book.study.replicates import Estimate, estimate
 from semquant.checks import InputError
 from semquant.explanation import Explanation
 from semquant.metrics import contribution_entropy
+from semquant_book.figures.style import (FAINT, INK, METHOD_COLOURS, MINUS, PART_COLOURS,
+                                         SIGN_COLOURS, WIDTH, array, bare, epoch_curves, lit,
+                                         mosaic, named_rows, opaque, overlay, part_colour,
+                                         part_legend, readable_on, resize, rgb, shares, sheet_axes,
+                                         signed, signed_rows, use_style)
+from semquant_book.study.replicates import Estimate, estimate
 
 __all__ = ["METHOD_COLOURS", "PART_COLOURS", "SIGN_COLOURS", "comparison_table",
            "contribution_distribution", "contributions", "explanation_pies", "filter_gallery",
@@ -35,16 +35,7 @@ DASH = "\N{EM DASH}"
 
 def sample_sheet(images: ArrayLike | Tensor, labels: Sequence[str] | None = None,
                  columns: int = 8) -> Figure:
-    """Show images side by side with a short label under each.
-
-    Parameters
-    ----------
-    images : array or Tensor, (N, 3, H, W) or (N, H, W, 3)
-    labels : sequence of str, optional
-        One for each image.
-    columns : int
-        Images in a row.
-    """
+    """Show images side by side with a short label under each."""
     pictures = resize(rgb(images), 192)
     if labels is not None and len(labels) != len(pictures):
         raise InputError(f"labels: {len(labels)} of them for {len(pictures)} images")
@@ -59,18 +50,8 @@ def sample_sheet(images: ArrayLike | Tensor, labels: Sequence[str] | None = None
 
 def label_map(images: ArrayLike | Tensor, masks: ArrayLike | Tensor, groups: Sequence[str],
               columns: int = 6) -> Figure:
-    """Show where the part groups are: images, and under each the same with its parts coloured.
-
-    Parameters
-    ----------
-    images : array or Tensor, (N, 3, S, S) or (N, S, S, 3)
-    masks : array or Tensor, (N, P, H, W)
-        Share of each cell that a group covers.
-    groups : sequence of str
-        Names of the P groups.
-    columns : int
-        Images in a row.
-    """
+    """Show where the part groups are: images, and under each the same with its parts coloured. The
+    masks (N, P, H, W) are the share of each cell that each of P groups covers."""
     pictures, masks = resize(rgb(images), 192), array(masks)
     paint = np.stack([to_rgb(part_colour(group)) for group in groups])  # (P, 3)
     coloured = []
@@ -83,11 +64,8 @@ def label_map(images: ArrayLike | Tensor, masks: ArrayLike | Tensor, groups: Seq
     columns = min(columns, len(pictures))
     order = []
     for start in range(0, len(pictures), columns):
-        row = [*pictures[start : start + columns], *coloured[start : start + columns]]
-        missing = 2 * columns - len(row)
-        blank = [np.ones_like(pictures[0])] * (missing // 2)
-        half = len(row) // 2
-        order += [*row[:half], *blank, *row[half:], *blank]
+        for row in (pictures[start : start + columns], coloured[start : start + columns]):
+            order += [*row, *[np.ones_like(pictures[0])] * (columns - len(row))]
     sheet, _ = mosaic(np.stack(order), columns, gap=12)
     figure, _ = sheet_axes(sheet, top=0.3)
     shown = [g for g, there in zip(groups, masks.sum((0, 2, 3)) > 0) if there]
@@ -98,53 +76,37 @@ def label_map(images: ArrayLike | Tensor, masks: ArrayLike | Tensor, groups: Seq
 def explanation_pies(images: ArrayLike | Tensor | None, heatmaps: ArrayLike | Tensor | None,
                      ours: Explanation, baseline: Explanation,
                      names: Sequence[str] | None = None) -> Figure:
-    """Figure 5: images, Grad-CAM, and the parts' contributions by our loss and by the baseline.
-
-    A pie can show positive contributions only: its wedges are shares of their sum. Under each pie
-    stand the sum of all contributions plus b, and which parts are below zero.
-
-    Parameters
-    ----------
-    images : array or Tensor, (k, 3, S, S) or (k, S, S, 3), or None
-        None leaves them out: photographs that may not be shown.
-    heatmaps : array or Tensor, (k, H, W), or None
-        Grad-CAM of the performer's score.
-    ours, baseline : Explanation
-        Of the same k images, merged to P parts.
-    names : sequence of str, optional
-        Names of the parts; an Explanation's own by default.
-    """
-    names = list(names if names is not None else ours.names)
+    """Figure 5: k images, Grad-CAM (k, H, W), and the parts' contributions by our loss and by the
+    baseline, whose explanations are merged to parts. Without images both are left out: photographs
+    that may not be shown. A pie can show positive contributions only: its wedges are shares of
+    their sum. Under each pie stand the sum of all contributions plus b, and which parts are below
+    zero."""
+    names, pictures = list(names if names is not None else ours.names), {}
+    if images is not None:
+        pictures["image"] = resize(rgb(images), 192)
+        if heatmaps is not None:
+            pictures["Grad-CAM"] = list(map(overlay, rgb(images), array(heatmaps)))
+    pies = {"ours": ours, "baseline": baseline}
     gaps = {"image": 0.02, "Grad-CAM": 0.08, "ours": 0.42, "baseline": 0.42}  # below each row
-    if images is None or heatmaps is None:
-        del gaps["Grad-CAM"]
-    if images is None:
-        del gaps["image"]
+    gaps = {word: gap for word, gap in gaps.items() if word in pictures or word in pies}
     count, cell = len(ours), (WIDTH - 0.25) / max(len(ours), 4)
+    height = len(gaps) * cell + sum(gaps.values()) + 0.56
     figure, axes = plt.subplots(len(gaps), count, squeeze=False, layout="none",
-                                figsize=(WIDTH, len(gaps) * cell + sum(gaps.values()) + 0.56))
-    rows = dict(zip(gaps, axes))
-    for k in range(count):
-        if images is not None:
-            picture = rgb(images)[k : k + 1]
-            rows["image"][k].imshow(resize(picture, 192)[0])
-        if "Grad-CAM" in rows:
-            rows["Grad-CAM"][k].imshow(overlay(picture[0], array(heatmaps)[k]))
-            bare(rows["Grad-CAM"][k])
-        for method, explanation in (("ours", ours), ("baseline", baseline)):
-            _pie(rows[method][k], array(explanation.contributions[k]), names, explanation.bias)
-        if images is not None:
-            bare(rows["image"][k])
-        axes[0, k].set_title(f"ŷ = {signed(float(ours.yhat[k]))}", loc="center", pad=3)
-    for word, row in rows.items():
-        row[0].set_ylabel(word, color=METHOD_COLOURS.get(word, INK), fontsize=10, labelpad=4)
-    height = figure.get_size_inches()[1]
+                                figsize=(WIDTH, height))
     top = height - 0.25
-    for row, (size, gap) in enumerate((cell, gap) for gap in gaps.values()):
-        for k in range(count):
-            axes[row, k].set_position(((0.25 + k * cell + 0.03) / WIDTH, (top - size) / height,
-                                       (cell - 0.06) / WIDTH, size / height))
-        top -= size + gap
+    for row, (word, gap) in zip(axes, gaps.items()):
+        for k, ax in enumerate(row):
+            if word in pies:
+                _pie(ax, array(pies[word].contributions[k]), names, pies[word].bias)
+            else:
+                ax.imshow(pictures[word][k])
+                bare(ax)
+            ax.set_position(((0.25 + k * cell + 0.03) / WIDTH, (top - cell) / height,
+                             (cell - 0.06) / WIDTH, cell / height))
+        row[0].set_ylabel(word, color=METHOD_COLOURS.get(word, INK), fontsize=10, labelpad=4)
+        top -= cell + gap
+    for ax, yhat in zip(axes[0], ours.yhat):
+        ax.set_title(f"ŷ = {signed(float(yhat))}", loc="center", pad=3)
     there = (np.abs(array(ours.contributions)) + np.abs(array(baseline.contributions))).sum(0) > 0
     part_legend(figure, [n for n, shown in zip(names, there) if shown], loc="lower center")
     return figure
@@ -163,51 +125,31 @@ def _pie(ax: Axes, values: np.ndarray, names: Sequence[str], bias: float) -> Non
                         va="center", fontsize=7.5, color=readable_on(part_colour(name)))
     sign = MINUS if bias < 0 else "+"
     total = round(float(values.sum()), 2) + round(bias, 2)  # the sum holds as it is written
-    text = f"{signed(values.sum())} {sign} {signed(abs(bias))} = {signed(total)}"
     below = sorted((v, n) for n, v in zip(names, values) if round(v, 2) < 0)
-    text += "\n" + ", ".join(f"{n} {signed(v)}" for v, n in below[:2])
-    text += f", {len(below) - 2} more" if len(below) > 2 else ""
+    text = (f"{signed(values.sum())} {sign} {signed(abs(bias))} = {signed(total)}\n"
+            + ", ".join([*(f"{n} {signed(v)}" for v, n in below[:2]),
+                         *([f"{len(below) - 2} more"] if len(below) > 2 else [])]))
     bare(ax)
     ax.set(xlim=(-1.08, 1.08), ylim=(-1.08, 1.08), aspect="equal")
     ax.set_xlabel(text, fontsize=7.5, labelpad=0, color="#444444")
 
 
 def contributions(explanation: Explanation, index: int = 0, most: int = 12) -> Figure:
-    """Show one explanation as signed bars: the largest contributions, the rest, b, and the sum.
-
-    Parameters
-    ----------
-    explanation : Explanation
-    index : int
-        Which of its images.
-    most : int
-        How many contributions have a bar of their own.
-    """
+    """Show one image's explanation as signed bars: the `most` largest contributions, the rest, b,
+    and the sum."""
     values = array(explanation.contributions[index])
     names = list(explanation.names or (f"concept {i}" for i in range(len(values))))
-    order = np.argsort(-np.abs(values), kind="stable")
-    kept = order[:most]
+    kept, rest = np.split(np.argsort(-np.abs(values), kind="stable"), [most])
     rows = [(names[i], float(values[i])) for i in kept]
-    if len(order) > most:
-        rows.append((f"{len(order) - most} others", float(values[order[most:]].sum())))
+    if len(rest):
+        rows.append((f"{len(rest)} others", float(values[rest].sum())))
     bias, yhat = float(explanation.bias), float(explanation.yhat[index])
     total = float(values.sum()) + bias
     rows.append(("b", bias))
     figure, ax = plt.subplots(figsize=(WIDTH, 0.7 + 0.24 * len(rows)))
-    places = np.arange(len(rows))
-    heights = np.array([v for _, v in rows])
-    ax.barh(places, heights, height=0.7,
-            color=[SIGN_COLOURS["positive" if v >= 0 else "negative"] for v in heights])
-    span = max(np.abs(heights).max(), 1e-9)
-    for place, value in zip(places, heights):
-        ax.text(value + (0.012 if value >= 0 else -0.012) * span, place, signed(value, plus=True),
-                va="center", ha="left" if value >= 0 else "right", fontsize=8)
-    ax.set(yticks=places, yticklabels=[n for n, _ in rows], xlabel="contribution to the score",
-           xlim=(min(heights.min(), 0) - 0.15 * span, max(heights.max(), 0) + 0.15 * span))
-    ax.invert_yaxis()
-    ax.axvline(0, color=FAINT, linewidth=0.8)
-    sns.despine(ax=ax, left=True)
-    ax.tick_params(axis="y", length=0)
+    words, heights = zip(*rows)
+    signed_rows(ax, np.array(heights), words, height=0.7, away=0.012, room=0.15, size=8)
+    ax.set_xlabel("contribution to the score")
     ax.set_title(f"ŷ = {signed(yhat)}   explained {signed(total)}   "
                  f"residual {signed(round(yhat, 2) - round(total, 2), plus=True)}")
     return figure
@@ -215,17 +157,8 @@ def contributions(explanation: Explanation, index: int = 0, most: int = 12) -> F
 
 def contribution_distribution(ours: ArrayLike | Tensor, baseline: ArrayLike | Tensor, *,
                               sort: bool = False, titles: Sequence[str] | None = None) -> Figure:
-    """Figure 7: the contribution of every filter, with our loss and without, and its entropy.
-
-    Parameters
-    ----------
-    ours, baseline : array or Tensor, (k, n)
-        alpha_i y_i of k images.
-    sort : bool
-        From the largest down, rather than by filter index as in the paper.
-    titles : sequence of str, optional
-        One for each image.
-    """
+    """Figure 7: the contributions (k, n) of every filter in k images, with our loss and without,
+    and their entropy; sorted from the largest down, or by filter index as in the paper."""
     both = {"ours": np.atleast_2d(array(ours)), "baseline": np.atleast_2d(array(baseline))}
     if both["ours"].shape != both["baseline"].shape:
         raise InputError(f"baseline: shape {both['baseline'].shape} is not that of ours, "
@@ -252,23 +185,9 @@ def contribution_distribution(ours: ArrayLike | Tensor, baseline: ArrayLike | Te
 def filter_gallery(images: ArrayLike | Tensor, maps: ArrayLike | Tensor, parts: Sequence[str],
                    labels: Sequence[str] | None = None, *, across: int = 2,
                    level: float = 0.4) -> Figure:
-    """Figure 4: for each filter the images that excite it most, lit where it is active.
-
-    Parameters
-    ----------
-    images : array or Tensor, (F, m, 3, S, S) or (F, m, S, S, 3)
-        The m images of each of F filters, the strongest first.
-    maps : array or Tensor, (F, m, H, W)
-        The filter's map on each.
-    parts : sequence of str
-        The part that each filter is named after.
-    labels : sequence of str, optional
-        More words for each filter, e.g. its index.
-    across : int
-        Filters side by side.
-    level : float
-        A region is lit where the enlarged map is above this share of its largest value.
-    """
+    """Figure 4: for each of F filters the m images that excite it most, (F, m, 3, S, S), the
+    strongest first, lit where its map (F, m, H, W), enlarged, is above `level` times its largest
+    value. Beside them stand the part that it is named after, and a label, e.g. its index."""
     maps = array(maps)
     count, each = maps.shape[:2]
     if count == 0:
@@ -295,15 +214,8 @@ def filter_gallery(images: ArrayLike | Tensor, maps: ArrayLike | Tensor, parts: 
 
 def part_errors(errors: pd.DataFrame, paper: pd.DataFrame | None = None) -> Figure:
     """Table 3 as dots: the error of each part's contribution, ours and baseline, and the paper's.
-
-    Parameters
-    ----------
-    errors : DataFrame
-        Columns ``part``, ``method`` ("ours" or "baseline"), ``error``; several rows of a part and
-        method (seeds, architectures) become a mean with its range.
-    paper : DataFrame, optional
-        The paper's, with the same columns.
-    """
+    Columns are ``part``, ``method`` ("ours" or "baseline"), ``error``; several rows of a part and
+    method (seeds, architectures) become a mean with its range."""
     parts = list(dict.fromkeys(errors["part"]))
     figure, ax = plt.subplots(figsize=(WIDTH, 0.9 + 0.42 * len(parts)))
     for method, shift in (("ours", -0.13), ("baseline", 0.13)):
@@ -320,44 +232,25 @@ def part_errors(errors: pd.DataFrame, paper: pd.DataFrame | None = None) -> Figu
                 ax.plot(theirs, [place + shift] * len(theirs), "D", markerfacecolor="white",
                         markeredgecolor=colour, markersize=5, markeredgewidth=1.2,
                         label=f"{method}, paper" if place == 0 and len(theirs) else None)
-    ax.set(yticks=range(len(parts)), yticklabels=parts, xlabel="error of the estimated contribution")
+    ax.set_xlabel("error of the estimated contribution")
     ax.set_xlim(left=min(0, ax.get_xlim()[0]))
-    ax.invert_yaxis()
-    ax.grid(axis="y", color="#EEEEEE")
-    ax.set_axisbelow(True)
-    ax.tick_params(axis="y", length=0)
-    sns.despine(ax=ax, left=True)
+    named_rows(ax, parts, grid=True)
     figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=4)
     return figure
 
 
 def training_history(histories: Mapping[str, Sequence[Mapping[str, float]]],
                      measures: Mapping[str, str], figure: Figure | None = None) -> Figure:
-    """Show what was measured in every epoch, a panel for each measure.
-
-    The distillation loss, which falls by orders of magnitude, has a logarithmic axis.
-
-    Parameters
-    ----------
-    histories : mapping
-        For each curve's name a sequence of dicts, one an epoch, as `training.fit` returns.
-    measures : mapping
-        Key in those dicts -> axis label.
-    figure : Figure, optional
-        Where to draw: pyplot's own figures are not for threads.
-    """
+    """Show what was measured in every epoch, a panel for each measure (its key in the dicts that
+    `training.fit` returns, and a title), a curve for each history. The distillation loss, which
+    falls by orders of magnitude, has a logarithmic axis. Threads give a figure: pyplot's own are
+    not for them."""
     figure = plt.figure() if figure is None else figure
     figure.set_size_inches(WIDTH, 2.5)
     axes = figure.subplots(1, len(measures), squeeze=False)
     spare = sns.color_palette("colorblind", len(histories))
     for ax, (key, label) in zip(axes[0], measures.items()):
-        for (name, history), other in zip(histories.items(), spare):
-            points = [(t, row[key]) for t, row in enumerate(history, 1) if key in row]
-            if points:
-                ax.plot(*zip(*points), marker="o", markersize=3.5, label=name,
-                        color=METHOD_COLOURS.get(name, other))
-        ax.set(xlabel="epoch", title=label, yscale="log" if key == "distillation" else "linear")
-        ax.xaxis.set_major_locator(plt.MaxNLocator(integer=True))
+        epoch_curves(ax, histories, key, label, spare)
     if len(histories) > 1:
         figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center",
                       ncols=len(histories))
@@ -365,29 +258,12 @@ def training_history(histories: Mapping[str, Sequence[Mapping[str, float]]],
 
 
 def comparison_table(measured: pd.DataFrame, paper: pd.DataFrame, *, digits: int = 3,
-                     caption: str | None = None, here: str = "this run") -> Styler:
-    """Put measured numbers beside the paper's, with the difference.
-
-    Parameters
-    ----------
-    measured : DataFrame
-        A cell is a number, or a sequence of numbers, one for each performer.
-    paper : DataFrame
-        Numbers. Rows and columns come in its order; those that only `measured` has follow.
-    digits : int
-        Decimals.
-    caption : str, optional
-        Title of the table.
-    here : str
-        What the measured numbers are called.
-
-    Returns
-    -------
-    pandas Styler
-        For each column the mean (± half its 95% interval over performers, see
-        `study.replicates.estimate`; nothing for too few), the paper's number, and mean minus paper. What is missing is an em dash; for a column of which the paper has no number, the last
-        two are left out.
-    """
+                     caption: str | None = None) -> Styler:
+    """Put measured numbers, one or a sequence (of performers) in a cell, beside the paper's. Rows
+    and columns come in the paper's order, then those that only `measured` has. Each column becomes
+    the mean (± half its 95% interval, see `study.replicates.estimate`; nothing for too few), the
+    paper's number, and mean minus paper. What is missing is an em dash; for a column of which the
+    paper has no number, the last two are left out."""
     rows = [*paper.index, *(r for r in measured.index if r not in paper.index)]
     columns = [*paper.columns, *(c for c in measured.columns if c not in paper.columns)]
     cells: dict[tuple, list[str]] = {}
@@ -395,14 +271,11 @@ def comparison_table(measured: pd.DataFrame, paper: pd.DataFrame, *, digits: int
         known = any(len(_numbers(paper, row, column)) for row in rows)
         for row in rows:
             mine, theirs = _numbers(measured, row, column), _numbers(paper, row, column)
-            ours, published, difference = DASH, DASH, DASH
-            if len(mine):
-                ours = with_interval(estimate(mine), digits)
-            if len(theirs):
-                published = signed(theirs[0], digits)
-            if len(mine) and len(theirs):
-                difference = signed(mine.mean() - theirs[0], digits, plus=True)
-            texts = {here: ours} | ({"paper": published, "difference": difference} if known else {})
+            texts = {"this run": with_interval(estimate(mine), digits) if len(mine) else DASH}
+            if known:
+                texts["paper"] = signed(theirs[0], digits) if len(theirs) else DASH
+                texts["difference"] = (signed(mine.mean() - theirs[0], digits, plus=True)
+                                       if len(mine) and len(theirs) else DASH)
             for name, text in texts.items():
                 cells.setdefault((column, name), []).append(text)
     style = pd.DataFrame(cells, index=rows).style.set_table_attributes('class="dataframe"')

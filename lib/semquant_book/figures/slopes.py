@@ -14,25 +14,11 @@ from semquant_book.figures.style import FAINT, INK, METHOD_COLOURS, WIDTH
 __all__ = ["entropy_slopes"]
 
 
-def entropy_slopes(panels: Mapping[str, pd.DataFrame], *, gap: float = 0.017,
-                   label: str = "entropy of contributions, H / ln n") -> Figure:
-    """Draw slopes from the baseline to ours, panels side by side on one axis.
-
-    Parameters
-    ----------
-    panels : mapping
-        Title -> a row for each network, columns ``baseline`` and ``ours``: entropies as shares of ln n,
-        or whatever else can be compared.
-    gap : float
-        Names of networks stand at least so far apart, in units of the axis.
-    label : str
-        Of the axis.
-
-    Raises
-    ------
-    InputError
-        If there is no panel, or one lacks a column.
-    """
+def entropy_slopes(panels: Mapping[str, pd.DataFrame], *, gap: float = 0.017) -> Figure:
+    """Draw slopes from the baseline to ours, a panel for each title, side by side on one axis: a
+    row for each network, columns ``baseline`` and ``ours``, entropies as shares of ln n, or
+    whatever else can be compared. Networks' names stand at least `gap` apart, in units of the axis.
+    InputError without a panel or a column."""
     if not panels:
         raise InputError("panels: there is none; accepted: at least one")
     for title, frame in panels.items():
@@ -53,7 +39,7 @@ def entropy_slopes(panels: Mapping[str, pd.DataFrame], *, gap: float = 0.017,
         ax.tick_params(axis="x", length=0)
         ax.grid(axis="y", color="#EEEEEE")
         ax.set_axisbelow(True)
-    axes[0, 0].set_ylabel(label)
+    axes[0, 0].set_ylabel("entropy of contributions, H / ln n")
     axes[0, 0].set_ylim(top=max(1.0, axes[0, 0].get_ylim()[1]))
     return figure
 

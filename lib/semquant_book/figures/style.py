@@ -8,7 +8,7 @@ pages it is drawn a second time, see `semquant_book.figures.dark`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -29,17 +29,9 @@ __all__ = ["METHOD_COLOURS", "PART_COLOURS", "SIGN_COLOURS", "WIDTH", "part_colo
            "shares", "signed", "use_style"]
 
 WIDTH = 7.4  # inches; 740 CSS pixels at 100 dots an inch, the width of the book's column
-PART_COLOURS = {
-    "eye": "#332288",
-    "mouth & nose": "#CC6677",
-    "ear": "#DDCC77",
-    "head": "#882255",
-    "torso": "#88CCEE",
-    "leg": "#117733",
-    "tail": "#999933",
-    "wing": "#AA4499",
-    "unassigned": "#C9C9C9",
-}
+PART_COLOURS = {"eye": "#332288", "mouth & nose": "#CC6677", "ear": "#DDCC77", "head": "#882255",
+                "torso": "#88CCEE", "leg": "#117733", "tail": "#999933", "wing": "#AA4499",
+                "unassigned": "#C9C9C9"}
 METHOD_COLOURS = {"ours": "#0077BB", "baseline": "#EE7733", "performer": "#444444",
                   "paper": "#9A9A9A"}
 SIGN_COLOURS = {"positive": "#0B7A75", "negative": "#B3345C"}
@@ -50,10 +42,8 @@ MINUS = "\N{MINUS SIGN}"
 
 
 def use_style() -> None:
-    """Set type, lines and ground of all figures.
-
-    In a notebook also sharp pixels and full width, and a second picture for dark pages.
-    """
+    """Set type, lines and ground of all figures; in a notebook also sharp pixels and full width,
+    and a second picture for dark pages."""
     sns.set_theme(context="paper", style="ticks", rc={
         "figure.figsize": (WIDTH, 3.2), "figure.dpi": 100, "savefig.dpi": 200,
         "figure.facecolor": "white", "savefig.facecolor": "white",
@@ -83,9 +73,7 @@ def use_style() -> None:
 
 def part_colour(name: str) -> str:
     """Return the colour of a part group: always the same for a name, also for an unlisted one."""
-    if name in PART_COLOURS:
-        return PART_COLOURS[name]
-    return SPARE[sum(map(ord, name)) % len(SPARE)]
+    return PART_COLOURS.get(name, SPARE[sum(map(ord, name)) % len(SPARE)])
 
 
 def array(values: ArrayLike | Tensor) -> np.ndarray:
@@ -96,22 +84,12 @@ def array(values: ArrayLike | Tensor) -> np.ndarray:
 
 
 def rgb(images: ArrayLike | Tensor) -> np.ndarray:
-    """Return images as floats in [0, 1], colours last, whatever the order they came in.
-
-    Parameters
-    ----------
-    images : array or Tensor, (N, 3, H, W) or (N, H, W, 3), or without N
-        Bytes 0-255, or floats 0-1.
-
-    Returns
-    -------
-    ndarray, (N, H, W, 3)
-    """
+    """Return images (N, 3, H, W) or (N, H, W, 3), or one of them, bytes 0-255 or floats 0-1, as
+    floats in [0, 1], (N, H, W, 3)."""
     floating = (images.is_floating_point() if isinstance(images, Tensor)
                 else np.asarray(images).dtype.kind == "f")
     images = array(images)
-    if images.ndim == 3:
-        images = images[None]
+    images = images[None] if images.ndim == 3 else images
     if images.ndim != 4 or 3 not in (images.shape[1], images.shape[3]):
         raise InputError(f"images: shape {images.shape} is not (N, 3, H, W) or (N, H, W, 3)")
     if images.shape[3] != 3:
@@ -149,10 +127,49 @@ def signed(value: float, digits: int = 2, plus: bool = False) -> str:
 def bare(ax: Axes, title: str = "", **style) -> None:
     """Take the frame and ticks off, and write a title above."""
     ax.set(xticks=[], yticks=[])
-    for spine in ax.spines.values():
-        spine.set_visible(False)
+    ax.spines[:].set_visible(False)
     if title:
         ax.set_title(title, **{"loc": "center", "pad": 3} | style)
+
+
+def named_rows(ax: Axes, names: Sequence[str], grid: bool = False, **style) -> None:
+    """Name rows from the top down, without ticks and without a frame on the left."""
+    ax.set_yticks(range(len(names)), names, **style)
+    ax.invert_yaxis()
+    ax.tick_params(axis="y", length=0)
+    sns.despine(ax=ax, left=True)
+    if grid:
+        ax.grid(axis="y", color="#EEEEEE")
+        ax.set_axisbelow(True)
+
+
+def signed_rows(ax: Axes, values: np.ndarray, names: Sequence[str], *, height: float, away: float,
+                room: float, size: float) -> None:
+    """Draw bars in the colours of their signs, from the top down, and write their numbers beside
+    them: `away` from their ends, with `room` for them at the sides, as shares of the longest."""
+    colours = [SIGN_COLOURS["positive" if value >= 0 else "negative"] for value in values]
+    ax.barh(range(len(values)), values, height=height, color=colours)
+    span = max(float(np.abs(values).max()), 1e-9)
+    for place, value in enumerate(values):
+        side = 1 if value >= 0 else -1
+        ax.text(value + side * away * span, place, signed(value, plus=True), va="center",
+                ha="left" if value >= 0 else "right", fontsize=size)
+    ax.set_xlim(min(values.min(), 0) - room * span, max(values.max(), 0) + room * span)
+    named_rows(ax, names)
+    ax.axvline(0, color=FAINT, linewidth=0.8)
+
+
+def epoch_curves(ax: Axes, histories: Mapping[str, Sequence[Mapping[str, float]]], key: str,
+                 title: str, spare: Sequence) -> None:
+    """Draw what was measured in every epoch, in the methods' colours or spare ones. The
+    distillation loss, which falls by orders of magnitude, has a logarithmic axis."""
+    for (name, history), other in zip(histories.items(), spare):
+        points = [(t, epoch[key]) for t, epoch in enumerate(history, 1) if key in epoch]
+        if points:
+            ax.plot(*zip(*points), "o-", markersize=3.5, label=name,
+                    color=METHOD_COLOURS.get(name, other))
+    ax.set(xlabel="epoch", title=title, yscale="log" if key == "distillation" else "linear")
+    ax.xaxis.set_major_locator(plt.MaxNLocator(integer=True))
 
 
 def opaque(picture: np.ndarray) -> np.ndarray:
@@ -161,11 +178,8 @@ def opaque(picture: np.ndarray) -> np.ndarray:
 
 
 def mosaic(pictures: np.ndarray, columns: int, gap: int, below: int = 0) -> tuple[np.ndarray, list]:
-    """Put pictures (N, S, S, 3) side by side on a transparent ground.
-
-    Returns the sheet and the left upper corner (x, y) of each picture; `below` is room for words
-    under each row.
-    """
+    """Put pictures (N, S, S, 3) side by side on a transparent ground, with room `below` each row
+    for words. Return the sheet and the left upper corner (x, y) of each picture."""
     count, size = pictures.shape[:2]
     rows, step = -(-count // columns), size + gap
     sheet = np.zeros((rows * (step + below) - (0 if below else gap), columns * step - gap, 4))
@@ -187,23 +201,20 @@ def sheet_axes(sheet: np.ndarray, top: float = 0) -> tuple[Figure, Axes]:
     return figure, ax
 
 
-def overlay(image: np.ndarray, heat: ArrayLike | Tensor, size: int = 192,
-            strength: float = 0.8) -> np.ndarray:
+def overlay(image: np.ndarray, heat: ArrayLike | Tensor, size: int = 192) -> np.ndarray:
     """Lay a heat map (H, W) over a picture (S, S, 3): the hotter, the less the picture shows."""
     heat = np.clip(resize(array(heat)[None], size)[0], 0, None)
     heat = heat / heat.max() if heat.max() > 0 else heat
     picture = resize(image[None], size)[0]
     calm = 0.4 * picture + 0.6 * picture.mean(2, keepdims=True)
-    weight = strength * np.sqrt(heat)[..., None]
+    weight = 0.8 * np.sqrt(heat)[..., None]
     return calm * (1 - weight) + plt.get_cmap("inferno")(0.25 + 0.7 * heat)[..., :3] * weight
 
 
 def lit(pictures: np.ndarray, maps: ArrayLike | Tensor, level: float = 0.4) -> np.ndarray:
-    """Fade pictures (N, S, S, 3) except where their maps (N, H, W), enlarged, are strong.
-
-    Strong is above `level` times the map's largest value; where no map is above 0, all is faded. A dark
-    picture is lightened first, or what is lit would be a dark spot on a light ground.
-    """
+    """Fade pictures (N, S, S, 3) except where their maps (N, H, W), enlarged, are strong: above
+    `level` times their largest value; where no map is above 0, all is faded. A dark picture is
+    lightened first, or what is lit would be a dark spot on a light ground."""
     mean = pictures.mean((1, 2, 3), keepdims=True).clip(0.01)
     pictures = pictures ** np.minimum(1, np.log(BRIGHT) / np.log(mean.clip(max=0.99)))
     heat = np.clip(resize(maps, pictures.shape[1]), 0, None)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from semquant_book.datasets.drawn.drawing import Colour, Dice, luminance, mix
+from semquant_book.datasets.names import group_of
 
 _PAWS = tuple(f"{side}{end}{what}" for side in "lr" for end in "fb" for what in ("leg", "pa"))
 _LEGS = tuple(f"{side}{end}{what}" for side in "lr" for end in "fb" for what in ("uleg", "lleg"))
@@ -29,21 +30,11 @@ PARTS_OF: dict[str, tuple[str, ...]] = {
 """The parts that each kind can have. Which are drawn depends on view and posture."""
 
 
-def _group(part: str) -> str:
-    named = {"nose": "mouth & nose", "muzzle": "mouth & nose", "beak": "mouth & nose",
-             "neck": "torso", "torso": "torso", "head": "head", "lhorn": "head", "rhorn": "head",
-             "tail": "tail"}
-    ends = {"eye": "eye", "ear": "ear", "wing": "wing"}
-    return named.get(part) or next((g for end, g in ends.items() if part.endswith(end)), "leg")
-
-
 PARTS = tuple(dict.fromkeys(part for parts in PARTS_OF.values() for part in parts))
-GROUP_OF = {part: _group(part) for part in PARTS}
+GROUP_OF = {part: group_of(part) for part in PARTS}
 
-FURS: tuple[Colour, ...] = (
-    (245, 240, 228), (240, 216, 176), (226, 176, 104), (222, 136, 74), (196, 150, 106),
-    (150, 98, 64), (110, 74, 54), (86, 82, 88), (158, 156, 158), (122, 134, 152),
-)
+FURS = ((245, 240, 228), (240, 216, 176), (226, 176, 104), (222, 136, 74), (196, 150, 106),
+        (150, 98, 64), (110, 74, 54), (86, 82, 88), (158, 156, 158), (122, 134, 152))
 """Coats, shared by all six kinds, so that no colour tells what the animal is."""
 
 IRISES = ((70, 44, 32), (60, 40, 36), (116, 142, 60), (206, 150, 48), (70, 110, 140))
@@ -67,12 +58,5 @@ def coat(dice: Dice, fur: Colour) -> Coat:
     deep = luminance(fur) < 100
     dark = mix(fur, CREAM if deep and dice.chance(0.5) else INK, dice.uniform(0.24, 0.40))
     pattern = dice.uniform(0, 1)
-    return Coat(
-        fur=fur,
-        dark=dark,
-        light=mix(fur, CREAM, dice.uniform(0.45, 0.75)),
-        ink=mix(fur, INK, 0.78),
-        iris=dice.pick(IRISES),
-        patched=pattern < 0.4,
-        striped=pattern > 0.8,
-    )
+    return Coat(fur, dark, light=mix(fur, CREAM, dice.uniform(0.45, 0.75)), ink=mix(fur, INK, 0.78),
+                iris=dice.pick(IRISES), patched=pattern < 0.4, striped=pattern > 0.8)

@@ -13,19 +13,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 
 from semquant.checks import InputError, number, one_of
 from semquant_book.datasets.drawn.anatomy import FURS, GROUP_OF, PARTS, PARTS_OF
 from semquant_book.datasets.drawn.bodies import animal
-from semquant_book.datasets.drawn.drawing import (
-    OVERSAMPLING, REACH, Canvas, Dice, Figure, covered, ellipse, mix, vary,
-)
+from semquant_book.datasets.drawn.drawing import (OVERSAMPLING, REACH, Canvas, Dice, Figure,
+                                                  averaged, covered, ellipse, mix, vary)
 from semquant_book.datasets.drawn.scenes import contrasting, decoy, foreground, scene
 from semquant_book.datasets.images import Images
 from semquant_book.datasets.names import CATEGORIES, GROUPS, SPLITS
-from semquant_book.datasets.parallel import available_cores, in_chunks
-from semquant_book.files import check_writable, load_or_make
+from semquant_book.datasets.parallel import in_chunks, kept, processes
 
 __all__ = ["CLUTTER_SHARE", "GROUP_OF", "KINDS", "PARTS", "PARTS_OF", "load", "parse_id", "render"]
 
@@ -41,9 +38,7 @@ _NUMBERS = {part: number for number, part in enumerate(PARTS, start=1)}
 
 def _placed(figure: Figure, dice: Dice, flip: bool) -> tuple[Figure, float]:
     """Return the figure turned, scaled to a random area and shifted into the frame, and its feet.
-
-    The area is drawn at random, the same way for all kinds, so that it tells nothing of the kind.
-    """
+    The area is drawn the same way for all kinds, so that it tells nothing of the kind."""
     figure = figure.moved(flip=flip, tilt=dice.uniform(-5, 5))
     low, high = figure.bounds()
     trial = 60.0 / max(high - low)  # first at some size, to see how much it covers
@@ -60,9 +55,8 @@ def _placed(figure: Figure, dice: Dice, flip: bool) -> tuple[Figure, float]:
 def _compose(kind: str, seed: int, split: str, index: int) -> tuple:
     """Decide everything about an image: scene and figure, sky, light and grain."""
     dice = Dice("animals", VERSION, kind, seed, split, index)
-    fur = vary(dice, dice.pick(FURS), 8)
-    flip = dice.chance(0.5)
-    near, far = ("l", "r") if flip else ("r", "l")
+    fur, flip = vary(dice, dice.pick(FURS), 8), dice.chance(0.5)
+    near, far = "lr" if flip else "rl"
     tones = contrasting(dice, fur)
     figure = decoy(dice, fur) if kind == "background" else animal(kind, dice, fur, near, far)
     figure, feet = _placed(figure, dice, flip)
@@ -82,9 +76,8 @@ def _paint(kind: str, seed: int, split: str, index: int, size: int,
     """Return the picture and its labels at `OVERSAMPLING` times `size`."""
     background, figure, front, tones, light, slope, grain = _compose(kind, seed, split, index)
     canvas = Canvas(size)
-    canvas.paint(background)
-    canvas.paint(figure, without)
-    canvas.paint(front)
+    for layer in (background, figure, front):
+        canvas.paint(layer, without)
     rows = np.arange(canvas.side)[:, None, None]
     high, low = np.array(tones.high), np.array(tones.low)
     sky = np.minimum(rows * 2, canvas.side)  # the sky fades downwards until half the height
@@ -98,45 +91,13 @@ def _paint(kind: str, seed: int, split: str, index: int, size: int,
     return np.clip(picture, 0, 255).astype(np.uint8), canvas.labels(_NUMBERS)
 
 
-def render(
-    kind: str,
-    seed: int,
-    split: str,
-    index: int,
-    size: int = 64,
-    without: Collection[str] = (),
-) -> tuple[np.ndarray, np.ndarray]:
-    """Draw one image.
-
-    Parameters
-    ----------
-    kind : str
-        One of `KINDS`: a category, or "background" for clutter without an animal.
-    seed : int
-        Of the data set.
-    split : str
-        One of `SPLITS`.
-    index : int
-        Of the image among those of its kind, seed and split.
-    size : int
-        Side in pixels. The same picture, finer or coarser.
-    without : collection of str
-        Parts of the animal to leave out, from ``PARTS_OF[kind]``; what lies behind them appears,
-        everything else stays as it is. A part that this image does not show changes nothing.
-
-    Returns
-    -------
-    image : numpy.ndarray
-        (size, size, 3) uint8.
-    labels : numpy.ndarray
-        (size, size) uint8; the topmost visible part at each pixel, its position in `PARTS` plus 1;
-        0 for none.
-
-    Raises
-    ------
-    InputError
-        For a kind, split, size or part that there is not.
-    """
+def render(kind: str, seed: int, split: str, index: int, size: int = 64,
+           without: Collection[str] = ()) -> tuple[np.ndarray, np.ndarray]:
+    """Draw one image of a kind, and say which part is where: (size, size, 3) and (size, size),
+    uint8. The label of a pixel is the topmost visible part's position in `PARTS` plus 1, 0 for
+    none. Another size is the same picture, finer or coarser. What lies behind the parts of the
+    animal that are left out, from ``PARTS_OF[kind]``, appears, and everything else stays as it is.
+    InputError for a kind, split, size or part that there is not."""
     one_of("kind", kind, KINDS)
     one_of("split", split, SPLITS)
     number("seed", seed, 0, integer=True)
@@ -147,12 +108,8 @@ def render(
     for part in without:
         one_of(f"without (parts of a {kind})", part, PARTS_OF[kind])
     picture, labels = _paint(kind, seed, split, index, size, frozenset(without))
-    fine = picture.astype(np.uint16)
-    total = sum(fine[i::OVERSAMPLING, j::OVERSAMPLING]
-                for i in range(OVERSAMPLING) for j in range(OVERSAMPLING))
-    image = (total + OVERSAMPLING**2 // 2) // OVERSAMPLING**2
     middle = slice(OVERSAMPLING // 2, None, OVERSAMPLING)
-    return image.astype(np.uint8), labels[middle, middle].copy()
+    return averaged(picture, OVERSAMPLING).astype(np.uint8), labels[middle, middle].copy()
 
 
 def make_id(kind: str, seed: int, split: str, index: int) -> str:
@@ -172,10 +129,9 @@ def _plan(category: str, seed: int, split: str, count: int) -> list[tuple[str, i
     plan = []
     for i in range(count):
         turn, negative = divmod(i, 2)
-        if negative:
-            plan.append((others[turn % len(others)], seed, split, turn // len(others)))
-        else:
-            plan.append((category, seed, split, turn))
+        again, which = divmod(turn, len(others))
+        plan.append((others[which], seed, split, again) if negative else
+                    (category, seed, split, turn))
     return plan
 
 
@@ -186,75 +142,27 @@ def _render_some(task: tuple[list, int]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _render_all(plan: list, size: int, workers: int) -> dict[str, torch.Tensor]:
-    done = in_chunks(_render_some, plan, size, workers)
-    images = torch.from_numpy(np.concatenate([images for images, _ in done]))
-    return {
-        "images": images.permute(0, 3, 1, 2).contiguous(),  # (N, S, S, 3) -> (N, 3, S, S)
-        "labels": torch.from_numpy(np.concatenate([labels for _, labels in done])),
-    }
+    done = zip(*in_chunks(_render_some, plan, size, workers))
+    images, labels = (torch.from_numpy(np.concatenate(some)) for some in done)
+    return {"images": images.permute(0, 3, 1, 2).contiguous(), "labels": labels}  # (N, 3, S, S)
 
 
-def load(
-    category: str,
-    split: str,
-    count: int,
-    size: int = 64,
-    seed: int = 0,
-    root: str | Path = "_build/data",
-    workers: int | None = None,
-) -> Images:
-    """Return a data set for telling one category from everything else.
-
-    Positives and negatives alternate. Of the negatives, `CLUTTER_SHARE` show clutter only, and the
-    five other categories have equal parts of the rest.
-
-    Parameters
-    ----------
-    category : str
-        The target, one of `CATEGORIES`.
-    split : str
-        One of `SPLITS`; different splits share no image.
-    count : int
-        Number of images, at least 2.
-    size : int
-        Side in pixels.
-    seed : int
-        Another seed is another data set.
-    root : path
-        Folder of the cache. A file there that does not match its checksum is made again.
-    workers : int, optional
-        Processes that draw; all available cores if not given. The result does not depend on it.
-
-    Raises
-    ------
-    InputError
-        For an argument that is out of range, or a folder that can't be written to.
-    """
+def load(category: str, split: str, count: int, size: int = 64, seed: int = 0,
+         root: str | Path = "_build/data", workers: int | None = None) -> Images:
+    """Return a data set for telling one category from everything else, at least 2 images. Positives
+    and negatives alternate. Of the negatives, `CLUTTER_SHARE` show clutter only, and the five other
+    categories have equal parts of the rest. Splits share no image, nor do seeds. The result does
+    not depend on the number of workers; in the cache `root` a file that does not match its checksum
+    is made again. InputError for an argument out of range, or a folder that can't be written to."""
     one_of("category", category, CATEGORIES)
     one_of("split", split, SPLITS)
     number("count", count, 2, integer=True)
     number("size", size, SMALLEST, LARGEST, integer=True)
     number("seed", seed, 0, integer=True)
-    if workers is None:
-        workers = available_cores()
-    number("workers", workers, 1, integer=True)
-    plan = _plan(category, seed, split, count)
+    workers, plan = processes(workers), _plan(category, seed, split, count)
     name = f"animals-v{VERSION}-{category}-{split}-{count}-{size}px-seed{seed}.safetensors"
-    path = Path(root) / name
-
-    def make() -> dict[str, torch.Tensor]:
-        check_writable(path.parent)
-        return _render_all(plan, size, workers)
-
-    tensors = load_or_make(path, load_file, make, save_file)
+    tensors = kept(Path(root) / name, lambda: _render_all(plan, size, workers))
     kinds = [kind for kind, *_ in plan]
-    return Images(
-        images=tensors["images"],
-        positive=torch.tensor([kind == category for kind in kinds]),
-        kinds=kinds,
-        ids=[make_id(*item) for item in plan],
-        labels=tensors["labels"],
-        parts=PARTS,
-        groups=GROUPS,
-        group_of=GROUP_OF,
-    )
+    return Images(**tensors, positive=torch.tensor([kind == category for kind in kinds]),
+                  kinds=kinds, ids=[make_id(*item) for item in plan], parts=PARTS, groups=GROUPS,
+                  group_of=GROUP_OF)

@@ -99,9 +99,9 @@ _OWN = np.array([round(100 * (1 - sum(w * w for w in row[3:])) ** 0.5) for row i
 
 def _cut(share: float) -> int:
     """Return what a normal number exceeds in `share` of the cases, in the sums' unit."""
-    limits = {0.0: 10.0, 1.0: -10.0}
-    return round(_SPREAD * limits.get(share, round(NormalDist().inv_cdf(1 - share), 4)
-                                      if 0 < share < 1 else 0.0))
+    if share in (0.0, 1.0):
+        return round(_SPREAD * (10.0 - 20.0 * share))
+    return round(_SPREAD * round(NormalDist().inv_cdf(1 - share), 4))
 
 
 _CUTS = {sex: np.array([_cut(getattr(row, sex)) for row in ROWS.values()])
@@ -109,10 +109,8 @@ _CUTS = {sex: np.array([_cut(getattr(row, sex)) for row in ROWS.values()])
 
 
 def _hair_cuts(sex: str) -> tuple[int, int, int, int]:
-    """Return where on the scale of fairness black ends, brown begins and ends, blond begins.
-
-    The gaps are hair that CelebA calls neither. Grey hair has left the scale.
-    """
+    """Return where on the scale of fairness black ends, brown begins and ends, blond begins. The
+    gaps are hair that CelebA calls neither. Grey hair has left the scale."""
     black, brown, blond, grey = (getattr(ROWS[f"{c}_Hair"], sex)
                                  for c in ("Black", "Brown", "Blond", "Gray"))
     black, brown, blond = (share / (1 - grey) for share in (black, brown, blond))
@@ -125,13 +123,7 @@ _AT = {name: i for i, name in enumerate(ATTRIBUTES)}
 
 
 def sample(dice: Dice) -> np.ndarray:
-    """Draw a face's attributes.
-
-    Returns
-    -------
-    numpy.ndarray
-        (40,) bool, in the order of `ATTRIBUTES`.
-    """
+    """Draw a face's attributes: (40,) bool, in the order of `ATTRIBUTES`."""
     male = dice.chance(ROWS["Male"].rate)
     sex = "men" if male else "women"
     raw = dice.grain((len(FACTORS) + len(ATTRIBUTES), _BYTES)).astype(np.int64)

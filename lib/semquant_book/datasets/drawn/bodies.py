@@ -11,9 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from semquant_book.datasets.drawn.anatomy import CREAM, INK, PINK, Coat, coat
-from semquant_book.datasets.drawn.drawing import (
-    Colour, Dice, Figure, curve, ellipse, limb, mix, scalloped, smooth,
-)
+from semquant_book.datasets.drawn.drawing import (Colour, Dice, Figure, curve, ellipse, limb, mix,
+                                                  scalloped, smooth)
 from semquant_book.datasets.drawn.heads import HEADS, eye
 
 
@@ -60,8 +59,7 @@ def _leg(kind: str, which: str, path: list, c: Coat, colour: Colour, thick: floa
             (f"{which}ho" if kind == "horse" else f"{which}lleg", hoof, mix(c.ink, INK, 0.3))]
 
 
-def _tail(f: Figure, kind: str, dice: Dice, c: Coat, x: float, y: float,
-          drop: float = 1.0) -> None:
+def _tail(f: Figure, kind: str, dice: Dice, c: Coat, x: float, y: float, drop: float = 1.0) -> None:
     """Draw the tail from (x, y); `drop` shortens the tails that hang down."""
     wag = dice.uniform(-1, 1)
     if kind == "dog":
@@ -135,29 +133,16 @@ def _sitting(f: Figure, kind: str, dice: Dice, c: Coat, p: Build, near: str, far
 
 
 def quadruped(kind: str, dice: Dice, fur: Colour, near: str, far: str) -> Figure:
-    """Return a cat, cow, dog, horse or sheep that faces right.
-
-    Parameters
-    ----------
-    kind : str
-        One of `BUILDS`.
-    dice : Dice
-        Where posture, proportions and markings come from.
-    fur : Colour
-        The main colour of the coat.
-    near, far : str
-        The animal's sides that face us and that do not: "r" and "l", or, if the figure is going to
-        be flipped, "l" and "r".
-    """
+    """Return a cat, cow, dog, horse or sheep that faces right. Its sides that face us and that do
+    not are "r" and "l", or, if the figure is going to be flipped, "l" and "r"."""
     p, c = BUILDS[kind], coat(dice, fur)
     posture, turned = dice.pick(POSTURES[kind]), dice.chance(0.6)
     a, b = p.length * dice.uniform(0.92, 1.08), p.depth * dice.uniform(0.92, 1.08)
     size = p.head * dice.uniform(*p.enlarged)
-    step = dice.uniform(-1.2, 1.2)
-    nod, lift = dice.uniform(-16, 16), dice.uniform(-1.2, 1.2)
-    bent = dice.uniform(0.9, 1.1)
-    head = HEADS[kind](dice, c, near, far, turned)
-    f = Figure()
+    step, nod = dice.uniform(-1.2, 1.2), dice.uniform(-16, 16)
+    lift, bent = dice.uniform(-1.2, 1.2), dice.uniform(0.9, 1.1)
+    f, head = Figure(), Figure()
+    HEADS[kind](head, dice, c, near, far, turned)
     shins = c.dark if kind == "sheep" else c.fur
     behind = mix(shins, c.ink, 0.26)
 
@@ -248,8 +233,8 @@ def bird(dice: Dice, fur: Colour, near: str, far: str) -> Figure:
         shank, ground = mix(horny, c.ink, dark), b * 0.9 + leg - (0.8 if side == far else 0.0)
         foot = x + stride * (1 if side == near else -1)
         f.shape(f"{side}leg", limb([(x, b * 0.5), (foot, ground)], [2.2, 1.5]), shank, c.ink, 1.4)
-        f.shape(f"{side}foot", np.asarray([(foot - 1.8, ground + 0.9), (foot, ground - 0.9),
-                                           (foot + 3.6, ground + 0.9)]), shank, c.ink, 1.4)
+        claws = [(foot - 1.8, ground + 0.9), (foot, ground - 0.9), (foot + 3.6, ground + 0.9)]
+        f.shape(f"{side}foot", claws, shank, c.ink, 1.4)
     body = Figure()
     body.shape("tail", smooth([(-0.75 * a, -0.15 * b), (-1.3 * a, -0.5 * b), (-1.95 * a, -0.65 * b),
                                (-2.0 * a, -0.1 * b), (-1.4 * a, 0.25 * b), (-0.7 * a, 0.4 * b)]),
@@ -287,13 +272,11 @@ def bird(dice: Dice, fur: Colour, near: str, far: str) -> Figure:
     if turned:
         h.shape("head", ellipse(0, 0, 0.96, 0.94), c.fur, c.ink)
         h.shade("head", ellipse(0.1, 0.5, 0.7, 0.55), c.light)
-        h.shape("beak", np.asarray([(-0.2, 0.02), (0.5, 0.02), (0.2, 0.34 + 0.5 * beak)]), horny,
-                c.ink, 1.4)
+        h.shape("beak", [(-0.2, 0.02), (0.5, 0.02), (0.2, 0.34 + 0.5 * beak)], horny, c.ink, 1.4)
         eye(h, f"{far}eye", 0.56, -0.16, 0.22, c)
         eye(h, f"{near}eye", -0.32, -0.16, 0.22, c)
     else:
-        h.shape("beak", np.asarray([(0.7, -0.32), (0.8 + beak, 0.14), (0.66, 0.44)]), horny, c.ink,
-                1.6)
+        h.shape("beak", [(0.7, -0.32), (0.8 + beak, 0.14), (0.66, 0.44)], horny, c.ink, 1.6)
         h.shape("head", ellipse(0, 0, 0.96, 0.94), c.fur, c.ink)
         h.shade("head", ellipse(0.25, 0.55, 0.66, 0.5), c.light)
         h.line("beak", [(0.9, 0.1), (0.74 + beak, 0.14)], c.ink, 0.9)
@@ -302,8 +285,6 @@ def bird(dice: Dice, fur: Colour, near: str, far: str) -> Figure:
     return f
 
 
-def animal(kind: str, dice: Dice, fur: Colour, near: str = "r", far: str = "l") -> Figure:
+def animal(kind: str, dice: Dice, fur: Colour, near: str, far: str) -> Figure:
     """Return a figure of one of the six categories, facing right."""
-    if kind == "bird":
-        return bird(dice, fur, near, far)
-    return quadruped(kind, dice, fur, near, far)
+    return bird(dice, fur, near, far) if kind == "bird" else quadruped(kind, dice, fur, near, far)

@@ -3,6 +3,7 @@
 Everything here gives the same bytes on every machine: random numbers come straight from the bits
 of PCG64, sines are rounded to 1/4096, and coordinates pass only through additions, products,
 quotients and square roots of float64 (exact by IEEE 754) before they are rounded to whole pixels.
+Curves are (n, 2) arrays of x, y in model units; x to the right, y down.
 """
 
 from __future__ import annotations
@@ -20,13 +21,8 @@ REACH = 64  # model units along one side of the image
 
 
 class Dice:
-    """Random numbers that belong to a key, whatever the machine and the version of NumPy.
-
-    Parameters
-    ----------
-    *key
-        Strings and whole numbers; their SHA-256 is the seed.
-    """
+    """Random numbers that belong to a key, whatever the machine and the version of NumPy: the
+    SHA-256 of its strings and whole numbers is the seed."""
 
     def __init__(self, *key: object) -> None:
         digest = hashlib.sha256("|".join(map(str, key)).encode()).digest()
@@ -51,9 +47,6 @@ class Dice:
         return np.frombuffer(raw.astype("<u8").tobytes(), np.uint8)[:count].reshape(shape)
 
 
-# colours
-
-
 def mix(a: Colour, b: Colour, share: float) -> Colour:
     """Return the colour that is `share` of `b` and the rest of `a`."""
     t = round(share * 256)
@@ -69,9 +62,6 @@ def luminance(colour: Colour) -> int:
 def vary(dice: Dice, colour: Colour, amount: int) -> Colour:
     """Return a colour near `colour`."""
     return tuple(min(255, max(0, c + dice.below(2 * amount + 1) - amount)) for c in colour)
-
-
-# curves: (n, 2) arrays of x, y; x to the right, y down
 
 
 def _rounded(values: np.ndarray) -> np.ndarray:
@@ -109,9 +99,7 @@ def _spline(a, b, c, d, steps: int) -> np.ndarray:
 
 def smooth(points: Sequence, steps: int = 5) -> np.ndarray:
     """Return a closed Catmull-Rom curve through `points`."""
-    p = np.asarray(points, float)
-    rolled = [np.concatenate([p[k:], p[:k]]) for k in (-1, 0, 1, 2)]
-    return _spline(*rolled, steps)
+    return _spline(*(np.roll(np.asarray(points, float), -k, axis=0) for k in (-1, 0, 1, 2)), steps)
 
 
 def curve(points: Sequence, steps: int = 5) -> np.ndarray:
@@ -121,15 +109,19 @@ def curve(points: Sequence, steps: int = 5) -> np.ndarray:
     return np.concatenate([_spline(p[:-3], p[1:-2], p[2:-1], p[3:], steps), p[-1:]])
 
 
+def along(path: np.ndarray) -> np.ndarray:
+    """Return the direction of a path at each of its points, of unit length."""
+    step = np.concatenate([path[1:2] - path[:1], path[2:] - path[:-2], path[-1:] - path[-2:-1]])
+    return step / np.sqrt(step[:, :1] ** 2 + step[:, 1:] ** 2 + 1e-12)
+
+
 def limb(points: Sequence, widths: Sequence[float], steps: int = 4) -> np.ndarray:
     """Return the outline of a bent, tapered limb with round ends: a path and its full widths."""
     path = curve(points, steps)
     w, t = np.asarray(widths, float)[:, None], np.arange(steps) / steps
-    half = np.append(w[:-1] + (w[1:] - w[:-1]) * t, w[-1]) / 2
-    along = np.concatenate([path[1:2] - path[:1], path[2:] - path[:-2], path[-1:] - path[-2:-1]])
-    along = along / np.sqrt(along[:, :1] ** 2 + along[:, 1:] ** 2 + 1e-12)
-    off = np.stack([-along[:, 1], along[:, 0]], axis=1) * half[:, None]
-    forward = along * half[:, None]
+    half = np.append(w[:-1] + (w[1:] - w[:-1]) * t, w[-1])[:, None] / 2
+    forward = along(path) * half
+    off = np.stack([-forward[:, 1], forward[:, 0]], axis=1)
     start, end = path[:1] - forward[:1] * 0.7, path[-1:] + forward[-1:] * 0.7
     return np.concatenate([start, path + off, end, (path - off)[::-1]])
 
@@ -140,9 +132,6 @@ def scalloped(x: float, y: float, rx: float, ry: float, bumps: int, depth: float
     rim = 1 - depth + 2 * depth * np.abs(np.sin(angle * bumps / 2)) ** 0.8
     points = _rounded(np.stack([np.cos(angle) * rim, np.sin(angle) * rim], axis=1))
     return points * (rx, ry) + (x, y)
-
-
-# figures
 
 
 class Op(NamedTuple):
@@ -161,21 +150,21 @@ class Figure:
     def __init__(self, ops: Sequence[Op] = ()) -> None:
         self.ops = list(ops)
 
-    def fill(self, part: str | None, points: np.ndarray, colour: Colour) -> None:
-        self.ops.append(Op(part, points, colour))
-
-    def shade(self, part: str, points: np.ndarray, colour: Colour) -> None:
-        """Fill a polygon, but only where `part` is on top."""
-        self.ops.append(Op(part, points, colour, clip=True))
-
     def line(self, part: str | None, points: Sequence, colour: Colour, width: float,
              clip: bool = False) -> None:
         self.ops.append(Op(part, np.asarray(points, float), colour, width, clip))
 
-    def rim(self, part: str | None, points: np.ndarray, colour: Colour, width: float) -> None:
-        self.ops.append(Op(part, np.concatenate([points, points[:2]]), colour, width))
+    def fill(self, part: str | None, points: Sequence, colour: Colour) -> None:
+        self.line(part, points, colour, 0.0)
 
-    def shape(self, part: str | None, points: np.ndarray, colour: Colour, ink: Colour,
+    def shade(self, part: str, points: Sequence, colour: Colour) -> None:
+        """Fill a polygon, but only where `part` is on top."""
+        self.line(part, points, colour, 0.0, clip=True)
+
+    def rim(self, part: str | None, points: Sequence, colour: Colour, width: float) -> None:
+        self.line(part, np.concatenate([points, points[:2]]), colour, width)
+
+    def shape(self, part: str | None, points: Sequence, colour: Colour, ink: Colour,
               width: float = 2.0) -> None:
         """Fill a polygon with an outline of its own."""
         self.rim(part, points, ink, width)
@@ -190,10 +179,8 @@ class Figure:
 
     def moved(self, scale: float = 1.0, x: float = 0.0, y: float = 0.0, tilt: float = 0.0,
               flip: bool = False) -> Figure:
-        """Return the figure turned, flipped left to right, scaled and then shifted.
-
-        Lines keep their width.
-        """
+        """Return the figure turned, flipped left to right, scaled and then shifted. Lines keep
+        their width."""
         points = np.concatenate([op.points for op in self.ops])
         points = rotate(points, tilt) if tilt else points
         points = points * (-scale if flip else scale, scale) + (x, y)
@@ -207,28 +194,36 @@ class Figure:
         return points.min(axis=0), points.max(axis=0)
 
 
+def _stroke(draw: ImageDraw.ImageDraw, points: np.ndarray, tag: int, width: int,
+            joint: str | None = None) -> None:
+    """Draw a line or, without a width, a polygon, at whole pixels."""
+    pixels = np.floor(points + 0.5).astype(int).ravel().tolist()
+    if width:
+        draw.line(pixels, fill=tag, width=width, joint=joint)
+    else:
+        draw.polygon(pixels, fill=tag)
+
+
 def covered(figure: Figure) -> float:
     """Return the area of a figure's silhouette, in square model units, within the frame."""
     picture = Image.new("L", (REACH, REACH), 0)
     draw = ImageDraw.Draw(picture)
     for op in figure.ops:
         if not op.clip:
-            points = np.floor(op.points + 0.5).astype(int).ravel().tolist()
-            if op.width:
-                draw.line(points, fill=1, width=round(op.width))
-            else:
-                draw.polygon(points, fill=1)
+            _stroke(draw, op.points, 1, round(op.width))
     return float(picture.histogram()[1])
 
 
-class Canvas:
-    """What has been painted: for each pixel the number of the (part, colour) on top.
+def averaged(picture: np.ndarray, fineness: int) -> np.ndarray:
+    """Return a picture (S, S, 3) shrunk: each pixel is the mean of `fineness` x `fineness`."""
+    total = sum(picture[i::fineness, j::fineness].astype(np.int32)
+                for i in range(fineness) for j in range(fineness))
+    return (total + fineness**2 // 2) // fineness**2
 
-    Parameters
-    ----------
-    size : int
-        Side of the image in pixels; the canvas is `OVERSAMPLING` times finer.
-    """
+
+class Canvas:
+    """What has been painted: for each pixel the number of the (part, colour) on top. The canvas is
+    `OVERSAMPLING` times finer than the image, whose side is `size` pixels."""
 
     def __init__(self, size: int) -> None:
         self.size, self.side = size, size * OVERSAMPLING
@@ -239,27 +234,18 @@ class Canvas:
     def paint(self, figure: Figure, without: Collection[str] = ()) -> None:
         """Paint a figure, leaving out the strokes of some parts."""
         zoom = self.side / REACH
-        for op in figure.ops:
-            if op.part in without:
-                continue
+        for op in (op for op in figure.ops if op.part not in without):
             tag = self._tags.setdefault((op.part, op.colour), len(self._tags))
-            points = np.floor(op.points * zoom + 0.5).astype(int).ravel().tolist()
             width = max(1, int(op.width * zoom * 0.5 + 0.5) * 2 - 1) if op.width else 0
+            joint = "curve" if width > 4 else None
             if op.clip:
                 own = [255 if part == op.part else 0 for part, _ in self._tags]
                 inside = self._ids.point(own + [0] * (256 - len(own)))
                 stencil = Image.new("L", self._ids.size, 0)
-                self._stroke(ImageDraw.Draw(stencil), points, 255, width)
+                _stroke(ImageDraw.Draw(stencil), op.points * zoom, 255, width, joint)
                 self._ids.paste(tag, mask=ImageChops.multiply(inside, stencil))
             else:
-                self._stroke(self._draw, points, tag, width)
-
-    @staticmethod
-    def _stroke(draw: ImageDraw.ImageDraw, points: list[int], tag: int, width: int) -> None:
-        if width:
-            draw.line(points, fill=tag, width=width, joint="curve" if width > 4 else None)
-        else:
-            draw.polygon(points, fill=tag)
+                _stroke(self._draw, op.points * zoom, tag, width, joint)
 
     def colours(self, paper: np.ndarray) -> np.ndarray:
         """Return the (side, side, 3) uint8 colours, over the (side, side, 3) `paper`."""

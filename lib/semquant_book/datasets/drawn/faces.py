@@ -15,21 +15,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 
 from semquant.checks import InputError, number, one_of
 from semquant_book.datasets.decoded import Decoded, subset
 from semquant_book.datasets.drawn.attributes import sample
-from semquant_book.datasets.drawn.drawing import OVERSAMPLING, REACH, Canvas, Dice
+from semquant_book.datasets.drawn.drawing import OVERSAMPLING, REACH, Canvas, Dice, averaged
 from semquant_book.datasets.drawn.looks import Person
 from semquant_book.datasets.drawn.portraits import portrait
 from semquant_book.datasets.drawn.shading import apply, blurred
 from semquant_book.datasets.names import ATTRIBUTES, SPLITS
-from semquant_book.datasets.parallel import available_cores, in_chunks
-from semquant_book.files import check_writable, load_or_make
+from semquant_book.datasets.parallel import in_chunks, kept, processes
 
-__all__ = ["VERSION", "Faces", "attributes_of", "load", "make_id",
-           "parse_id", "render"]
+__all__ = ["VERSION", "Faces", "attributes_of", "load", "make_id", "parse_id", "render"]
 
 VERSION = 2  # of the drawing; part of the key, so that an old cache is never taken for a new one
 SMALLEST, LARGEST = 32, 512
@@ -38,19 +35,8 @@ _FINENESS = 4  # canvas pixels for one image pixel, along each side: thin lines 
 
 @dataclass(frozen=True)
 class Faces:
-    """Portraits with their attributes.
-
-    Attributes
-    ----------
-    images : torch.Tensor or Decoded
-        (N, 3, S, S) uint8.
-    attributes : torch.Tensor
-        (N, 40) bool.
-    ids : list of str
-        A name for each image, unique within its data set.
-    names : tuple of str
-        What the columns of `attributes` are.
-    """
+    """Portraits (N, 3, S, S) uint8, their attributes (N, 40) bool with the names of the columns,
+    and an id for each image, unique within its data set."""
 
     images: torch.Tensor | Decoded
     attributes: torch.Tensor
@@ -76,98 +62,47 @@ class Faces:
                      [self.ids[i] for i in chosen.tolist()], self.names)
 
 
-def _check(seed: int, split: str, index: int) -> None:
+def attributes_of(seed: int, split: str, index: int) -> np.ndarray:
+    """Return which attributes a face has: (40,) bool, in the order of `ATTRIBUTES`. InputError for
+    a split, seed or index that there is not."""
     one_of("split", split, SPLITS)
     number("seed", seed, 0, integer=True)
     number("index", index, 0, integer=True)
-
-
-def attributes_of(seed: int, split: str, index: int) -> np.ndarray:
-    """Return which attributes a face has.
-
-    Parameters
-    ----------
-    seed : int
-        Of the data set.
-    split : str
-        One of `SPLITS`.
-    index : int
-        Of the face among those of its seed and split.
-
-    Returns
-    -------
-    numpy.ndarray
-        (40,) bool, in the order of `ATTRIBUTES`.
-
-    Raises
-    ------
-    InputError
-        For a split, seed or index that there is not.
-    """
-    _check(seed, split, index)
     return sample(Dice("faces", VERSION, seed, split, index, "attributes"))
 
 
 def render(seed: int, split: str, index: int, size: int = 64,
            flip: Collection[str] = ()) -> np.ndarray:
-    """Draw one face.
-
-    Parameters
-    ----------
-    seed : int
-        Of the data set.
-    split : str
-        One of `SPLITS`.
-    index : int
-        Of the face among those of its seed and split.
-    size : int
-        Side in pixels. The same picture, finer or coarser.
-    flip : collection of str
-        Attributes to negate, from `ATTRIBUTES`. Everything else stays as it is, other attributes
-        too, even where that makes a rare mixture: of two colours of the hair one shows as strands;
-        a goatee needs no beard around it. Something may hide the change: a hat hides bangs, and a
-        bald head has neither bangs nor curls.
-
-    Returns
-    -------
-    numpy.ndarray
-        (size, size, 3) uint8.
-
-    Raises
-    ------
-    InputError
-        For a split, seed, index, size or attribute that there is not.
-    """
+    """Draw one face, (size, size, 3) uint8; another size is the same picture, finer or coarser. Of
+    `flip` attributes are negated and everything else stays as it is, other attributes too, even
+    where that makes a rare mixture: of two colours of the hair one shows as strands; a goatee needs
+    no beard around it. Something may hide the change: a hat hides bangs, and a bald head has
+    neither bangs nor curls. InputError for a split, seed, index, size or attribute that there is
+    not."""
     number("size", size, SMALLEST, LARGEST, integer=True)
     if isinstance(flip, str):
         raise InputError(f"flip: {flip!r} is not a collection of attribute names")
     for name in flip:
         one_of("flip", name, ATTRIBUTES)
     has = attributes_of(seed, split, index) ^ np.isin(ATTRIBUTES, list(flip))
-    person = Person(has, "faces", VERSION, seed, split, index)
-    return _developed(person, size)
+    return _developed(Person(has, "faces", VERSION, seed, split, index), size)
 
 
 def _developed(person: Person, size: int) -> np.ndarray:
     """Return a person's portrait as pixels."""
-    drawn = portrait(person)
-    canvas = Canvas(size * _FINENESS // OVERSAMPLING)
+    drawn, canvas = portrait(person), Canvas(size * _FINENESS // OVERSAMPLING)
     for figure in drawn.figures:
         canvas.paint(figure)
-    side = canvas.side
+    side, high, low = canvas.side, np.array(drawn.high), np.array(drawn.low)
     rows = np.arange(side)[:, None, None]
-    high, low = np.array(drawn.high), np.array(drawn.low)
     paper = (high + (low - high) * rows // side).astype(np.uint8)
     picture = canvas.colours(np.broadcast_to(paper, (side, side, 3))).astype(np.int32)
     apply(canvas, picture, drawn.glazes, _spread(person.dice("stubble"), 2 * REACH, side))
-    total = sum(picture[i::_FINENESS, j::_FINENESS]
-                for i in range(_FINENESS) for j in range(_FINENESS))
-    image = (total + _FINENESS**2 // 2) // _FINENESS**2
     ramp = (np.arange(size) * 2 + 1 - size) / size
     glow = np.floor(ramp[None, :] * drawn.slope[0] - ramp[:, None] * drawn.slope[1])
     glow = glow.astype(np.int32) + _spread(person.dice("grain"), REACH, size) % 5 - 2
-    image = np.clip((image * np.array(drawn.light) >> 8) + glow[:, :, None], 0, 255)
-    return blurred(image.astype(np.uint8), drawn.blur)
+    image = (averaged(picture, _FINENESS) * np.array(drawn.light) >> 8) + glow[:, :, None]
+    return blurred(np.clip(image, 0, 255).astype(np.uint8), drawn.blur)
 
 
 def _spread(dice: Dice, cells: int, side: int) -> np.ndarray:
@@ -198,48 +133,17 @@ def _render_all(plan: list, size: int, workers: int) -> dict[str, torch.Tensor]:
     return {"images": images.permute(0, 3, 1, 2).contiguous(), "attributes": attributes}
 
 
-def load(
-    split: str,
-    count: int,
-    size: int = 64,
-    seed: int = 0,
-    root: str | Path = "_build/data",
-    workers: int | None = None,
-) -> Faces:
-    """Return a data set of faces.
-
-    Parameters
-    ----------
-    split : str
-        One of `SPLITS`; different splits share no face.
-    count : int
-        Number of images; a larger data set begins with the faces of a smaller one.
-    size : int
-        Side in pixels.
-    seed : int
-        Another seed is another data set.
-    root : path
-        Folder of the cache. A file there that does not match its checksum is made again.
-    workers : int, optional
-        Processes that draw; all available cores if not given. The result does not depend on it.
-
-    Raises
-    ------
-    InputError
-        For an argument that is out of range, or a folder that can't be written to.
-    """
+def load(split: str, count: int, size: int = 64, seed: int = 0, root: str | Path = "_build/data",
+         workers: int | None = None) -> Faces:
+    """Return a data set of faces; a larger one begins with the faces of a smaller one. Splits share
+    no face, nor do seeds. The result does not depend on the number of workers; in the cache `root`
+    a file that does not match its checksum is made again. InputError for an argument out of range,
+    or a folder that can't be written to."""
     one_of("split", split, SPLITS)
     number("count", count, 1, integer=True)
     number("size", size, SMALLEST, LARGEST, integer=True)
     number("seed", seed, 0, integer=True)
-    workers = available_cores() if workers is None else workers
-    number("workers", workers, 1, integer=True)
-    plan = [(seed, split, index) for index in range(count)]
+    workers, plan = processes(workers), [(seed, split, index) for index in range(count)]
     path = Path(root) / f"faces-v{VERSION}-{split}-{count}-{size}px-seed{seed}.safetensors"
-
-    def make() -> dict[str, torch.Tensor]:
-        check_writable(path.parent)
-        return _render_all(plan, size, workers)
-
-    tensors = load_or_make(path, load_file, make, save_file)
-    return Faces(tensors["images"], tensors["attributes"], [make_id(*item) for item in plan])
+    tensors = kept(path, lambda: _render_all(plan, size, workers))
+    return Faces(**tensors, ids=[make_id(*item) for item in plan])

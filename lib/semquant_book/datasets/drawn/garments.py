@@ -4,35 +4,27 @@ from __future__ import annotations
 
 import numpy as np
 
-from semquant_book.datasets.drawn.drawing import (
-    REACH, Colour, Dice, Figure, curve, ellipse, mix, smooth, vary,
-)
+from semquant_book.datasets.drawn.drawing import (REACH, Colour, Dice, Figure, curve, ellipse, mix,
+                                                  smooth, vary)
 from semquant_book.datasets.drawn.looks import Look, Person
 
 __all__ = ["backdrop", "body", "earrings", "necklace", "necktie"]
 
-BACKDROPS: tuple[tuple[Colour, Colour], ...] = (
-    ((176, 206, 226), (214, 230, 238)), ((238, 208, 190), (248, 230, 214)),
-    ((196, 214, 194), (224, 234, 218)), ((214, 202, 226), (234, 226, 240)),
-    ((240, 222, 178), (248, 238, 212)), ((122, 146, 170), (164, 184, 200)),
-    ((112, 134, 126), (156, 176, 164)), ((154, 122, 132), (190, 162, 166)),
-    ((206, 204, 206), (230, 228, 226)), ((90, 98, 124), (128, 136, 160)),
-)
-CLOTHES: tuple[Colour, ...] = (
-    (70, 98, 150), (196, 82, 78), (82, 136, 112), (236, 190, 98), (134, 98, 152), (232, 142, 140),
-    (62, 68, 90), (244, 240, 232), (96, 160, 176), (150, 106, 84),
-)
-TIES: tuple[Colour, ...] = (
-    (170, 38, 50), (38, 62, 122), (36, 104, 84), (116, 52, 112), (200, 120, 30), (40, 40, 52),
-)
+BACKDROPS = (((176, 206, 226), (214, 230, 238)), ((238, 208, 190), (248, 230, 214)),
+             ((196, 214, 194), (224, 234, 218)), ((214, 202, 226), (234, 226, 240)),
+             ((240, 222, 178), (248, 238, 212)), ((122, 146, 170), (164, 184, 200)),
+             ((112, 134, 126), (156, 176, 164)), ((154, 122, 132), (190, 162, 166)),
+             ((206, 204, 206), (230, 228, 226)), ((90, 98, 124), (128, 136, 160)))
+CLOTHES = ((70, 98, 150), (196, 82, 78), (82, 136, 112), (236, 190, 98), (134, 98, 152),
+           (232, 142, 140), (62, 68, 90), (244, 240, 232), (96, 160, 176), (150, 106, 84))
+TIES = ((170, 38, 50), (38, 62, 122), (36, 104, 84), (116, 52, 112), (200, 120, 30), (40, 40, 52))
 GOLD, SILVER, PEARL = (246, 200, 70), (222, 228, 238), (255, 250, 240)
 
 
 def backdrop(dice: Dice) -> tuple[Colour, Colour, Figure]:
     """Return the colours at the top and the bottom, and some large, calm discs."""
     high, low = dice.pick(BACKDROPS)
-    high = vary(dice, high, 8)
-    f = Figure()
+    high, f = vary(dice, high, 8), Figure()
     for _ in range(1 + dice.below(3)):
         x, y, r = dice.uniform(0, REACH), dice.uniform(4, 50), dice.uniform(8, 20)
         f.fill(None, ellipse(x, y, r, r), mix(high, low, dice.uniform(0.35, 0.85)))
@@ -41,10 +33,9 @@ def backdrop(dice: Dice) -> tuple[Colour, Colour, Figure]:
 
 def _shoulders(lk: Look) -> np.ndarray:
     broad, n = 19.5 + 4.2 * lk.masc, lk.neck
-    half = [(n + 0.2, 20.5), (n + 2.6, 23.6), (broad * 0.72, 25.6), (broad, 29.0),
-            (broad + 2.0, 42.0)]
-    left = [(-x, y) for x, y in half]
-    return np.concatenate([curve(left[::-1]), curve(half)])
+    half = curve([(n + 0.2, 20.5), (n + 2.6, 23.6), (broad * 0.72, 25.6), (broad, 29.0),
+                  (broad + 2.0, 42.0)])
+    return np.concatenate([half[::-1] * (-1, 1), half])
 
 
 def _neckline(dice: Dice, lk: Look, manly: bool) -> np.ndarray:
@@ -61,10 +52,9 @@ def _neckline(dice: Dice, lk: Look, manly: bool) -> np.ndarray:
     return curve(half + [(-x, y) for x, y in half[-2::-1]])
 
 
-def body(p: Person, lk: Look) -> Figure:
-    """Return neck, shoulders and clothes."""
-    f, c, dice = Figure(), lk.colours, p.dice("clothes")
-    n, broad = lk.neck, 19.5 + 4.2 * lk.masc
+def body(f: Figure, p: Person, lk: Look) -> None:
+    """Draw neck, shoulders and clothes."""
+    c, n, broad, dice = lk.colours, lk.neck, 19.5 + 4.2 * lk.masc, p.dice("clothes")
     tint, manly = vary(dice, dice.pick(CLOTHES), 8), dice.chance(0.92 if lk.masc > 0.5 else 0.08)
     ink, extra, neckline = mix(tint, (36, 26, 40), 0.35), dice.below(3), _neckline(dice, lk, manly)
     shoulders = _shoulders(lk)
@@ -77,51 +67,35 @@ def body(p: Person, lk: Look) -> Figure:
     cloth = np.concatenate([shoulders[shoulders[:, 0] < first[0]], neckline[::-1],
                             shoulders[shoulders[:, 0] > last[0]]])
     f.shape("clothes", cloth, tint, ink, 0.8)
-    if manly and extra == 0:  # lapels of an open shirt
+    if manly and extra < 2:  # the lapels of an open shirt, or a jacket over a shirt
+        flap, over, share = (
+            ([(n + 1.8, 21.8), (0.6, 26.6), (4.6, 30.6), (n + 4.2, 25.0)], (255, 250, 244), 0.3),
+            ([(n + 3.4, 23.4), (5.0, 42.0), (broad + 4, 42.0), (broad, 28.0)], (40, 34, 52), 0.55),
+        )[extra]
         for side in (-1, 1):
-            f.shape("clothes", np.asarray([(side * (n + 1.8), 21.8), (side * 0.6, 26.6),
-                                           (side * 4.6, 30.6), (side * (n + 4.2), 25.0)]),
-                    mix(tint, (255, 250, 244), 0.3), ink, 0.6)
-    elif manly and extra == 1:  # jacket over a shirt
-        for side in (-1, 1):
-            f.shape("clothes", np.asarray([(side * (n + 3.4), 23.4), (side * 5.0, 42.0),
-                                           (side * (broad + 4), 42.0), (side * broad, 28.0)]),
-                    mix(tint, (40, 34, 52), 0.55), ink, 0.6)
+            f.shape("clothes", np.asarray(flap) * (side, 1), mix(tint, over, share), ink, 0.6)
     elif not manly:
         f.line("clothes", neckline + (0, 1.3), mix(tint, (255, 250, 244), 0.45), 0.8)
-    return f
 
 
-def necktie(p: Person, lk: Look) -> Figure:
-    """Return collar and tie."""
-    f = Figure()
-    if not p["Wearing_Necktie"]:
-        return f
+def necktie(f: Figure, p: Person, lk: Look) -> None:
+    """Draw collar and tie."""
     dice, n = p.dice("necktie"), lk.neck
-    tint = dice.pick(TIES)
+    tint, striped = dice.pick(TIES), dice.chance(0.5)
     ink, stripe = mix(tint, (20, 16, 26), 0.4), mix(tint, (255, 250, 240), 0.5)
     shirt, fold = (246, 246, 250), (178, 184, 200)
-    striped = dice.chance(0.5)
-    f.shape("tie", np.asarray([(-n - 2.0, 22.4), (n + 2.0, 22.4), (6.6, 42.0), (-6.6, 42.0)]),
-            shirt, fold, 0.6)
-    f.shape("tie", np.asarray([(-1.9, 26.6), (1.9, 26.6), (3.6, 42.0), (-3.6, 42.0)]), tint, ink,
-            0.7)
-    if striped:
-        for y in (28.6, 31.6, 34.6):
-            f.line("tie", [(-2.0, y), (2.2, y - 1.8)], stripe, 0.8)
-    f.shape("tie", np.asarray([(-2.6, 23.0), (2.6, 23.0), (1.7, 27.0), (-1.7, 27.0)]), tint, ink,
-            0.7)
+    f.shape("tie", [(-n - 2.0, 22.4), (n + 2.0, 22.4), (6.6, 42.0), (-6.6, 42.0)], shirt, fold, 0.6)
+    f.shape("tie", [(-1.9, 26.6), (1.9, 26.6), (3.6, 42.0), (-3.6, 42.0)], tint, ink, 0.7)
+    for y in (28.6, 31.6, 34.6) if striped else ():
+        f.line("tie", [(-2.0, y), (2.2, y - 1.8)], stripe, 0.8)
+    f.shape("tie", [(-2.6, 23.0), (2.6, 23.0), (1.7, 27.0), (-1.7, 27.0)], tint, ink, 0.7)
+    collar = np.asarray([(n + 0.6, 19.8), (n + 2.4, 22.6), (5.4, 28.2), (1.4, 23.2)])
     for side in (-1, 1):
-        f.shape("tie", np.asarray([(side * (n + 0.6), 19.8), (side * (n + 2.4), 22.6),
-                                   (side * 5.4, 28.2), (side * 1.4, 23.2)]), shirt, fold, 0.6)
-    return f
+        f.shape("tie", collar * (side, 1), shirt, fold, 0.6)
 
 
-def necklace(p: Person, lk: Look) -> Figure:
-    """Return a chain with a pendant, or a string of beads."""
-    f = Figure()
-    if not p["Wearing_Necklace"]:
-        return f
+def necklace(f: Figure, p: Person, lk: Look) -> None:
+    """Draw a chain with a pendant, or a string of beads."""
     dice, n = p.dice("necklace"), lk.neck
     metal, beads = dice.pick((GOLD, SILVER, PEARL)), dice.chance(0.5)
     deep = dice.uniform(26.6, 28.4)
@@ -136,14 +110,10 @@ def necklace(p: Person, lk: Look) -> Figure:
         f.line("necklace", path, metal, 1.0)
         f.shape("necklace", ellipse(0, deep + 1.7, 1.7, 2.0), gem, ink, 0.6)
         f.fill("necklace", ellipse(-0.5, deep + 1.2, 0.5, 0.6), (255, 250, 246))
-    return f
 
 
-def earrings(p: Person, lk: Look) -> Figure:
-    """Return hoops, drops or studs that hang from the lobes, over the hair if need be."""
-    f = Figure()
-    if not p["Wearing_Earrings"]:
-        return f
+def earrings(f: Figure, p: Person, lk: Look) -> None:
+    """Draw hoops, drops or studs that hang from the lobes, over the hair if need be."""
     dice = p.dice("earrings")
     kind, metal = dice.below(3), dice.pick((GOLD, GOLD, SILVER))
     gem = dice.pick(((206, 50, 80), (50, 120, 190), (40, 150, 120), (250, 246, 238)))
@@ -156,10 +126,9 @@ def earrings(p: Person, lk: Look) -> Figure:
             f.rim("earring", ring, metal, 1.2)
         elif kind == 1:
             f.line("earring", [(x, y), (x, y + 3.0)], metal, 1.0)
-            f.shape("earring", smooth([(x, y + 1.6), (x + 1.7, y + 4.8), (x, y + 6.4),
-                                       (x - 1.7, y + 4.8)]), gem, ink, 0.7)
+            drop = [(x, y + 1.6), (x + 1.7, y + 4.8), (x, y + 6.4), (x - 1.7, y + 4.8)]
+            f.shape("earring", smooth(drop), gem, ink, 0.7)
         else:
             f.shape("earring", ellipse(x, y + 1.0, 1.6, 1.6), gem, ink, 0.7)
             f.shape("earring", ellipse(x, y + 3.8, 1.2, 1.2), metal, ink, 0.7)
         f.fill("earring", ellipse(x, y, 0.8, 0.8), metal)
-    return f

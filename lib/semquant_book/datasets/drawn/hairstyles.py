@@ -6,16 +6,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from semquant_book.datasets.drawn.drawing import Colour, Figure, curve, ellipse, limb, mix, smooth
+from semquant_book.datasets.drawn.drawing import (Colour, Figure, along, curve, ellipse, limb, mix,
+                                                  smooth)
 from semquant_book.datasets.drawn.looks import Look, Person
 
 __all__ = ["Style", "back_hair", "bangs", "beard", "beard_rim", "front_hair", "goatee", "hat",
            "mustache", "style"]
 
-HAT_COLOURS: tuple[Colour, ...] = (
-    (62, 92, 140), (190, 72, 66), (232, 176, 76), (76, 128, 104), (122, 88, 140), (216, 120, 130),
-    (70, 74, 92), (206, 178, 140),
-)
+HAT_COLOURS = ((62, 92, 140), (190, 72, 66), (232, 176, 76), (76, 128, 104), (122, 88, 140),
+               (216, 120, 130), (70, 74, 92), (206, 178, 140))
 
 
 class Style(NamedTuple):
@@ -40,19 +39,14 @@ def style(p: Person, lk: Look) -> Style:
     else:
         length = "long" if draw < 0.66 else "bob" if draw < 0.90 else "short"
     volume += 0.9 if length == "short" and lk.masc <= 0.5 else 0.0
-    return Style(
-        length=length, tucked=tucked, parting=0.0 if centred else parting, volume=volume,
-        waves=p.strength("Wavy_Hair") if p["Wavy_Hair"] else 0.0,
-        straight=p["Straight_Hair"], receding=max(p.strength("Receding_Hairline"), 0.0),
-    )
+    return Style(length, tucked, parting=0.0 if centred else parting, volume=volume,
+                 waves=p.strength("Wavy_Hair") if p["Wavy_Hair"] else 0.0,
+                 straight=p["Straight_Hair"], receding=max(p.strength("Receding_Hairline"), 0.0))
 
 
 def _waved(points: np.ndarray, swing: float, steps: int = 3) -> np.ndarray:
     """Return an open curve that swings to both sides of a path by `swing`."""
-    along = np.concatenate([points[1:2] - points[:1], points[2:] - points[:-2],
-                            points[-1:] - points[-2:-1]])
-    along = along / np.sqrt(along[:, :1] ** 2 + along[:, 1:] ** 2 + 1e-12)
-    off = np.stack([along[:, 1], -along[:, 0]], axis=1)
+    off = along(points)[:, ::-1] * (1, -1)
     sign = np.where(np.arange(len(points)) % 2 == 0, 1.0, -1.0)[:, None]
     sign[[0, -1]] = 0.0
     return curve(points + off * sign * swing, steps)
@@ -60,8 +54,7 @@ def _waved(points: np.ndarray, swing: float, steps: int = 3) -> np.ndarray:
 
 def _mirrored(right: list[tuple[float, float]]) -> np.ndarray:
     """Return a path from left to right, given its right half from the middle outwards."""
-    half = np.asarray(right, float)
-    return np.concatenate([half[:0:-1] * (-1, 1), half])
+    return np.asarray([(-x, y) for x, y in right[:0:-1]] + right)
 
 
 def _evenly(points: np.ndarray, gap: float) -> np.ndarray:
@@ -84,25 +77,22 @@ def _sampled(points: np.ndarray, count: int) -> np.ndarray:
     return points[first] * (1 - share) + points[first + 1] * share
 
 
-def _half_back(lk: Look, st: Style) -> list[tuple[float, float]]:
-    w, v = lk.wide, st.volume
+def back_hair(f: Figure, p: Person, lk: Look, st: Style) -> None:
+    """Draw the hair behind the head and the shoulders."""
+    c, w, v = lk.colours, lk.wide, st.volume
+    if p["Bald"] or st.length == "short":
+        return
     right = [(0.0, -23.2 - v), (8.0, -21.8 - v), (w + 0.6 + v * 0.4, -14.5), (w + 2.6 + v, -6.0),
              (w + 3.2 + v, 4.0)]
     if st.length == "bob":
-        return [*right, (w + 3.4 + v, 11.0), (w + 1.6 + v, 17.0), (w - 3.0, 19.0)]
-    return [*right, (w + 3.6 + v, 14.0), (w + 4.2 + v, 24.0), (w + 3.4 + v, 31.0), (w - 4.0, 35.0)]
-
-
-def back_hair(p: Person, lk: Look, st: Style) -> Figure:
-    """Return the hair behind the head and the shoulders."""
-    f, c, w = Figure(), lk.colours, lk.wide
-    if p["Bald"] or st.length == "short":
-        return f
-    outline = curve(_mirrored(_half_back(lk, st)))
+        right += [(w + 3.4 + v, 11.0), (w + 1.6 + v, 17.0), (w - 3.0, 19.0)]
+    else:
+        right += [(w + 3.6 + v, 14.0), (w + 4.2 + v, 24.0), (w + 3.4 + v, 31.0), (w - 4.0, 35.0)]
+    outline = curve(_mirrored(right))
     points = _waved(_evenly(outline, 4.2), 1.3 * st.waves) if st.waves else outline
     f.shape("back hair", points, mix(c.hair, c.dark, 0.55), c.dark, 0.8)
     if st.straight or st.waves:
-        v, end = st.volume, 15.0 if st.length == "bob" else 31.0
+        end = 15.0 if st.length == "bob" else 31.0
         for side in (-1, 1):
             for dx in (-3.4, -1.4, 0.6):
                 fall = curve([(w + dx + v * 0.6, -6.0), (w + dx + 1.0 + v * 0.8, 6.0),
@@ -110,7 +100,6 @@ def back_hair(p: Person, lk: Look, st: Style) -> Figure:
                 fall = _waved(_evenly(fall, 4.2), 0.9) if st.waves else fall
                 tint = c.dark if dx < -3 or dx > 0 else mix(c.hair, c.shine, 0.5)
                 f.line("back hair", fall * (side, 1), tint, 0.9)
-    return f
 
 
 def _crown(lk: Look, st: Style) -> np.ndarray:
@@ -123,22 +112,19 @@ def _crown(lk: Look, st: Style) -> np.ndarray:
         side = [(w + 0.6, 2.0), (w + 2.0 + v, -5.0), (w + 1.2 + 0.7 * v, -10.0),
                 (w - 0.6 + 0.2 * v, -16.0)]
     swell = 0.12 * lean  # the hair is higher on the side it is combed to
-    left = [(-x, y) for x, y in side]
     top = [(-7.8 + lean * 0.5, -21.6 - v + swell), (lean, -23.4 - v),
            (7.8 + lean * 0.5, -21.6 - v - swell)]
-    return curve([*left, *top, *side[::-1]])
+    return curve([*((-x, y) for x, y in side), *top, *side[::-1]])
 
 
 def _hairline(lk: Look, st: Style) -> np.ndarray:
     """Return the inner edge of the hair on top, from left to right."""
-    w, r = lk.wide, min(st.receding, 1.1)
-    low = 0.6 if st.length == "short" else 2.0
+    w, r, low = lk.wide, min(st.receding, 1.1), 0.6 if st.length == "short" else 2.0
     near, up = w - 0.8, r if r > 0.5 else 0.0
     half = [(near - 1.0 + 0.5 * up, -4.6), (near - 2.0 + 0.7 * up, -8.6 - 3.4 * up),
             (7.8 + 0.2 * up, -12.4 - 5.2 * up), (3.6 - 0.6 * up, -13.9 - 2.7 * up)]
-    part = st.parting * (1 - 0.8 * up)
-    left = [(-x, y) for x, y in half]
-    return curve([(-near, low), *left, (part, -15.2 - 1.0 * up), *half[::-1], (near, low)])
+    part = (st.parting * (1 - 0.8 * up), -15.2 - 1.0 * up)
+    return curve([(-near, low), *((-x, y) for x, y in half), part, *half[::-1], (near, low)])
 
 
 def _lock(lk: Look, st: Style) -> tuple[np.ndarray, np.ndarray]:
@@ -154,16 +140,15 @@ def _lock(lk: Look, st: Style) -> tuple[np.ndarray, np.ndarray]:
     return outer, inner
 
 
-def front_hair(p: Person, lk: Look, st: Style) -> Figure:
-    """Return the hair on top and before the ears; of a bald head, what is left at the sides."""
-    f, c, w = Figure(), lk.colours, lk.wide
+def front_hair(f: Figure, p: Person, lk: Look, st: Style) -> None:
+    """Draw the hair on top and before the ears; of a bald head, what is left at the sides."""
+    c, w = lk.colours, lk.wide
     if p["Bald"]:
+        patch = smooth([(w - 1.8, -5.0), (w - 0.2, -8.4), (w + 1.3, -5.0), (w + 1.4, 0.5),
+                        (w + 0.4, 3.4), (w - 0.9, 1.0)])
         for side in (-1, 1):
-            patch = smooth([(side * (w - 1.8), -5.0), (side * (w - 0.2), -8.4),
-                            (side * (w + 1.3), -5.0), (side * (w + 1.4), 0.5),
-                            (side * (w + 0.4), 3.4), (side * (w - 0.9), 1.0)])
-            f.shape("hair", patch, c.hair, c.dark, 0.6)
-        return f
+            f.shape("hair", patch * (side, 1), c.hair, c.dark, 0.6)
+        return
     crown, line = _crown(lk, st), _hairline(lk, st)
     edge = _waved(_evenly(crown, 3.9), 1.15 * st.waves, 4) if st.waves else crown
     rim = _waved(_evenly(line, 3.9), 0.6 * st.waves, 3) if st.waves else line
@@ -179,7 +164,6 @@ def front_hair(p: Person, lk: Look, st: Style) -> Figure:
     if loose:
         _lock_strands(f, lk, st)
     _strands(f, lk, st, crown, line)
-    return f
 
 
 def _strands(f: Figure, lk: Look, st: Style, crown: np.ndarray, line: np.ndarray) -> None:
@@ -225,11 +209,11 @@ def _lock_strands(f: Figure, lk: Look, st: Style) -> None:
             f.line("hair", middle * (side, 1), mix(c.hair, c.dark, 0.5), 0.6)
 
 
-def bangs(p: Person, lk: Look, st: Style) -> Figure:
-    """Return the fringe over the forehead."""
-    f, c = Figure(), lk.colours
+def bangs(f: Figure, p: Person, lk: Look, st: Style) -> None:
+    """Draw the fringe over the forehead."""
+    c = lk.colours
     if p["Bald"] or not p["Bangs"]:
-        return f
+        return
     dice = p.dice("bangs")
     low, side, swept = dice.uniform(-8.0, -6.8), dice.pick((-1, 1)), dice.chance(0.4)
     span = (lk.wide - 1.4) * (1 - 0.30 * min(st.receding, 1.0))
@@ -243,26 +227,18 @@ def bangs(p: Person, lk: Look, st: Style) -> Figure:
     bottom = curve(bottom, 3) if st.waves else bottom
     f.fill("hair", np.concatenate([top, bottom[::-1]]), c.hair)
     f.line("hair", bottom, c.dark, 0.9)
-    for k in (1, 3, 5, 7):
-        tint = c.dark if k % 4 == 1 else c.shine
-        x, y = float(xs[k]), float(ys[k])
+    for x, y, tint in zip(xs[1::2], ys[1::2], (c.dark, c.shine) * 2):
         f.line("hair", curve([(x * 0.5, -18.5), (x * 0.88, -13.0), (x, y - 0.6)], 3), tint, 0.6)
     if c.streak != c.hair:
         f.line("hair", curve([(1.0, -16.0), (1.8, -12.0), (2.2, -9.0)], 3), c.streak, 1.4)
-    return f
 
 
-def hat(p: Person, lk: Look) -> Figure:
-    """Return a beanie, a cap or a hat with a brim."""
-    f = Figure()
-    if not p["Wearing_Hat"]:
-        return f
-    dice = p.dice("hat")
-    kind, tint = dice.below(3), dice.pick(HAT_COLOURS)
+def hat(f: Figure, p: Person, lk: Look) -> None:
+    """Draw a beanie, a cap or a hat with a brim."""
+    dice, w = p.dice("hat"), lk.wide + 2.6
+    kind, tint, band = dice.below(3), dice.pick(HAT_COLOURS), dice.pick(HAT_COLOURS)
     ink, light = mix(tint, (30, 22, 36), 0.4), mix(tint, (255, 250, 240), 0.35)
-    band = dice.pick(HAT_COLOURS)
     band = light if band == tint else band
-    w = lk.wide + 2.6
     dome = smooth([(-w, -10.0), (-w + 0.6, -17.0), (-w * 0.6, -24.4), (0, -26.6), (w * 0.6, -24.4),
                    (w - 0.6, -17.0), (w, -10.0), (0, -11.5)])
     f.shape("hat", dome, tint, ink, 0.8)
@@ -281,68 +257,55 @@ def hat(p: Person, lk: Look) -> Figure:
         f.shape("hat", ellipse(0, -10.6, w + 6.0, 3.4), tint, ink, 0.8)
         f.fill("hat", smooth([(-w + 0.4, -12.4), (-w + 0.8, -16.4), (0, -18.0), (w - 0.8, -16.4),
                               (w - 0.4, -12.4), (0, -13.6)]), band)
-    return f
 
 
 def _thin(lk: Look, share: float) -> Colour:
     return mix(lk.colours.skin, mix(lk.colours.brow, lk.colours.dark, 0.5), share)
 
 
-def beard_rim(p: Person, lk: Look) -> Figure:
-    """Return what of a beard sticks out below the jaw; drawn before the head."""
-    f, w = Figure(), lk.wide
+def beard_rim(f: Figure, p: Person, lk: Look) -> None:
+    """Draw what of a beard sticks out below the jaw, before the head is drawn."""
+    w, grown = lk.wide, p.dice("beard").uniform(0.6, 1.6)
     if p["No_Beard"]:
-        return f
-    grown = p.dice("beard").uniform(0.6, 1.6)
+        return
     right = [(0.0, lk.chin + grown), (lk.tip + 0.6, lk.chin - 0.8 + grown * 0.8),
              (lk.jaw + 1.0 + grown * 0.3, 11.2), (w + 0.5, 4.0)]
     f.shape("beard", curve(_mirrored(right)), _thin(lk, 0.72), _thin(lk, 0.92), 0.6)
-    return f
 
 
-def beard(p: Person, lk: Look) -> Figure:
-    """Return the short full beard of those who are not without one, and the sideburns."""
-    f, w = Figure(), lk.wide
+def beard(f: Figure, p: Person, lk: Look) -> None:
+    """Draw the short full beard of those who are not without one, and the sideburns."""
+    w = lk.wide
     if not p["No_Beard"]:
-        half = np.asarray([(0.0, 8.4), (3.6, 8.6), (6.4, 9.6), (w - 3.6, 7.4), (w - 1.6, 3.0),
-                           (w - 1.0, -1.0)])
-        inner = curve(np.concatenate([half[:0:-1] * (-1, 1), half]))
+        inner = curve(_mirrored([(0.0, 8.4), (3.6, 8.6), (6.4, 9.6), (w - 3.6, 7.4), (w - 1.6, 3.0),
+                                 (w - 1.0, -1.0)]))
         around = [(w + 4.0, -1.0), (w + 4.0, lk.chin + 6.0), (-w - 4.0, lk.chin + 6.0),
                   (-w - 4.0, -1.0)]
         f.shade("face", np.concatenate([inner, around]), _thin(lk, 0.72))
     if p["Sideburns"]:
         long = p.dice("sideburns").uniform(6.5, 9.0)
+        strip = smooth([(w - 3.6, -7.0), (w + 1.0, -7.0), (w + 0.6, long - 1.5),
+                        (w - 3.0, long + 1.0), (w - 5.0, long), (w - 3.9, 1.0)])
         for side in (-1, 1):
-            strip = smooth([(side * (w - 3.6), -7.0), (side * (w + 1.0), -7.0),
-                            (side * (w + 0.6), long - 1.5), (side * (w - 3.0), long + 1.0),
-                            (side * (w - 5.0), long), (side * (w - 3.9), 1.0)])
-            f.shade("face", strip, mix(lk.colours.hair, lk.colours.dark, 0.35))
-    return f
+            f.shade("face", strip * (side, 1), mix(lk.colours.hair, lk.colours.dark, 0.35))
 
 
-def goatee(p: Person, lk: Look) -> Figure:
-    """Return the beard on the chin."""
-    f = Figure()
-    if not p["Goatee"]:
-        return f
-    grown, c = p.dice("goatee").uniform(2.2, 3.8), lk.colours
-    tint = mix(c.hair, c.dark, 0.6)
-    half = [(0.0, 14.6), (2.6, 14.8), (5.2, 13.0), (6.0, 15.0), (4.6, lk.chin),
-            (2.2, lk.chin + grown - 0.8), (0.0, lk.chin + grown)]
-    points = np.asarray(half + [(-x, y) for x, y in half[-2:0:-1]])
-    f.shape("goatee", smooth(points, 3), tint, c.dark, 0.6)
-    return f
+def _tuft(f: Figure, part: str, lk: Look, half: list[tuple[float, float]]) -> None:
+    """Draw a beard of its own, given its right half from the top down."""
+    c = lk.colours
+    points = half + [(-x, y) for x, y in half[-2:0:-1]]
+    f.shape(part, smooth(points, 3), mix(c.hair, c.dark, 0.6), c.dark, 0.6)
 
 
-def mustache(p: Person, lk: Look) -> Figure:
-    """Return the beard above the upper lip."""
-    f = Figure()
-    if not p["Mustache"]:
-        return f
-    wide, c = p.dice("mustache").uniform(6.2, 7.6), lk.colours
-    tint = mix(c.hair, c.dark, 0.6)
-    half = [(0.0, 7.9), (2.6, 7.4), (wide * 0.7, 8.8), (wide, 11.4), (wide * 0.66, 11.0),
-            (2.2, 10.6), (0.0, 9.8)]
-    points = np.asarray(half + [(-x, y) for x, y in half[-2:0:-1]])
-    f.shape("mustache", smooth(points, 3), tint, c.dark, 0.6)
-    return f
+def goatee(f: Figure, p: Person, lk: Look) -> None:
+    """Draw the beard on the chin."""
+    low = lk.chin + p.dice("goatee").uniform(2.2, 3.8)
+    _tuft(f, "goatee", lk, [(0.0, 14.6), (2.6, 14.8), (5.2, 13.0), (6.0, 15.0), (4.6, lk.chin),
+                            (2.2, low - 0.8), (0.0, low)])
+
+
+def mustache(f: Figure, p: Person, lk: Look) -> None:
+    """Draw the beard above the upper lip."""
+    wide = p.dice("mustache").uniform(6.2, 7.6)
+    _tuft(f, "mustache", lk, [(0.0, 7.9), (2.6, 7.4), (wide * 0.7, 8.8), (wide, 11.4),
+                              (wide * 0.66, 11.0), (2.2, 10.6), (0.0, 9.8)])

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 
 from semquant_book.datasets.drawn.anatomy import BLACK, CREAM, INK, PINK, Coat
-from semquant_book.datasets.drawn.drawing import (
-    Colour, Dice, Figure, curve, ellipse, limb, luminance, mix, scalloped, smooth,
-)
+from semquant_book.datasets.drawn.drawing import (Colour, Dice, Figure, curve, ellipse, limb,
+                                                  luminance, mix, scalloped, smooth)
 
 # pieces that several animals share; `near` and `far` are "r" and "l" for an animal facing right
 
@@ -20,40 +21,32 @@ def eye(f: Figure, part: str, x: float, y: float, r: float, c: Coat, slit: bool 
     f.fill(part, ellipse(x + 0.34 * r, y - 0.36 * r, r * 0.36, r * 0.36), (255, 255, 255))
 
 
-def _ear(f: Figure, part: str, points: np.ndarray, c: Coat, colour: Colour,
-         inner: np.ndarray | None = None) -> None:
-    f.shape(part, points, colour, c.ink)
-    if inner is not None:
-        f.fill(part, inner, mix(colour, PINK, 0.75))
+def _ear(f: Figure, part: str, c: Coat, colour: Colour, outer: Sequence, inner: Sequence = (),
+         flip: int = 1, x: float = 0.0, y: float = 0.0, bend: Callable = smooth) -> None:
+    """Draw an ear, and its inside if there is one, flipped if `flip` is -1 and moved by (x, y)."""
+    f.shape(part, bend(np.asarray(outer) * (flip, 1) + (x, y)), colour, c.ink)
+    if inner:
+        f.fill(part, bend(np.asarray(inner) * (flip, 1) + (x, y)), mix(colour, PINK, 0.75))
 
 
-def _dog_head(dice: Dice, c: Coat, near: str, far: str, turned: bool) -> Figure:
-    f = Figure()
+def _dog_head(f: Figure, dice: Dice, c: Coat, near: str, far: str, turned: bool) -> None:
     big = dice.uniform(0.20, 0.24)
     drop, tongue, pricked = dice.uniform(0.35, 0.75), dice.chance(0.4), dice.chance(0.35)
     flap = [(-0.42, -0.86), (-0.92, -0.78), (-1.22, -0.2), (-1.18, drop), (-0.86, drop + 0.1),
             (-0.68, -0.1)]
-    inner = None
     if pricked:
         flap = [(-0.88, -0.3), (-0.94, -0.86), (-0.78, -1.36), (-0.46, -1.12), (-0.22, -0.78)]
         inner = [(-0.74, -0.6), (-0.76, -1.1), (-0.4, -0.84)]
-
-    def ear(part: str, sign: int, x: float) -> None:
-        points = [(px * sign + x, y) for px, y in flap]
-        inside = None if inner is None else np.asarray([(px * sign + x, y) for px, y in inner])
-        _ear(f, part, np.asarray(points) if pricked else smooth(points), c, c.dark, inside)
-
-    if pricked:
-        ear(f"{far}ear", -1, 0.0 if turned else -0.5)
-        ear(f"{near}ear", 1, 0.0 if turned else 0.2)
+        _ear(f, f"{far}ear", c, c.dark, flap, inner, -1, 0.0 if turned else -0.5, bend=np.asarray)
+        _ear(f, f"{near}ear", c, c.dark, flap, inner, 1, 0.0 if turned else 0.2, bend=np.asarray)
     if turned:
         f.shape("head", smooth([(-0.92, -0.1), (-0.66, -0.8), (0, -0.98), (0.66, -0.8),
                                 (0.92, -0.1), (0.7, 0.58), (0, 0.86), (-0.7, 0.58)]), c.fur, c.ink)
         if c.patched:
             f.shade("head", ellipse(-0.42, -0.2, 0.42, 0.5), c.dark)
         if not pricked:
-            ear(f"{far}ear", -1, 0.0)
-            ear(f"{near}ear", 1, 0.0)
+            _ear(f, f"{far}ear", c, c.dark, flap, flip=-1)
+            _ear(f, f"{near}ear", c, c.dark, flap)
         x, y = 0.16, 0.42
         if tongue:
             f.shape("muzzle", ellipse(x, y + 0.44, 0.17, 0.26), (232, 112, 116), c.ink, 1.2)
@@ -65,7 +58,7 @@ def _dog_head(dice: Dice, c: Coat, near: str, far: str, turned: bool) -> Figure:
         f.fill("nose", ellipse(x + 0.08, y - 0.26, 0.09, 0.05), (150, 140, 146))
         eye(f, f"{far}eye", x + 0.30, -0.2, big, c)
         eye(f, f"{near}eye", x - 0.44, -0.2, big, c)
-        return f
+        return
     if tongue:
         f.shape("muzzle", ellipse(0.86, 0.72, 0.16, 0.28), (232, 112, 116), c.ink, 1.2)
     f.fuse(c.ink, ("muzzle", smooth([(0.2, -0.2), (0.8, -0.16), (1.36, 0.0), (1.46, 0.34),
@@ -78,12 +71,10 @@ def _dog_head(dice: Dice, c: Coat, near: str, far: str, turned: bool) -> Figure:
     f.fill("nose", ellipse(1.40, -0.07, 0.08, 0.05), (150, 140, 146))
     eye(f, f"{near}eye", 0.36, -0.26, big, c)
     if not pricked:
-        ear(f"{near}ear", 1, 0.52)
-    return f
+        _ear(f, f"{near}ear", c, c.dark, flap, x=0.52)
 
 
-def _cat_head(dice: Dice, c: Coat, near: str, far: str, turned: bool) -> Figure:
-    f = Figure()
+def _cat_head(f: Figure, dice: Dice, c: Coat, near: str, far: str, turned: bool) -> None:
     big, tall = dice.uniform(0.19, 0.23), dice.uniform(1.32, 1.5)
     ear = [(-0.96, -0.1), (-1.0, -0.8), (-0.9, -tall), (-0.5, -1.12), (-0.1, -0.72)]
     inner = [(-0.82, -0.5), (-0.82, -tall + 0.3), (-0.36, -0.8)]
@@ -92,10 +83,8 @@ def _cat_head(dice: Dice, c: Coat, near: str, far: str, turned: bool) -> Figure:
         inner = [(-0.66, -0.74), (-0.5, -0.74), (-0.6, -0.6)]
     whisker = mix(c.ink, CREAM, 0.85 if luminance(c.fur) < 130 else 0.0)
     shift = 0.0 if turned else 0.3
-    sides = (f"{far}ear", -1, -0.04 - shift * 0.5), (f"{near}ear", 1, shift * 0.5)
-    for part, sign, move in sides:
-        _ear(f, part, np.asarray([(x * sign + move, y) for x, y in ear]), c, c.fur,
-             np.asarray([(x * sign + move, y) for x, y in inner]))
+    _ear(f, f"{far}ear", c, c.fur, ear, inner, -1, -0.04 - shift * 0.5, bend=np.asarray)
+    _ear(f, f"{near}ear", c, c.fur, ear, inner, 1, shift * 0.5, bend=np.asarray)
     f.shape("head", smooth([(-1.0, 0.06), (-0.7, -0.66), (0, -0.84), (0.7, -0.66), (1.0, 0.06),
                             (0.68, 0.62), (0, 0.78), (-0.68, 0.62)]), c.fur, c.ink)
     if c.patched:
@@ -108,46 +97,37 @@ def _cat_head(dice: Dice, c: Coat, near: str, far: str, turned: bool) -> Figure:
         for slope in (-0.12, 0.1, 0.3):
             tip = (x + side * (1.1 - 0.4 * shift * side), y - 0.04 + slope)
             f.line("nose", [(x + side * 0.34, y + slope * 0.3), tip], whisker, 0.9)
-    f.fill("nose", np.asarray([(x - 0.17, y - 0.18), (x + 0.17, y - 0.18), (x, y + 0.05)]), PINK)
+    f.fill("nose", [(x - 0.17, y - 0.18), (x + 0.17, y - 0.18), (x, y + 0.05)], PINK)
     f.line("nose", curve([(x - 0.26, y + 0.14), (x - 0.12, y + 0.22), (x, y + 0.06),
                           (x + 0.12, y + 0.22), (x + 0.26, y + 0.14)], 3), c.ink, 1.0)
     if turned or shift < 0.5:
         eye(f, f"{far}eye", x + 0.40, -0.12, big * (1 - shift * 0.3), c, slit=True)
     eye(f, f"{near}eye", x - 0.48, -0.12, big, c, slit=True)
-    return f
 
 
-def _horns(f: Figure, near: str, far: str, c: Coat, at: float, out: float, up: float,
-           y: float) -> None:
-    bone = mix((236, 222, 190), c.light, 0.3)
-    for part, sign in ((f"{far}horn", 1), (f"{near}horn", -1)):
-        f.shape(part, limb([(sign * at, y), (sign * (at + out), y - up * 0.4),
-                            (sign * (at + out * 0.7), y - up)], [0.3, 0.24, 0.06]), bone, c.ink)
-
-
-def _cow_head(dice: Dice, c: Coat, near: str, far: str, turned: bool) -> Figure:
-    f = Figure()
+def _cow_head(f: Figure, dice: Dice, c: Coat, near: str, far: str, turned: bool) -> None:
     rosy, big = mix(PINK, CREAM, dice.uniform(0.1, 0.45)), dice.uniform(0.20, 0.24)
+    bone = mix((236, 222, 190), c.light, 0.3)
     up, horned = dice.uniform(0.5, 0.75), dice.chance(0.7)
     leaf = [(-0.55, -0.62), (-0.9, -0.86), (-1.42, -0.62), (-1.3, -0.32), (-0.84, -0.26),
             (-0.55, -0.36)]
     inner = [(-0.72, -0.56), (-1.02, -0.68), (-1.26, -0.56), (-1.0, -0.42)]
-    blaze = smooth([(0.0, -0.9), (0.22, -0.4), (0.3, 0.4), (-0.1, 0.4), (-0.06, -0.4)])
     if turned:
-        if horned:
-            _horns(f, near, far, c, 0.42, 0.36, up, -0.72)
-        for part, sign in ((f"{far}ear", -1), (f"{near}ear", 1)):
-            _ear(f, part, smooth([(x * sign, y) for x, y in leaf]), c, c.dark,
-                 smooth([(x * sign, y) for x, y in inner]))
+        for part, side in ((f"{far}horn", 1), (f"{near}horn", -1)) if horned else ():
+            f.shape(part, limb([(side * 0.42, -0.72), (side * (0.42 + 0.36), -0.72 - up * 0.4),
+                                (side * (0.42 + 0.36 * 0.7), -0.72 - up)], [0.3, 0.24, 0.06]),
+                    bone, c.ink)
+        _ear(f, f"{far}ear", c, c.dark, leaf, inner, -1)
+        _ear(f, f"{near}ear", c, c.dark, leaf, inner)
         f.shape("head", smooth([(-0.72, -0.3), (-0.5, -0.84), (0, -0.94), (0.5, -0.84),
                                 (0.72, -0.3), (0.62, 0.4), (0.1, 0.9), (-0.5, 0.4)]), c.fur, c.ink)
         if c.patched:
-            f.shade("head", blaze, c.light)
+            f.shade("head", smooth([(0.0, -0.9), (0.22, -0.4), (0.3, 0.4), (-0.1, 0.4),
+                                    (-0.06, -0.4)]), c.light)
         x, y = 0.1, 0.58
         eye(f, f"{far}eye", 0.46, -0.22, big, c)
         eye(f, f"{near}eye", -0.34, -0.22, big, c)
     else:
-        bone = mix((236, 222, 190), c.light, 0.3)
         for part, dx in ((f"{far}horn", 0.22), (f"{near}horn", -0.16)) if horned else ():
             f.shape(part, limb([(dx, -0.7), (dx + 0.3, -0.78 - up * 0.4), (dx + 0.2, -0.8 - up)],
                                [0.3, 0.24, 0.06]), bone, c.ink)
@@ -156,8 +136,7 @@ def _cow_head(dice: Dice, c: Coat, near: str, far: str, turned: bool) -> Figure:
         if c.patched:
             f.shade("head", smooth([(0.2, -0.9), (0.62, -0.5), (1.0, 0.1), (0.6, 0.1),
                                     (0.3, -0.4)]), c.light)
-        _ear(f, f"{near}ear", smooth([(x + 0.34, y) for x, y in leaf]), c, c.dark,
-             smooth([(x + 0.34, y) for x, y in inner]))
+        _ear(f, f"{near}ear", c, c.dark, leaf, inner, x=0.34)
         x, y = 0.84, 0.5
         eye(f, f"{near}eye", 0.3, -0.26, big, c)
     f.shape("muzzle", smooth([(x - 0.64, y), (x - 0.36, y - 0.36), (x + 0.36, y - 0.36),
@@ -165,23 +144,19 @@ def _cow_head(dice: Dice, c: Coat, near: str, far: str, turned: bool) -> Figure:
     for dx in (-0.28, 0.28):
         f.fill("muzzle", ellipse(x + dx, y - 0.06, 0.12, 0.09), mix(rosy, INK, 0.75))
     f.line("muzzle", curve([(x - 0.26, y + 0.2), (x, y + 0.27), (x + 0.26, y + 0.2)]), c.ink, 1.0)
-    return f
 
 
-def _horse_head(dice: Dice, c: Coat, near: str, far: str, turned: bool) -> Figure:
-    f = Figure()
+def _horse_head(f: Figure, dice: Dice, c: Coat, near: str, far: str, turned: bool) -> None:
     big, mane = dice.uniform(0.19, 0.23), mix(c.dark, INK, 0.45)
     ear = [(-0.16, 0.1), (-0.2, -0.4), (0.02, -0.72), (0.2, -0.36), (0.2, 0.1)]
     inner = [(-0.04, 0.0), (-0.05, -0.34), (0.03, -0.5), (0.09, -0.3), (0.08, 0.0)]
-    blaze = c.patched
+    for side, x in ((far, 0.36 if turned else 0.1), (near, -0.36 if turned else -0.22)):
+        _ear(f, f"{side}ear", c, c.fur, ear, inner, x=x, y=-0.78 if turned else -0.66)
     if turned:
-        for part, x in ((f"{far}ear", 0.36), (f"{near}ear", -0.36)):
-            _ear(f, part, smooth([(x + a, b - 0.78) for a, b in ear]), c, c.fur,
-                 smooth([(x + a, b - 0.78) for a, b in inner]))
         f.shape("head", smooth([(-0.58, -0.4), (-0.36, -0.86), (0, -0.94), (0.36, -0.86),
                                 (0.6, -0.4), (0.5, 0.3), (0.46, 0.9), (0.1, 1.2), (-0.26, 0.9),
                                 (-0.42, 0.3)]), c.fur, c.ink)
-        if blaze:
+        if c.patched:
             f.shade("head", smooth([(0, -0.6), (0.18, -0.1), (0.22, 0.8), (0, 0.8), (-0.04, -0.1)]),
                     c.light)
         f.fill("head", smooth([(-0.2, -1.0), (0.2, -1.0), (0.24, -0.6), (0.04, -0.24),
@@ -190,13 +165,10 @@ def _horse_head(dice: Dice, c: Coat, near: str, far: str, turned: bool) -> Figur
         eye(f, f"{far}eye", 0.44, -0.2, big, c)
         eye(f, f"{near}eye", -0.32, -0.2, big, c)
     else:
-        for part, x in ((f"{far}ear", 0.1), (f"{near}ear", -0.22)):
-            _ear(f, part, smooth([(x + a, b - 0.66) for a, b in ear]), c, c.fur,
-                 smooth([(x + a, b - 0.66) for a, b in inner]))
         f.shape("head", smooth([(-0.56, -0.3), (-0.3, -0.76), (0.16, -0.74), (0.6, -0.3),
                                 (1.2, 0.44), (1.24, 0.86), (0.86, 1.0), (0.4, 0.6), (0.0, 0.5),
                                 (-0.4, 0.3)]), c.fur, c.ink)
-        if blaze:
+        if c.patched:
             f.shade("head", smooth([(0.3, -0.66), (0.7, -0.2), (1.2, 0.4), (0.9, 0.36),
                                     (0.5, -0.1)]), c.light)
         f.fill("head", smooth([(-0.3, -0.9), (0.1, -0.84), (0.3, -0.4), (0.0, -0.5)]), mane)
@@ -206,13 +178,10 @@ def _horse_head(dice: Dice, c: Coat, near: str, far: str, turned: bool) -> Figur
     for dx in ((-0.2, 0.2) if turned else (0.14,)):
         f.fill("muzzle", ellipse(x + dx, y - 0.1, 0.10, 0.12), c.ink)
     f.line("muzzle", curve([(x - 0.2, y + 0.2), (x, y + 0.25), (x + 0.2, y + 0.18)]), c.ink, 1.0)
-    return f
 
 
-def _sheep_head(dice: Dice, c: Coat, near: str, far: str, turned: bool) -> Figure:
-    f = Figure()
-    big, wool = dice.uniform(0.19, 0.22), mix(c.fur, CREAM, 0.2)
-    face = c.dark
+def _sheep_head(f: Figure, dice: Dice, c: Coat, near: str, far: str, turned: bool) -> None:
+    big, wool, face = dice.uniform(0.19, 0.22), mix(c.fur, CREAM, 0.2), c.dark
     lobe = [(-0.5, -0.34), (-0.94, -0.38), (-1.3, 0.06), (-1.14, 0.26), (-0.72, 0.06)]
     if dice.chance(0.3):
         for part, sign in ((f"{far}horn", 1), (f"{near}horn", -1)):
@@ -220,11 +189,11 @@ def _sheep_head(dice: Dice, c: Coat, near: str, far: str, turned: bool) -> Figur
                                 (sign * 0.9, -0.14)], [0.36, 0.32, 0.24, 0.1]),
                     (214, 192, 150), c.ink)
     s = 0.06 if turned else 0.34
-    _ear(f, f"{far}ear", smooth([(-x + s * 0.6, y) for x, y in lobe]), c, face)
+    _ear(f, f"{far}ear", c, face, lobe, flip=-1, x=s * 0.6)
     f.shape("head", smooth([(s - 0.6, -0.3), (s - 0.4, -0.74), (s, -0.84), (s + 0.42, -0.72),
                             (s + 0.6, -0.3), (s * 1.6 + 0.48, 0.4), (s * 2, 0.86),
                             (s * 1.6 - 0.44, 0.4)]), face, c.ink)
-    _ear(f, f"{near}ear", smooth([(x + s * 0.8, y) for x, y in lobe]), c, face)
+    _ear(f, f"{near}ear", c, face, lobe, x=s * 0.8)
     f.shape("head", scalloped(s * 0.5, -0.74, 0.62, 0.40, 7, 0.14), wool, c.ink)
     x, y = s * 1.9, 0.52
     f.fill("muzzle", ellipse(x, y, 0.40, 0.32), mix(face, CREAM, 0.5))
@@ -232,7 +201,6 @@ def _sheep_head(dice: Dice, c: Coat, near: str, far: str, turned: bool) -> Figur
     f.line("muzzle", curve([(x, y), (x, y + 0.14), (x + 0.16, y + 0.18)], 3), BLACK, 1.0)
     eye(f, f"{far}eye", s * 1.5 + 0.3, -0.12, big, c)
     eye(f, f"{near}eye", s * 1.5 - 0.34, -0.12, big, c)
-    return f
 
 
 HEADS = {"cat": _cat_head, "cow": _cow_head, "dog": _dog_head, "horse": _horse_head,

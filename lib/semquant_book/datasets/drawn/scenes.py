@@ -7,9 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from semquant_book.datasets.drawn.anatomy import CREAM, INK
-from semquant_book.datasets.drawn.drawing import (
-    Colour, Dice, Figure, curve, ellipse, limb, luminance, mix, scalloped, smooth, vary,
-)
+from semquant_book.datasets.drawn.drawing import (Colour, Dice, Figure, curve, ellipse, limb,
+                                                  luminance, mix, scalloped, smooth, vary)
 
 GAP = 38
 """The least difference in luminance between a coat and each tone of the scene behind it."""
@@ -25,22 +24,20 @@ class Tones(NamedTuple):
     ground: Colour
 
 
-TONES = (
-    Tones((178, 214, 238), (232, 243, 242), (184, 214, 186), (170, 206, 152), (160, 200, 132)),
-    Tones((250, 208, 184), (254, 238, 214), (226, 190, 178), (212, 178, 158), (222, 196, 146)),
-    Tones((198, 216, 236), (236, 242, 248), (210, 222, 234), (224, 233, 241), (240, 244, 247)),
-    Tones((34, 46, 82), (66, 80, 118), (44, 62, 84), (38, 62, 70), (44, 72, 66)),
-    Tones((70, 56, 92), (104, 78, 104), (68, 64, 86), (58, 62, 76), (62, 70, 64)),
-    Tones((246, 226, 192), (250, 240, 220), (226, 190, 140), (216, 178, 126), (222, 190, 134)),
-    Tones((42, 70, 68), (70, 96, 82), (40, 68, 60), (36, 62, 50), (50, 76, 50)),
-    Tones((184, 222, 230), (228, 242, 242), (156, 202, 212), (140, 194, 206), (238, 224, 188)),
-    Tones((236, 206, 214), (248, 230, 226), (214, 194, 214), (200, 190, 206), (188, 204, 170)),
-    Tones((58, 82, 102), (84, 106, 116), (56, 80, 92), (50, 74, 76), (70, 78, 66)),
-    Tones((112, 150, 176), (140, 170, 176), (104, 146, 120), (92, 136, 96), (96, 140, 84)),
-    Tones((146, 90, 86), (176, 120, 98), (136, 92, 84), (120, 84, 80), (124, 98, 72)),
-    Tones((92, 90, 138), (128, 118, 156), (90, 102, 124), (82, 106, 104), (86, 120, 90)),
-)
-SUNNY, LEAFY, STONY = (255, 240, 196), (96, 148, 84), (150, 146, 148)
+TONES = (Tones((178, 214, 238), (232, 243, 242), (184, 214, 186), (170, 206, 152), (160, 200, 132)),
+         Tones((250, 208, 184), (254, 238, 214), (226, 190, 178), (212, 178, 158), (222, 196, 146)),
+         Tones((198, 216, 236), (236, 242, 248), (210, 222, 234), (224, 233, 241), (240, 244, 247)),
+         Tones((34, 46, 82), (66, 80, 118), (44, 62, 84), (38, 62, 70), (44, 72, 66)),
+         Tones((70, 56, 92), (104, 78, 104), (68, 64, 86), (58, 62, 76), (62, 70, 64)),
+         Tones((246, 226, 192), (250, 240, 220), (226, 190, 140), (216, 178, 126), (222, 190, 134)),
+         Tones((42, 70, 68), (70, 96, 82), (40, 68, 60), (36, 62, 50), (50, 76, 50)),
+         Tones((184, 222, 230), (228, 242, 242), (156, 202, 212), (140, 194, 206), (238, 224, 188)),
+         Tones((236, 206, 214), (248, 230, 226), (214, 194, 214), (200, 190, 206), (188, 204, 170)),
+         Tones((58, 82, 102), (84, 106, 116), (56, 80, 92), (50, 74, 76), (70, 78, 66)),
+         Tones((112, 150, 176), (140, 170, 176), (104, 146, 120), (92, 136, 96), (96, 140, 84)),
+         Tones((146, 90, 86), (176, 120, 98), (136, 92, 84), (120, 84, 80), (124, 98, 72)),
+         Tones((92, 90, 138), (128, 118, 156), (90, 102, 124), (82, 106, 104), (86, 120, 90)))
+SUNNY, LEAFY, STONY, WHITE = (255, 240, 196), (96, 148, 84), (150, 146, 148), (255, 255, 255)
 
 
 def _tree(dice: Dice, f: Figure, x: float, y: float, s: float, wash) -> None:
@@ -51,8 +48,8 @@ def _tree(dice: Dice, f: Figure, x: float, y: float, s: float, wash) -> None:
     else:
         for k in range(3):
             w, top = (1.25 - 0.3 * k) * s, y - (2.0 + 0.75 * k) * s
-            f.fill(None, np.asarray([(x - w, top + 1.1 * s), (x, top - 0.2 * s),
-                                     (x + w, top + 1.1 * s)]), wash(LEAFY))
+            f.fill(None, [(x - w, top + 1.1 * s), (x, top - 0.2 * s), (x + w, top + 1.1 * s)],
+                   wash(LEAFY))
 
 
 def _bush(dice: Dice, f: Figure, x: float, y: float, s: float, wash) -> None:
@@ -91,25 +88,14 @@ CLUTTER = (_tree, _bush, _rock, _fence, _flowers, _ball)
 
 
 def scene(dice: Dice, tones: Tones, feet: float) -> Figure:
-    """Return hills, ground and some clutter, calm enough that an animal stands out.
-
-    Parameters
-    ----------
-    dice : Dice
-        Where everything comes from.
-    tones : Tones
-        Its colours.
-    feet : float
-        Where the ground has to begin at the latest: y in model units.
-    """
-    f = Figure()
-    disc, x, y = dice.below(3), dice.uniform(6, 58), dice.uniform(4, 16)
+    """Return hills, ground and some clutter, calm enough that an animal stands out. The ground
+    begins at the latest at y = `feet`, in model units."""
+    f, disc, x, y = Figure(), dice.below(3), dice.uniform(6, 58), dice.uniform(4, 16)
     if disc == 0:
         f.fill(None, ellipse(x, y, 4.5, 4.5), mix(tones.high, SUNNY, 0.6))
     elif disc == 1:
         for dx, r in ((-4, 2.6), (0, 3.6), (4.5, 2.4)):
-            cloud = mix(tones.high, (255, 255, 255), 0.35)
-            f.fill(None, ellipse(x + dx, y, r * 1.3, r * 0.8), cloud)
+            f.fill(None, ellipse(x + dx, y, r * 1.3, r * 0.8), mix(tones.high, WHITE, 0.35))
     horizon = min(dice.uniform(30, 50), feet - 5.0)
     for tone, rise in ((tones.far, 9.0), (tones.near, 4.0)):
         ridge = [(k * 16.0 - 8.0, horizon - dice.uniform(0.0, rise)) for k in range(6)]
@@ -118,8 +104,7 @@ def scene(dice: Dice, tones: Tones, feet: float) -> Figure:
                dice.uniform(2.2, 4.2)) for _ in range(dice.below(4))]
     for thing, x, y, s in things:
         thing(dice, f, x, y, s, lambda tint: mix(tint, tones.near, 0.66))
-    bank = [(-4.0, horizon + dice.uniform(1, 4)), (20.0, horizon + dice.uniform(1, 4)),
-            (44.0, horizon + dice.uniform(1, 4)), (70.0, horizon + dice.uniform(1, 4))]
+    bank = [(x, horizon + dice.uniform(1, 4)) for x in (-4.0, 20.0, 44.0, 70.0)]
     f.fill(None, np.concatenate([curve(bank), [(80.0, 80.0), (-20.0, 80.0)]]), tones.ground)
     for _ in range(dice.below(4) + 2):
         x, y = dice.uniform(0, 64), dice.uniform(horizon + 6, 63)
@@ -134,34 +119,29 @@ def scene(dice: Dice, tones: Tones, feet: float) -> Figure:
 def foreground(dice: Dice, tones: Tones, feet: float) -> Figure:
     """Return what grows or lies in front: in some images it hides a bit of the animal."""
     f = Figure()
-    if not dice.chance(0.4):
-        return f
 
     def wash(tint: Colour) -> Colour:
         return mix(tint, tones.ground, 0.5)
 
-    for _ in range(1 + dice.below(2)):
+    for _ in range(1 + dice.below(2) if dice.chance(0.4) else 0):
         what, x, s = dice.below(4), dice.uniform(4, 60), dice.uniform(2.6, 4.4)
         y = min(feet + dice.uniform(0.5, 3.0), 66.0)
         if what == 0:
             for k in range(5):
                 tip = (x + (k - 2) * 1.5 * s * 0.6 + dice.uniform(-1, 1),
                        y - dice.uniform(1, 2.2) * s)
-                f.fill(None, np.asarray([(x + (k - 2.6) * 0.5 * s, y), tip,
-                                         (x + (k - 1.4) * 0.5 * s, y)]), wash(LEAFY))
+                f.fill(None, [(x + (k - 2.6) * 0.5 * s, y), tip, (x + (k - 1.4) * 0.5 * s, y)],
+                       wash(LEAFY))
         else:
             (_bush, _rock, _flowers)[what - 1](dice, f, x, y - 0.3 * s, s * 0.9, wash)
     return f
 
 
 def decoy(dice: Dice, fur: Colour) -> Figure:
-    """Return clutter that takes an animal's place: its colours, size and outlines, but no animal.
-
-    A heap of two to four things - boulders, bushes, barrels, balls, logs, posts, mushrooms.
-    """
-    f, ink = Figure(), mix(fur, INK, 0.78)
+    """Return clutter that takes an animal's place, with its colours, size and outlines: a heap of
+    two to four boulders, bushes, barrels, balls, logs, posts or mushrooms."""
+    f, ink, x = Figure(), mix(fur, INK, 0.78), 0.0
     light, dark = mix(fur, CREAM, 0.6), mix(fur, INK, 0.3)
-    x = 0.0
     for _ in range(2 + dice.below(3)):
         thing, s = dice.below(7), dice.uniform(0.75, 1.25)
         tint = dice.pick((fur, fur, light, dark))
@@ -202,8 +182,7 @@ def decoy(dice: Dice, fur: Colour) -> Figure:
 
 def contrasting(dice: Dice, fur: Colour) -> Tones:
     """Return the tones of a scene in which a coat of that colour stands out."""
-    value = luminance(fur)
-    fitting = [t for t in TONES if all(abs(luminance(tone) - value) >= GAP for tone in t)]
-    chosen = dice.pick(fitting)
-    return Tones(*(vary(dice, tone, 6) for tone in chosen))
+    fitting = [tones for tones in TONES
+               if all(abs(luminance(tone) - luminance(fur)) >= GAP for tone in tones)]
+    return Tones(*(vary(dice, tone, 6) for tone in dice.pick(fitting)))
 

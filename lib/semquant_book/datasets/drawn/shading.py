@@ -33,19 +33,8 @@ class Glaze(NamedTuple):
 
 
 def apply(canvas: Canvas, picture: np.ndarray, glazes: Sequence[Glaze], grain: np.ndarray) -> None:
-    """Lay glazes over a picture, in place.
-
-    Parameters
-    ----------
-    canvas : Canvas
-        What the picture was painted with.
-    picture : numpy.ndarray
-        (side, side, 3) int32.
-    glazes : sequence of Glaze
-        In painting order.
-    grain : numpy.ndarray
-        (side, side) int32 random bytes, for the rough ones.
-    """
+    """Lay glazes, in painting order, over a picture (side, side, 3) int32 that was painted with a
+    canvas, in place. The grain, (side, side) int32 random bytes, breaks up the rough ones."""
     own = {parts: canvas.labels(dict.fromkeys(parts, 1)).astype(np.int32)
            for parts in {glaze.parts for glaze in glazes}}
     zoom = canvas.side / REACH
@@ -69,15 +58,8 @@ def apply(canvas: Canvas, picture: np.ndarray, glazes: Sequence[Glaze], grain: n
 
 
 def blurred(image: np.ndarray, radius: float) -> np.ndarray:
-    """Return an image blurred twice by a box that reaches `radius` pixels (of 64) each way.
-
-    Parameters
-    ----------
-    image : numpy.ndarray
-        (S, S, 3) uint8.
-    radius : float
-        A fraction blends the two boxes next to it; 0 returns the image itself.
-    """
+    """Return an image (S, S, 3) blurred twice by a box that reaches `radius` pixels (of 64) each
+    way. A fraction blends the two boxes next to it; 0 returns the image itself."""
     if not radius:
         return image
     scaled = round(radius * 16 * len(image) / REACH)

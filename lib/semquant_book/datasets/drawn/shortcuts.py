@@ -13,51 +13,27 @@ from semquant_book.datasets import Images
 __all__ = ["shortcuts"]
 
 
-def _accuracy(
-    train: np.ndarray, train_y: np.ndarray, test: np.ndarray, test_y: np.ndarray
-) -> float:
+def shortcuts(train: Images, test: Images, grid: int = 16, draws: int = 50) -> dict[str, float]:
+    """Return the held-out accuracy of logistic regressions (scikit-learn's) that see no animal:
+    fitted on labelled images, scored on others. Single pixels are tried at `grid` times `grid`
+    positions, with their three colours and the squares of these; of five pixels there are `draws`
+    random sets. Of both the best counts, which, chosen on the test images, flatters the classifier.
+    The mean colour goes with each colour's standard deviation. The area that the animal covers goes
+    with its square; clutter is not counted, so an image without an animal has area 0, which the
+    classifier can use."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
-    return float(model.fit(train, train_y).score(test, test_y))
-
-
-def shortcuts(train: Images, test: Images, grid: int = 16, draws: int = 50) -> dict[str, float]:
-    """Return the held-out accuracy of logistic regressions on features that show no animal.
-
-    Parameters
-    ----------
-    train, test : Images
-        With labels; fitted on the first and scored on the second.
-    grid : int
-        Single pixels are taken from a grid of `grid` times `grid` positions.
-    draws : int
-        Number of random sets of five pixels.
-
-    Returns
-    -------
-    dict
-        ``single pixel``: the best of all positions, each with its three colours and their squares
-        (being the best of many on the test images, it flatters the classifier);
-        ``five pixels``: the best of `draws` random sets, likewise;
-        ``mean colour``: mean and standard deviation of each colour over the image;
-        ``silhouette area``: the share of the image that the animal covers, and its square (clutter
-        is not counted, so an image without an animal has area 0, which the classifier can use).
-
-    Notes
-    -----
-    Needs scikit-learn.
-    """
     y = train.positive.numpy(), test.positive.numpy()
     pixels = [s.images.permute(0, 2, 3, 1).numpy().astype(np.float32) / 255 for s in (train, test)]
     covers = [s.labels.numpy() > 0 for s in (train, test)]
 
     def score(feature) -> float:
         """`feature` maps (colours (N, S, S, 3), covered (N, S, S)) to (N, d)."""
-        a, b = (feature(p, c) for p, c in zip(pixels, covers, strict=True))
-        return _accuracy(a, y[0], b, y[1])
+        seen, held_out = (feature(p, c) for p, c in zip(pixels, covers, strict=True))
+        model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
+        return float(model.fit(seen, y[0]).score(held_out, y[1]))
 
     def at(rows, columns):
         def feature(p: np.ndarray, _) -> np.ndarray:
