@@ -103,6 +103,43 @@ def test_the_loss_of_a_step_from_its_parts(loss, divide):
     assert fitted.without_prior == 5
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_the_steps_of_an_optimiser_by_hand(optimizer):
+    """Three steps on all images at once: momentum SGD's and AdamW's recursions, written out.
+
+    The rate falls along half a cosine; b has a rate of its own and no weight decay.
+    """
+    measured, rate, decay, bias_rate = random_measured(), 1e-2, 0.1, 7.0
+    how = dict(batch_size=40, weight_decay=decay, bias_rate=bias_rate, optimizer=optimizer,
+               prior="none", scale="literal", bias=1.5, **CPU)
+    start = []
+    fitted = distill_measured(measured, epochs=3, learning_rate=rate, **how,
+                              on_epoch=lambda t, f, means: t == 0 and start.append(copy.deepcopy(f.g)) or None)
+    [g] = start
+    g.train()
+    named = list(g.named_parameters())
+    first, second = ([torch.zeros_like(p) for _, p in named] for _ in range(2))
+    for t in range(3):
+        alpha = g(measured.x)
+        loss = (measured.yhat - (alpha * measured.y).sum(1) - g.bias).square().mean()
+        gradients = torch.autograd.grad(loss, [p for _, p in named])
+        with torch.no_grad():
+            for (name, p), m, v, gradient in zip(named, first, second, gradients):
+                mine = rate * (bias_rate if name == "bias" else 1) * (1 + np.cos(np.pi * t / 3)) / 2
+                lost = 0.0 if name == "bias" else decay
+                if optimizer == "sgd":
+                    m.mul_(0.9).add_(gradient + lost * p)
+                    p.sub_(mine * m)
+                else:
+                    m.mul_(0.9).add_(0.1 * gradient)
+                    v.mul_(0.999).add_(0.001 * gradient**2)
+                    p.mul_(1 - mine * lost)
+                    p.sub_(mine * (m / (1 - 0.9 ** (t + 1)))
+                           / ((v / (1 - 0.999 ** (t + 1))).sqrt() + 1e-8))
+    for (name, p), q in zip(named, fitted.g.parameters()):
+        torch.testing.assert_close(q, p, rtol=2e-3, atol=2e-5, msg=lambda text: f"{name}: {text}")
+
+
 def test_the_baseline_sees_no_prior():
     measured = random_measured()
     with_w = distill_measured(measured, prior="none", epochs=2, **CPU)

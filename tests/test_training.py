@@ -161,6 +161,7 @@ def test_layers_without_public_weights_begin_small(monkeypatch):
 @pytest.mark.parametrize("settings, message", [
     ({"epochs": -1}, "^epochs: -1 is not a whole number of at least 0$"),
     ({"batch_size": 0}, "^batch_size: 0 "), ({"workers": 1.5}, "^workers: 1.5 "),
+    ({"optimizer": "sdg"}, r"^optimizer: 'sdg' is not one of adamw, sgd \(did you mean sgd\?\)$"),
     ({"learning_rate": -1.0}, "^learning_rate: -1.0 "), ({"bias_rate": "x"}, "^bias_rate: 'x' "),
 ])
 def test_options_are_checked(settings, message):

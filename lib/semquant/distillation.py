@@ -20,7 +20,8 @@ from semquant.explanation import Explanation
 from semquant.losses import Objective, distillation_loss, prior_loss, prior_weight
 from semquant.measure import measure
 from semquant.networks.performers import load_weights
-from semquant.training import Descent, FitOptions, TensorBatches, choose_device, cosine, placed
+from semquant.training import (
+    OPTIMIZERS, Descent, FitOptions, TensorBatches, choose_device, cosine, placed)
 
 __all__ = ["FittedExplainer", "distill", "distill_measured", "fit_explainer"]
 
@@ -35,7 +36,7 @@ def fit_explainer(g: Explainer, measured: Measured, objective: Objective, option
               \lambda(t) = \beta / \sqrt t
 
     Returns for each epoch t the means over its batches. Without w only L is there, the paper's
-    baseline. The paper gives no optimiser: here AdamW, with a cosine decay to 0 over all steps.
+    baseline. The paper gives no optimiser: here AdamW or SGD, with a cosine decay over all steps.
     """
     x, y, yhat, w = measured.x, measured.y, measured.yhat, measured.w
     generator = torch.Generator()  # of its own: torch's stays as it is, for whatever runs beside
@@ -45,7 +46,7 @@ def fit_explainer(g: Explainer, measured: Measured, objective: Objective, option
                             channels_last=options.channels_last)
     unit = float(yhat.var()) if objective.divide_by_variance else 1.0
     rate, decay = options.learning_rate, options.weight_decay
-    optimizer = torch.optim.AdamW([
+    optimizer = OPTIMIZERS[options.optimizer]([
         {"params": [p for p in g.parameters() if p is not g.bias]},
         {"params": [g.bias], "lr": rate * options.bias_rate, "weight_decay": 0.0},
     ], lr=rate, weight_decay=decay, fused=True)

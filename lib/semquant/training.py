@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -19,8 +20,12 @@ from tqdm.auto import tqdm
 from semquant.checks import InputError, number, one_of
 from semquant.rows import Computed, Rows
 
-__all__ = ["Checkpoint", "Descent", "FitOptions", "TensorBatches", "choose_device", "cosine",
+__all__ = ["OPTIMIZERS", "Checkpoint", "Descent", "FitOptions", "TensorBatches", "choose_device", "cosine",
            "cpu_threads", "evaluation_mode", "home_of", "placed", "seed_everything", "seed_of"]
+
+#: What an explainer can be fitted with; sgd has a momentum of 0.9.
+OPTIMIZERS = {"adamw": torch.optim.AdamW, "sgd": partial(torch.optim.SGD, momentum=0.9)}
+
 
 class Checkpoint(Protocol):
     """Where the state of a fit is kept."""
@@ -40,6 +45,7 @@ class FitOptions:
     batch_size: int = 64  # images a step
     learning_rate: float = 1e-3  # the largest; schedules lower it
     weight_decay: float = 1e-4  # not of b
+    optimizer: str = "adamw"  # of g and b, see `OPTIMIZERS`; it decides how even the contributions get
     bias_rate: float = 1.0  # b's learning rate in units of g's; at 1 AdamW leaves b near its start
     seed: int = 0  # of initial weights, of the order of images, of a permuted prior
     device: str = "auto"  # CUDA where there is one
@@ -55,6 +61,7 @@ class FitOptions:
         number("workers", self.workers, 0, integer=True)
         for name in ("learning_rate", "weight_decay", "bias_rate"):
             number(name, getattr(self, name), 0)
+        one_of("optimizer", self.optimizer, tuple(OPTIMIZERS))
 
 
 def choose_device(name: str = "auto") -> torch.device:
