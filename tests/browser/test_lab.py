@@ -12,13 +12,13 @@ from urllib.request import urlopen
 
 import nbformat
 import pytest
-from test_live import SETTINGS, measured
+from live_fits import SETTINGS, measured
 
 from semquant_book.pages.live import Redistill
 from semquant_book.study.presets import project_root
 
 CELLS = [
-    "from test_live import SETTINGS, measured\nfrom semquant_book.pages import live",
+    "from live_fits import SETTINGS, measured\nfrom semquant_book.pages import live",
     "test = measured(20, 1)\n"
     "fits = live.Redistill(measured(seconds=0.01), test, labels=test.yhat > 1.5, options=SETTINGS,\n"
     "                      groups={'head': range(3), 'tail': range(3, 6)})\n"

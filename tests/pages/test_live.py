@@ -19,6 +19,7 @@ import psutil
 import pytest
 import torch
 from jupyter_client.manager import start_new_kernel
+from live_fits import SETTINGS, N, Slow, measured, slow
 
 from semquant import metrics
 from semquant.checks import InputError
@@ -33,31 +34,7 @@ from semquant_book.study.evaluation import evaluate_attribute
 from semquant_book.study.presets import project_root
 from semquant_book.views.widgets import View
 
-N = 6
-SETTINGS = {"explainer": ExplainerOptions(bias="mean"),
-            "fit": FitOptions(batch_size=8, learning_rate=0.01, device="cpu")}
 PATIENCE = 240  # seconds; only a kernel that is broken takes so long
-
-
-class Slow(Rows):
-    """Rows that take their time, so that there is something to stop."""
-
-    def __init__(self, rows, seconds):
-        self.rows, self.seconds, self.shape = rows, seconds, tuple(rows.shape)
-
-    def _take(self, chosen):
-        time.sleep(self.seconds)
-        return self.rows[chosen]
-
-
-def measured(count=48, seed=0, seconds=0.0):
-    """Scores that 6 concepts explain, with weights that depend on the map."""
-    generator = torch.Generator().manual_seed(seed)
-    x = torch.randn(count, 4, 8, 8, generator=generator)
-    y = torch.rand(count, N, generator=generator)
-    w = torch.rand(count, N, generator=generator)
-    yhat = (y * w).sum(dim=1) + 0.1 * x.mean(dim=(1, 2, 3))
-    return Measured(Slow(x, seconds) if seconds else x, y, yhat, w)
 
 
 @pytest.fixture
@@ -66,11 +43,6 @@ def view():
     test, val = measured(20, 1), measured(16, 2)
     return Redistill(measured(), test, labels=test.yhat > 1.5, validation=(val, val.yhat > 1.5),
                      options=SETTINGS)
-
-
-def slow(seconds=0.05, **more):
-    """A view whose fits last: 6 batches an epoch."""
-    return Redistill(measured(seconds=seconds), measured(20, 1), options=SETTINGS, **more)
 
 
 def press_run(view, **values):
@@ -673,7 +645,8 @@ def test_a_page_without_a_kernel_has_the_command(form):
 SETUP = """
 import sys, time
 sys.path.insert(0, {tests!r})
-from test_live import View, slow
+from live_fits import slow
+from semquant_book.views.widgets import View
 explorer = View()
 view = slow({seconds}, shows=explorer, pack=lambda e: {{"first": float(e.yhat[0])}})
 view
@@ -762,7 +735,7 @@ def notebook():
 
 def begin(notebook, request, seconds):
     """Run the cell that makes a view and shows it; return the addresses of its parts."""
-    cell = notebook.run(SETUP.format(tests=str(request.path.parent), seconds=seconds))
+    cell = notebook.run(SETUP.format(tests=str(request.path.parents[1]), seconds=seconds))
     (result,) = notebook.of("execute_result", cell)
     assert "application/vnd.jupyter.widget-view+json" in result["content"]["data"]
     parts = ("run_button", "stop_button", "line", "result", "fields['epochs']")

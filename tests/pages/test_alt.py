@@ -9,7 +9,7 @@ import pytest
 
 from semquant_book.press.notebooks import notebook_parameters
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PAGES = sorted(str(p.relative_to(ROOT / "book").with_suffix(""))
                for p in (ROOT / "book").rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts)
 LONGEST = 300  # characters; a screen reader can't stop and go on within a text

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from test_widgets import unpacked
+from packed import unpacked
 
 from semquant_book.pages import cases
 

@@ -26,7 +26,7 @@ from semquant.checks import InputError
 from semquant_book.figures import dark
 from semquant_book.press import reference, site
 
-PROJECT = Path(__file__).parents[1]
+PROJECT = Path(__file__).parents[2]
 TOC = {"format": "jb-book", "root": "book/intro",
        "parts": [{"caption": "The method", "chapters": [{"file": "book/method/words"}]}]}
 WORDS = """# Words & `signs`

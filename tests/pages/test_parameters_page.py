@@ -9,7 +9,7 @@ import yaml
 
 from semquant_book.study.presets import Settings
 
-BOOK = Path(__file__).parents[1] / "book"
+BOOK = Path(__file__).parents[2] / "book"
 TYPES = {
     str: "text",
     int: "whole number",

@@ -8,18 +8,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
+from packed import unpacked
 from PIL import Image
 
 from semquant.checks import InputError
 from semquant_book.figures.style import METHOD_COLOURS, SIGN_COLOURS, part_colour
 from semquant_book.views import chapters, explorer, widgets
 from semquant_book.views.widgets import pack, picture, show
-
-
-def unpacked(packed):
-    """As ``unpack`` in common.mjs: little-endian numbers in the order of the array."""
-    return np.frombuffer(base64.b64decode(packed["base64"]),
-                         "<" + packed["dtype"]).reshape(packed["shape"])
 
 
 @pytest.mark.parametrize("dtype", ["f4", "u1", "u2", "i2"])

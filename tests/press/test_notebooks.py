@@ -99,7 +99,7 @@ def test_a_comment_lists_the_accepted_values(notebook, default, comment, accepte
 
 
 def test_comments_of_the_books_notebooks_are_understood():
-    root = Path(__file__).parents[1] / "book"
+    root = Path(__file__).parents[2] / "book"
     lists = {"category", "device", "last_layer", "preset", "scale", "target"}
     seen = set()
     for path in sorted(root.rglob("*.ipynb")):
@@ -111,7 +111,7 @@ def test_comments_of_the_books_notebooks_are_understood():
 
 
 def test_the_books_notebooks_use_what_they_import():
-    for path in sorted((Path(__file__).parents[1] / "book").rglob("*.ipynb")):
+    for path in sorted((Path(__file__).parents[2] / "book").rglob("*.ipynb")):
         nb = nbformat.read(path, as_version=4)
         tree = ast.parse("\n".join(c.source for c in nb.cells if c.cell_type == "code"))
         imports = [n for n in ast.walk(tree) if isinstance(n, (ast.Import, ast.ImportFrom))]

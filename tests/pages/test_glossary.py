@@ -8,7 +8,7 @@ import pytest
 
 from semquant_book.press.site import toc_pages
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "book" / "reproduce" / "glossary.md").read_text()
 ENTRIES = TEXT.partition(":sorted:\n\n")[2].partition("```")[0]
 TERMS = re.findall(r"^(?! )(.+)$", ENTRIES, re.M)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-BOOK = Path(__file__).parents[1] / "book"
+BOOK = Path(__file__).parents[2] / "book"
 
 
 class _Exact(yaml.SafeLoader):

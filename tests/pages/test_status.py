@@ -13,7 +13,7 @@ from semquant.checks import InputError
 from semquant_book.pages import status
 from semquant_book.press.site import toc_pages
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 ROWS = status.load()
 # the supplement's: the four tables and the four kinds of figures under its headings
 SUPPLEMENT = {"supplement_entropy", "supplement_accuracy", "supplement_accuracy_attributes",
