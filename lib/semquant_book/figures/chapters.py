@@ -18,7 +18,7 @@ from semquant_book.figures.style import (FAINT, INK, METHOD_COLOURS, WIDTH, arra
                                          part_colour, resize, rgb)
 
 __all__ = ["crushing", "explained_scores", "fading", "masking", "prior_and_falls", "prior_losses",
-           "template_row", "valleys", "weights_over_images"]
+           "template_row", "valleys", "weight_changes", "weights_over_images"]
 
 BROKEN = (0, (4, 3))
 
@@ -91,6 +91,23 @@ def crushing(ways: Mapping[str, Tensor], y: Tensor, w: Tensor,
     axes[0, 0].set_ylabel(r"mean weight $\alpha_i$")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center",
                   ncols=len(steps) + 1)
+    return figure
+
+
+def weight_changes(fits: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
+    """Show how many times its start each concept's mean weight ends at, against its mean value, a
+    panel for each fit. A fit has ``start_alpha``, ``alpha`` and ``y`` of n concepts; concepts with a
+    value of 0 or less are left out, and what ends below a thousandth stands at it."""
+    figure, axes = plt.subplots(1, len(fits), figsize=(WIDTH, 2.5), sharex=True, sharey=True,
+                                squeeze=False)
+    for ax, (name, fit) in zip(axes[0], fits.items()):
+        y, first, last = (np.asarray(fit[key]) for key in ("y", "start_alpha", "alpha"))
+        there = y > 0
+        ax.axhline(1, color=FAINT, linewidth=0.8)
+        ax.plot(y[there], np.maximum(last[there] / first[there], 1e-3), "o", markersize=3.5,
+                color=METHOD_COLOURS["baseline"], markeredgewidth=0, alpha=0.8)
+        ax.set(title=name, xlabel="mean value $y_i$", xscale="log", yscale="log")
+    axes[0, 0].set_ylabel(r"$\alpha_i$, end over start")
     return figure
 
 

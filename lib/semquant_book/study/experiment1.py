@@ -159,7 +159,7 @@ class Run:
             with self._record(method=METHOD_OF[prior], scale=scale, seed=seed) as content:
                 fitted = distill_measured(train, **how)
                 content["history"] = fitted.history
-                content["metrics"] = self._judge(fitted) | {"without_prior": fitted.without_prior}
+                content["metrics"] = self.judge(fitted) | {"without_prior": fitted.without_prior}
                 content["g"] = {**fitted.g.settings, "parameters": sum(
                     p.numel() for p in fitted.g.parameters())}
             store.write_record(store.record_of(path), content)
@@ -189,7 +189,8 @@ class Run:
         return store.record(self.settings, architecture=self.architecture, category=self.category,
                             performer_seed=self.seed, **about)
 
-    def _judge(self, fitted: FittedExplainer) -> dict:
+    def judge(self, fitted: FittedExplainer) -> dict:
+        """Return the measures of an explainer of this run's performer, see `evaluation.evaluate`."""
         test, val = self.images("test"), self.images("val")
         return evaluate(fitted.explain_measured(self.measured("test")), test.positive,
                         fitted.explain_measured(self.measured("val")), val.positive,

@@ -1,0 +1,144 @@
+"""The page on when the paper's effect appears: slopes, tables and sentences of a recorded factorial."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.figure import Figure
+from pandas.io.formats.style import Styler
+
+from semquant_book import figures
+from semquant_book.pages.comparison import REFERENCES, paper, paper_normalised
+from semquant_book.pages.findings import number, percent, told
+from semquant_book.study.presets import project_root
+from semquant_book.study.regimes import RATES
+from semquant_book.study.replicates import Estimate, estimate
+from semquant_book.study.store import read_record
+
+__all__ = ["controls", "crushed", "gains", "measures", "read", "regime", "said", "slopes",
+           "starts", "table", "tried", "yardsticks"]
+
+OPTIMIZERS = {"sgd": "SGD", "adamw": "AdamW"}
+METRICS = {"normalised_entropy": ("H / ln n", 3), "error average": ("the paper's error", 3),
+           "error_of_shares average": ("error of shares", 3), "deviation": ("relative deviation", 3)}
+PERFORMER = ["architecture", "category", "performer_seed"]
+
+
+def read() -> dict:
+    """Return the recorded factorial that comes with the project."""
+    return read_record(project_root() / "book" / "records" / "regimes.json")
+
+
+def regime(optimizer: str, start: str) -> str:
+    """Return what a regime is called."""
+    return f"{OPTIMIZERS[optimizer]}, {start} start"
+
+
+def measures(record: dict, metric: str) -> pd.DataFrame:
+    """Return a metric of every fit: a row for each regime and performer, a column for each prior."""
+    rows = pd.DataFrame(record["rows"])
+    return rows.pivot(index=["optimizer", "start", *PERFORMER], columns="prior", values=metric)
+
+
+def gains(record: dict, metric: str, prior: str = "measured") -> dict[str, Estimate]:
+    """Return, for each regime, how much more a prior has of a metric than none, over performers."""
+    values = measures(record, metric)
+    return {regime(*which): estimate((values[prior] - values["none"]).loc[which]) for which in RATES}
+
+
+def slopes(record: dict) -> Figure:
+    """Draw H / ln n from the baseline to ours, a line for each network: the paper's, and each regime."""
+    labels, values = paper()["labels"], measures(record, "normalised_entropy")
+    panels = {"the paper": paper_normalised("table_1", "experiment_1").T}
+    for which in RATES:
+        found = values.loc[which].groupby("architecture", sort=False).mean()
+        panels[regime(*which)] = found.rename(columns={"none": "baseline", "measured": "ours"})
+    return figures.entropy_slopes({title: frame.rename(index=labels) for title, frame in panels.items()})
+
+
+def table(record: dict) -> Styler:
+    """Put baseline and ours side by side in every regime: evenness, both errors, deviation."""
+    cells = {}
+    for metric, (words, digits) in METRICS.items():
+        values = measures(record, metric)
+        for prior, method in (("none", "baseline"), ("measured", "ours")):
+            cells[words, method] = [figures.with_interval(estimate(values[prior].loc[which]), digits)
+                                    for which in RATES]
+    return _styled(pd.DataFrame(cells, index=[regime(*which) for which in RATES]),
+                   f"Four regimes, mean over {_performers(record)} performers; ± is half the 95% interval")
+
+
+def yardsticks(record: dict) -> Styler:
+    """Give the same of what needs no fit; the best of all is what an explanation has to beat."""
+    frame = pd.DataFrame(record["references"])
+    cells = {words: [figures.with_interval(estimate(frame[frame.method == m][metric]), digits)
+                     for m in REFERENCES]
+             for metric, (words, digits) in METRICS.items() if metric in frame}
+    return _styled(pd.DataFrame(cells, index=list(REFERENCES.values())),
+                   f"What needs no explainer, mean over {_performers(record)} performers")
+
+
+def said(record: dict) -> str:
+    """Say for each regime what the prior loss does to the entropy and to both errors, in Markdown."""
+    lines = []
+    entropy, raw, shares = (gains(record, metric) for metric in list(METRICS)[:3])
+    for name, gain in entropy.items():
+        above = sum(v > 0 for v in gain.values)
+        lines.append(f"- **{name}**: H / ln n {told(gain, plus=True)}, higher in {above} of "
+                     f"{len(gain.values)}; the paper's error {told(raw[name], plus=True)}, error of "
+                     f"shares {told(shares[name], plus=True)}.")
+    printed = paper_normalised("table_1", "experiment_1")
+    most = (printed.loc["ours"] - printed.loc["baseline"]).mean()
+    return ("Ours minus the baseline, 95% intervals over performers (the paper's entropy: "
+            f"{number(most, 3, plus=True)}):\n\n" + "\n".join(lines))
+
+
+def controls(record: dict) -> str:
+    """Say how much of the measured prior's gain priors bring that know nothing, in Markdown."""
+    found = []
+    for name, gain in gains(record, "normalised_entropy").items():
+        if not gain.known or gain.low <= 0:
+            continue
+        others = {prior: gains(record, "normalised_entropy", prior)[name]
+                  for prior in ("uniform", "permuted")}
+        found.append(f"{name}: {percent(others['uniform'].value / gain.value)} by a uniform prior, "
+                     f"{percent(others['permuted'].value / gain.value)} by one whose weights are "
+                     "those of other filters")
+    if not found:
+        return "In no regime is the gain in entropy told from zero, so there is nothing to share out."
+    return f"Of the gain in entropy a prior that knows nothing brings, with {'; with '.join(found)}."
+
+
+def starts(record: dict) -> str:
+    """Say how far above the scores the sum starts."""
+    rows = pd.DataFrame(record["rows"])
+    found = {start: g.start_ratio for start, g in rows[rows.prior == "none"].groupby("start")}
+    return "; ".join(f"a {start} start is {number(values.min(), 1)} to {number(values.max(), 1)} times "
+                     "the scores' mean size" for start, values in sorted(found.items(), reverse=True))
+
+
+def crushed(record: dict, architecture: str) -> Figure:
+    """Draw what the baseline's fit did to each filter's weight, against the filter's value."""
+    found = {regime(*which): next(
+        w for w in record["weights"] if w["architecture"] == architecture and w["prior"] == "none"
+        and (w["optimizer"], w["start"]) == which) for which in RATES}
+    return figures.weight_changes(found)
+
+
+def tried(record: dict) -> pd.DataFrame:
+    """Return the rates that were tried, and the mean squared error that each left."""
+    rates = pd.DataFrame(record["rates"])
+    rates["regime"] = [regime(o, s) for o, s in zip(rates.optimizer, rates.start)]
+    shown = [("diverged" if error != error else number(error, 2)) + " (taken)" * chosen
+             for error, chosen in zip(rates.squared_error.astype(float), rates.chosen)]
+    labels = rates.architecture.map(paper()["labels"])
+    return rates.assign(left=shown, network=labels).pivot(
+        index=["regime", "rate"], columns="network", values="left")
+
+
+def _performers(record: dict) -> int:
+    return len(pd.DataFrame(record["rows"])[PERFORMER].drop_duplicates())
+
+
+def _styled(frame: pd.DataFrame, caption: str) -> Styler:
+    style = frame.style.set_table_attributes('class="dataframe"').set_caption(caption)
+    return style.set_properties(**{"text-align": "right", "white-space": "nowrap"})

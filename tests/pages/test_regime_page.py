@@ -1,0 +1,102 @@
+"""The page on when the paper's effect appears, on a record made by hand."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from semquant_book.pages import regimes
+from semquant_book.study.regimes import RATES
+
+NETWORKS = ("alexnet", "vgg_m", "vgg_s", "vgg16")
+
+
+def record(gains=(0.1, 0.2, 0.3, 0.4)):
+    """In SGD from a high start ours is more even by `gains`; everywhere else nothing changes."""
+    rows, weights, rates = [], [], []
+    for k, architecture in enumerate(NETWORKS):
+        for optimizer, start in RATES:
+            about = {"architecture": architecture, "category": "dog", "performer_seed": 0,
+                     "optimizer": optimizer, "start": start}
+            for rate in RATES[optimizer, start]:
+                rates.append(about | {"rate": rate, "chosen": rate == 1e-3 or rate == 1e-4,
+                                      "squared_error": None if rate == 3e-2 else 1.5 + k})
+            for prior in ("none", "measured", "uniform", "permuted"):
+                share = {"none": 0, "measured": 1, "uniform": 0.75, "permuted": 0.5}[prior]
+                more = share * gains[k] if (optimizer, start) == ("sgd", "high") else 0.0
+                rows.append(about | {
+                    "prior": prior, "normalised_entropy": 0.5 + more, "error average": 0.2 - more / 10,
+                    "error_of_shares average": 0.1 + 0.01 * k, "deviation": 0.05, "n": 64,
+                    "start_ratio": (20.0 if start == "high" else 1.0) + k, "follows_y": -0.5})
+                weights.append(about | {"prior": prior, "start_alpha": [0.7, 0.7, 0.7],
+                                        "alpha": [0.7, 0.07, 0.0], "y": [1.0, 10.0, 20.0]})
+    references = [{"architecture": a, "category": "dog", "performer_seed": 0, "method": method,
+                   "normalised_entropy": 0.8, "error average": 0.01, "error_of_shares average": 0.02}
+                  for a in NETWORKS for method in ("prior", "gradient_times_input", "uniform")]
+    return {"rows": rows, "weights": weights, "rates": rates, "references": references}
+
+
+def test_a_gain_has_students_interval_over_performers():
+    found = regimes.gains(record(), "normalised_entropy")
+    assert list(found) == ["SGD, high start", "SGD, fitting start", "AdamW, high start", "AdamW, fitting start"]
+    gain = found["SGD, high start"]
+    half = stats.t.ppf(0.975, 3) * np.std([0.1, 0.2, 0.3, 0.4], ddof=1) / 2
+    assert gain.value == pytest.approx(0.25) and gain.low == pytest.approx(0.25 - half)
+    assert found["AdamW, high start"].value == 0
+
+
+def test_what_is_said_has_the_number_the_interval_and_the_count():
+    said = regimes.said(record())
+    assert ("- **SGD, high start**: H / ln n +0.250 (+0.045 to +0.455, 4 performers), higher in 4 of 4; "
+            "the paper's error −0.025 (−0.046 to −0.004, 4 performers), error of shares +0.000") in said
+    assert "- **AdamW, fitting start**: H / ln n +0.000 (+0.000 to +0.000, 4 performers), higher in 0 of 4" in said
+    assert "(the paper's entropy: +0.222)" in said
+
+
+def test_what_priors_without_knowledge_bring_is_told_where_there_is_a_gain():
+    assert regimes.controls(record()) == (
+        "Of the gain in entropy a prior that knows nothing brings, with SGD, high start: 75% by a uniform "
+        "prior, 50% by one whose weights are those of other filters.")
+    assert regimes.controls(record((-0.3, 0.2, 0.3, -0.4))).startswith("In no regime is the gain")
+
+
+def test_tables_have_means_and_half_intervals():
+    table = regimes.table(record()).data
+    assert table.loc["AdamW, high start", ("H / ln n", "baseline")] == "0.500 ± 0.000"
+    assert table.loc["SGD, high start", ("H / ln n", "ours")] == "0.750 ± 0.205"
+    assert table.loc["SGD, high start", ("error of shares", "ours")].startswith("0.115 ± 0.0")
+    assert "mean over 4 performers" in regimes.table(record()).caption
+    yardsticks = regimes.yardsticks(record()).data
+    assert yardsticks.loc["gradient times input", "the paper's error"] == "0.010 ± 0.000"
+
+
+def test_the_rates_that_were_tried():
+    tried = regimes.tried(record())
+    assert tried.loc[("SGD, high start", 1e-4), "AlexNet"] == "1.50 (taken)"
+    assert tried.loc[("SGD, fitting start", 3e-2), "VGG-M"] == "diverged"
+    assert tried.loc[("AdamW, high start", 3e-3), "VGG-16"] == "4.50"
+
+
+def test_where_the_sum_starts():
+    assert regimes.starts(record()) == (
+        "a high start is 20.0 to 23.0 times the scores' mean size; a fitting start is 1.0 to 4.0 times "
+        "the scores' mean size")
+
+
+def test_figures_show_the_records_numbers():
+    slopes = regimes.slopes(record())
+    titles = [ax.get_title("left") for ax in slopes.axes]
+    assert titles == ["the paper", "SGD, high start", "SGD, fitting start", "AdamW, high start",
+                      "AdamW, fitting start"]
+    lines = [line.get_ydata().tolist() for line in slopes.axes[1].lines]
+    assert sorted(lines) == [pytest.approx([0.5, 0.5 + g]) for g in (0.1, 0.2, 0.3, 0.4)]
+    crushed = regimes.crushed(record(), "vgg_m")
+    assert len(crushed.axes) == 4
+    dots = crushed.axes[0].lines[1]
+    assert dots.get_xdata().tolist() == [1, 10, 20]
+    assert dots.get_ydata().tolist() == pytest.approx([1, 0.1, 1e-3])
+
+
+def test_the_record_that_comes_with_the_project_is_of_four_networks():
+    kept = regimes.read()
+    assert {row["architecture"] for row in kept["rows"]} == set(NETWORKS)
+    assert len(kept["rows"]) == 4 * 4 * 4
