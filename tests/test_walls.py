@@ -113,6 +113,7 @@ from torch import nn
 from semquant import FilterConcepts, FittedExplainer, distill, grad_cam
 from semquant.measure import measure
 from semquant.networks import performers
+from semquant.peers import PEERS, explain
 from semquant.training import Descent, FitOptions, TensorBatches, cosine
 
 torch.manual_seed(0)
@@ -131,6 +132,10 @@ with tempfile.TemporaryDirectory() as folder:
     same = again.explain_measured(measure(concepts, cnn, images, 1))
     assert torch.equal(same.contributions, explanation.contributions)
 assert grad_cam(cnn, "0", images, 1).shape[0] == 12
+found = measure(concepts, cnn, images, 1)
+head = nn.Sequential(nn.ReLU(), nn.Flatten(), nn.Linear(6 * 64, 1), nn.Flatten(0))
+for method in PEERS:
+    assert len(explain(method, head, found, background=found, samples=9)) == 12
 
 net = performers.build("alexnet", size=64, width=0.1)
 optimizer = torch.optim.AdamW(net.parameters())
