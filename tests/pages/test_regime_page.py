@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from semquant_book.pages import regimes
-from semquant_book.study.regimes import RATES
+from semquant_book.study.regimes import RATES, WATCHED
 
 NETWORKS = ("alexnet", "vgg_m", "vgg_s", "vgg16")
 
@@ -24,9 +24,12 @@ def record(gains=(0.1, 0.2, 0.3, 0.4)):
                 share = {"none": 0, "measured": 1, "uniform": 0.75, "permuted": 0.5}[prior]
                 more = share * gains[k] if (optimizer, start) == ("sgd", "high") else 0.0
                 rows.append(about | {
-                    "prior": prior, "normalised_entropy": 0.5 + more, "error average": 0.2 - more / 10,
+                    "prior": prior, "rate": 1e-3, "chosen": True, "normalised_entropy": 0.5 + more, "error average": 0.2 - more / 10,
                     "error_of_shares average": 0.1 + 0.01 * k, "deviation": 0.05, "n": 64,
                     "start_ratio": (20.0 if start == "high" else 1.0) + k, "follows_y": -0.5})
+                if (optimizer, start) == WATCHED and prior in ("none", "measured"):
+                    rows.append(rows[-1] | {"rate": 1e-5, "chosen": False, "start_ratio": 99.0,
+                                            "normalised_entropy": 0.3 + 2 * more, "deviation": 0.5})
                 weights.append(about | {"prior": prior, "start_alpha": [0.7, 0.7, 0.7],
                                         "alpha": [0.7, 0.07, 0.0], "y": [1.0, 10.0, 20.0]})
     references = [{"architecture": a, "category": "dog", "performer_seed": 0, "method": method,
@@ -76,6 +79,15 @@ def test_the_rates_that_were_tried():
     assert tried.loc[("AdamW, high start", 3e-3), "VGG-16"] == "4.50"
 
 
+def test_what_the_rate_does_where_the_effect_is():
+    table = regimes.by_rate(record()).data
+    assert list(table.index) == ["1e-05", "0.001"]
+    assert table["taken for", "networks"].tolist() == ["0", "4"]
+    assert table["H / ln n", "baseline"].tolist() == ["0.300 ± 0.000", "0.500 ± 0.000"]
+    assert table["H / ln n", "ours"].tolist() == ["0.800 ± 0.411", "0.750 ± 0.205"]
+    assert table["relative deviation", "ours"].tolist() == ["0.500 ± 0.000", "0.050 ± 0.000"]
+
+
 def test_where_the_sum_starts():
     assert regimes.starts(record()) == (
         "a high start is 20.0 to 23.0 times the scores' mean size; a fitting start is 1.0 to 4.0 times "
@@ -99,4 +111,4 @@ def test_figures_show_the_records_numbers():
 def test_the_record_that_comes_with_the_project_is_of_four_networks():
     kept = regimes.read()
     assert {row["architecture"] for row in kept["rows"]} == set(NETWORKS)
-    assert len(kept["rows"]) == 4 * 4 * 4
+    assert sum(row["chosen"] for row in kept["rows"]) == 4 * 4 * 4

@@ -62,11 +62,15 @@ def test_a_rate_at_which_the_fit_diverges_is_not_taken(run, monkeypatch):
 
 
 def test_every_regime_and_prior_is_fitted_once_with_the_rate_taken(record):
-    rows = record["rows"]
+    rows = [row for row in record["rows"] if row["chosen"]]
     assert [(r["optimizer"], r["start"], r["prior"]) for r in rows] == [
         (*which, prior) for which in regimes.RATES for prior in regimes.PRIORS]
     taken = {(r["optimizer"], r["start"]): r["rate"] for r in record["rates"] if r["chosen"]}
     assert all(r["rate"] == taken[r["optimizer"], r["start"]] for r in rows)
+    others = [row for row in record["rows"] if not row["chosen"]]
+    assert [(r["optimizer"], r["start"], r["prior"]) for r in others] == [
+        (*regimes.WATCHED, "none"), (*regimes.WATCHED, "measured")]
+    assert others[0]["rate"] == others[1]["rate"] != taken[regimes.WATCHED]
     assert set(RECORDS["regimes"].fields) <= set(record)
     assert {r["method"] for r in record["references"]} == {"prior", "gradient_times_input", "uniform"}
 
@@ -74,7 +78,8 @@ def test_every_regime_and_prior_is_fitted_once_with_the_rate_taken(record):
 def test_what_is_measured_of_a_fit(run, record):
     row = next(r for r in record["rows"]
                if (r["optimizer"], r["start"], r["prior"]) == ("adamw", "high", "uniform"))
-    weights = record["weights"][record["rows"].index(row)]
+    weights = next(w for w in record["weights"] if all(
+        w[key] == row[key] for key in ("optimizer", "start", "prior", "rate")))
     how = regimes.options(run.settings, "adamw", "high", row["rate"], "uniform")
     first = []
     fitted = distill_measured(

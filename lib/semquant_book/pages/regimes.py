@@ -10,11 +10,11 @@ from semquant_book import figures
 from semquant_book.pages.comparison import REFERENCES, paper, paper_normalised
 from semquant_book.pages.findings import number, percent, told
 from semquant_book.study.presets import project_root
-from semquant_book.study.regimes import RATES
+from semquant_book.study.regimes import RATES, WATCHED
 from semquant_book.study.replicates import Estimate, estimate
 from semquant_book.study.store import read_record
 
-__all__ = ["controls", "crushed", "gains", "measures", "read", "regime", "said", "slopes",
+__all__ = ["by_rate", "controls", "crushed", "gains", "measures", "read", "regime", "said", "slopes",
            "starts", "table", "tried", "yardsticks"]
 
 OPTIMIZERS = {"sgd": "SGD", "adamw": "AdamW"}
@@ -34,9 +34,10 @@ def regime(optimizer: str, start: str) -> str:
 
 
 def measures(record: dict, metric: str) -> pd.DataFrame:
-    """Return a metric of every fit: a row for each regime and performer, a column for each prior."""
+    """Return a metric of every fit with the rate taken: a row for each regime and performer, a column
+    for each prior."""
     rows = pd.DataFrame(record["rows"])
-    return rows.pivot(index=["optimizer", "start", *PERFORMER], columns="prior", values=metric)
+    return rows[rows.chosen].pivot(index=["optimizer", "start", *PERFORMER], columns="prior", values=metric)
 
 
 def gains(record: dict, metric: str, prior: str = "measured") -> dict[str, Estimate]:
@@ -92,6 +93,22 @@ def said(record: dict) -> str:
             f"{number(most, 3, plus=True)}):\n\n" + "\n".join(lines))
 
 
+def by_rate(record: dict) -> Styler:
+    """Show what the rate does where the effect is: SGD from a high start, from the lowest rate up."""
+    rows = pd.DataFrame(record["rows"])
+    rows = rows[(rows.optimizer == WATCHED[0]) & (rows.start == WATCHED[1])]
+    cells, taken = {}, rows[rows.chosen & (rows.prior == "none")].rate.value_counts()
+    for rate, some in rows.groupby("rate"):
+        cell = cells.setdefault(f"{rate:g}", {("taken for", "networks"): str(taken.get(rate, 0))})
+        for metric, (words, digits) in METRICS.items():
+            values = some.pivot(index=PERFORMER, columns="prior", values=metric)
+            for prior, method in (("none", "baseline"), ("measured", "ours")):
+                cell[words, method] = figures.with_interval(estimate(values[prior]), digits)
+    frame = pd.DataFrame(cells).T
+    frame.columns = pd.MultiIndex.from_tuples(frame.columns)
+    return _styled(frame, f"{regime(*WATCHED)}, by learning rate, mean over {_performers(record)} performers")
+
+
 def controls(record: dict) -> str:
     """Say how much of the measured prior's gain priors bring that know nothing, in Markdown."""
     found = []
@@ -111,7 +128,8 @@ def controls(record: dict) -> str:
 def starts(record: dict) -> str:
     """Say how far above the scores the sum starts."""
     rows = pd.DataFrame(record["rows"])
-    found = {start: g.start_ratio for start, g in rows[rows.prior == "none"].groupby("start")}
+    rows = rows[rows.chosen & (rows.prior == "none")]
+    found = {start: g.start_ratio for start, g in rows.groupby("start")}
     return "; ".join(f"a {start} start is {number(values.min(), 1)} to {number(values.max(), 1)} times "
                      "the scores' mean size" for start, values in sorted(found.items(), reverse=True))
 
