@@ -70,7 +70,7 @@ def test_a_prior_loss_that_rises_is_said(priors, words):
 def test_the_replicate_is_the_performer():
     frame = pd.concat([rows(performer_seed=seed) for seed in range(4)])
     said = networks.higher(frame, "entropy", "Entropy")
-    assert said.startswith("Entropy, ours minus baseline: with y literal +1.00 (+1.00 to +1.00, 4 performers)")
+    assert said.startswith("Entropy, ours minus baseline: with y literal +1.000 (+1.000 to +1.000, 4 performers)")
     assert said.endswith("y literal 4 of 4 (8 of 8).")
     assert "1 performer, no interval" in networks.higher(rows(), "entropy", "Entropy")
 

@@ -191,7 +191,8 @@ def readings_table(run: experiment1.Run) -> Styler:
                          "relative deviation": f"{found['deviation']:.3f}"})
     seeds = run.settings.explainer_seeds
     return _shown(pd.DataFrame(rows).set_index(["reading of y", "method"]), {}).set_caption(
-        f"All test images; mean over {seeds} seed{'s' * (seeds > 1)} of g, one performer, no interval")
+        "H of positive test images, deviation of all; "
+        f"mean over {seeds} seed{'s' * (seeds > 1)} of g, one performer, no interval")
 
 
 def show_bias(runs: Sequence[Watched]) -> None:

@@ -19,7 +19,7 @@ from semquant_book.study.presets import Settings, project_root
 from semquant_book.study.replicates import LEAST, by_performer, estimate
 
 __all__ = ["animals_shown", "beginning", "cells", "comparison", "entropy_table", "error_table", "paper",
-           "paper_frame", "paper_normalised", "part_table", "per_category"]
+           "paper_frame", "paper_normalised", "paper_of", "part_table", "per_category"]
 
 #: What stands beside the explainers, in words.
 REFERENCES = {"gradient_times_input": "gradient times input", "prior": "prior weights alone",
@@ -56,6 +56,17 @@ def paper_normalised(table: str, *keys: str) -> pd.DataFrame:
     network = next((n[key] for key in keys if key in n), None)
     logs = [math.log(network or n.get(column, known["experiment_2"]["n"])) for column in values]
     return values / logs
+
+
+def paper_of(categories: Sequence[str]) -> pd.DataFrame:
+    """Return Experiment 1's entropies in the paper as H / ln n, mean over some categories.
+
+    Of all six it is Table 1, whose numbers are such means; of fewer, the supplement's, so that like
+    stands beside like.
+    """
+    return pd.DataFrame({
+        architecture: paper_normalised("supplement_entropy", architecture)[list(categories)].mean(axis=1)
+        for architecture in paper()["settings"]["experiment_1"]["performers"]})
 
 
 def cells(frame: pd.DataFrame, value: str, *, columns: str = "architecture") -> pd.DataFrame:
@@ -164,7 +175,11 @@ def error_table(explainers: pd.DataFrame, references: pd.DataFrame, *,
     printed = paper_frame("table_3").average
     for method in METHODS:
         table.loc[f"{labels[method]} in the paper, its dogs"] = [f"{printed[method]:.3f}", "\N{EM DASH}"]
-    return _styled(table, _titled(caption, most))
+    title = _titled(caption, most)
+    if title and len(references):
+        title += (". In the paper's error what needs no explainer has one factor for all images, fitted "
+                  "to the scores")
+    return _styled(table, title)
 
 
 def part_table(frame: pd.DataFrame, *, published: bool = True, caption: str | None = None) -> Styler:

@@ -6,8 +6,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from semquant_book import figures
-from semquant_book.pages.comparison import paper, paper_frame, paper_normalised
-from semquant_book.pages.findings import number, spread
+from semquant_book.pages.comparison import paper, paper_frame, paper_of
+from semquant_book.pages.findings import by_reading, number, spread
 from semquant_book.study import inspection
 from semquant_book.study.presets import Settings
 from semquant_book.study.replicates import by_performer
@@ -26,7 +26,7 @@ def preface(results: Results) -> str:
 def _entropies(results: Results) -> dict[str, pd.DataFrame]:
     """H / ln n of baseline and ours for each network: the paper's, and this run's in each reading."""
     labels, table = paper()["labels"], {}
-    table["the paper"] = paper_normalised("table_1", "experiment_1").T
+    table["the paper"] = paper_of(results.settings.categories).T
     for scale, frame in results.explainers.groupby("scale", sort=False):
         table[f"here, y {scale}"] = pd.DataFrame({
             method: by_performer(g, "normalised_entropy").groupby("architecture", sort=False).mean()
@@ -56,8 +56,8 @@ def headline(results: Results) -> str:
            f"{number(prior.mean(), 2)})" + ("." if collapsed else ", and the baseline here has nothing to cure."))
     return (f"**{lead}** As a share of the largest possible {{term}}`entropy <entropy of "
             f"contributions>`, ln n, by which networks of different size can be compared, {ours}: "
-            f"{spread(here.ours)} with {reading}, {spread(printed.ours)} in the paper. The "
-            f"baseline is at {spread(here.baseline)}, in the paper at "
+            f"{spread(here.ours)} with {reading}, {spread(printed.ours)} in the paper, of the "
+            f"same categories. The baseline is at {spread(here.baseline)}, in the paper at "
             f"{spread(printed.baseline)}.{more} {why}")
 
 
@@ -81,11 +81,12 @@ def _meets(a: pd.Series, b: pd.Series) -> bool:
 def aside(results: Results) -> str:
     """Say how accurate the performers and explainers are, beside the paper's, in Markdown."""
     plain = results.performers[results.performers.filter_loss]
-    ours = results.explainers[results.explainers.method == "ours"]
     printed = paper_frame("table_2", "accuracy", "experiment_1") / 100
-    here = spread(plain.accuracy, 1, percent=True), spread(by_performer(ours, "accuracy"), 1, percent=True)
+    ours = "; ".join(f"{name} {spread(by_performer(g[g.method == 'ours'], 'accuracy'), 1, percent=True)}"
+                     for name, g in by_reading(results.explainers))
+    here = spread(plain.accuracy, 1, percent=True), ours
     paper_s = (spread(printed.loc[who], 1, percent=True) for who in ("performer", "ours"))
-    return ("The performers are right in {} of the test images, our explainers in {} (the paper's, "
-            "on photographs, in {} and {}). The full-size networks with the paper's own settings "
-            "have not been run; [the paper preset](reproduce/paper_preset) says what that "
+    return ("The performers are right in {} of the test images, our explainers, by the reading of "
+            "y, in {} (the paper's, on photographs, in {} and {}). The full-size networks "
+            "with the paper's own settings have not been run; [the paper preset](reproduce/paper_preset) says what that "
             "takes.").format(*here, *paper_s)

@@ -189,14 +189,15 @@ def fall_of_losses(history: Sequence[dict]) -> str:
     first, last = history[0], history[-1]
     text = f"The distillation loss of ours goes from {first['distillation']:.3g} to {last['distillation']:.3g}, "
     weights = f"its weight λ falls from {first['prior_weight']:.2g} to {last['prior_weight']:.2g}"
+    prior = last["prior_weight"] * last["prior"]
+    share = prior / (prior + last["distillation"])
     lowest = min(range(len(history)), key=lambda t: history[t]["prior"])
     if last["prior"] <= first["prior"]:
         return f"{text}its prior loss from {first['prior']:.3g} to {last['prior']:.3g}, while {weights}."
     return (f"{text}but **its prior loss rises**, from {first['prior']:.3g} to {last['prior']:.3g} "
             f"({history[lowest]['prior']:.3g}, the lowest, after epoch {lowest + 1}), while "
             f"{weights}: as soon as the prior weighs less, the distillation loss draws the weights "
-            "away from it. What is left of the prior in this explainer is what its first epochs "
-            "put there.")
+            f"away from it. In the last epoch the prior still makes up {share:.0%} of the whole loss.")
 
 
 def what_was_run(settings: Settings, category: str) -> str:
@@ -257,7 +258,7 @@ def controls(table: pd.DataFrame) -> str:
 def higher(records: pd.DataFrame, metric: str, words: str) -> str:
     """Say in how many performers ours has more of a metric than the baseline, and by how much."""
     gains = "; ".join(
-        f"with y {scale} {told(estimate(by_performer(pairs(g, metric), metric)), 2, plus=True)}"
+        f"with y {scale} {told(estimate(by_performer(pairs(g, metric), metric)), 3, plus=True)}"
         for scale, g in records.groupby("scale", sort=False))
     return f"{words}, ours minus baseline: {gains}. Ours is higher with {where_higher(records, metric)}."
 

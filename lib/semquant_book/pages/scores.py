@@ -103,7 +103,8 @@ def entropy_gain(explainers: pd.DataFrame) -> str:
             "fits to one performer share its features, priors and test faces, so that a count of "
             f"them is no evidence about another network; that takes at least {LEAST} performers. "
             "The paper's difference is "
-            f"{signed((theirs.loc['ours'] - theirs.loc['baseline']).mean(), 3, plus=True)}, of one "
+            f"{signed((theirs.loc['ours'] - theirs.loc['baseline']).mean(), 3, plus=True)} by its four targets "
+            "(one of its printed averages is a misprint, see [](../reproduce/errata)), of one "
             "performer and without a spread.")
 
 
@@ -224,8 +225,9 @@ def controls(explainers: pd.DataFrame, yardsticks: pd.DataFrame) -> str:
             f"{number(deviation['ours'])}; the accuracies are {percent(accuracy['shuffled'], 1)}, "
             f"{percent(accuracy['constant'], 1)} and {percent(accuracy['ours'], 1)}. So **a low "
             "relative deviation or a small loss of accuracy is no evidence that the concepts "
-            "explain the score**: explanations without information lose at most "
-            f"{signed(100 * gap, 1)} points of accuracy against ours, and their deviations are "
+            "explain the score**: explanations without information "
+            f"{'lose at most ' + signed(100 * gap, 1) + ' points' if gap > 0 else 'lose no point'} of "
+            "accuracy against ours, and their deviations are "
             f"{number(deviation['shuffled'] / deviation['ours'], 1)} and "
             f"{number(deviation['constant'] / deviation['ours'], 1)} times that of ours.\n\nH / ln "
             f"n is {number(entropy['ours'])} for ours and {number(entropy['baseline'])} for the "

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from semquant_book.pages import regimes
+from semquant_book.pages import effect
 from semquant_book.study.regimes import RATES, WATCHED
 
 NETWORKS = ("alexnet", "vgg_m", "vgg_s", "vgg16")
@@ -35,11 +35,11 @@ def record(gains=(0.1, 0.2, 0.3, 0.4)):
     references = [{"architecture": a, "category": "dog", "performer_seed": 0, "method": method,
                    "normalised_entropy": 0.8, "error average": 0.01, "error_of_shares average": 0.02}
                   for a in NETWORKS for method in ("prior", "gradient_times_input", "uniform")]
-    return {"rows": rows, "weights": weights, "rates": rates, "references": references}
+    return {"settings": {"categories": ["dog"]}, "rows": rows, "weights": weights, "rates": rates, "references": references}
 
 
 def test_a_gain_has_students_interval_over_performers():
-    found = regimes.gains(record(), "normalised_entropy")
+    found = effect.gains(record(), "normalised_entropy")
     assert list(found) == ["SGD, high start", "SGD, fitting start", "AdamW, high start", "AdamW, fitting start"]
     gain = found["SGD, high start"]
     half = stats.t.ppf(0.975, 3) * np.std([0.1, 0.2, 0.3, 0.4], ddof=1) / 2
@@ -48,39 +48,39 @@ def test_a_gain_has_students_interval_over_performers():
 
 
 def test_what_is_said_has_the_number_the_interval_and_the_count():
-    said = regimes.said(record())
+    said = effect.said(record())
     assert ("- **SGD, high start**: H / ln n +0.250 (+0.045 to +0.455, 4 performers), higher in 4 of 4; "
             "the paper's error −0.025 (−0.046 to −0.004, 4 performers), error of shares +0.000") in said
     assert "- **AdamW, fitting start**: H / ln n +0.000 (+0.000 to +0.000, 4 performers), higher in 0 of 4" in said
-    assert "(the paper's entropy: +0.222)" in said
+    assert "(the paper's entropy, of the same categories: +0.182)" in said
 
 
 def test_what_priors_without_knowledge_bring_is_told_where_there_is_a_gain():
-    assert regimes.controls(record()) == (
+    assert effect.controls(record()) == (
         "Of the gain in entropy a prior that knows nothing brings, with SGD, high start: 75% by a uniform "
         "prior, 50% by one whose weights are those of other filters.")
-    assert regimes.controls(record((-0.3, 0.2, 0.3, -0.4))).startswith("In no regime is the gain")
+    assert effect.controls(record((-0.3, 0.2, 0.3, -0.4))).startswith("In no regime is the gain")
 
 
 def test_tables_have_means_and_half_intervals():
-    table = regimes.table(record()).data
+    table = effect.table(record()).data
     assert table.loc["AdamW, high start", ("H / ln n", "baseline")] == "0.500 ± 0.000"
     assert table.loc["SGD, high start", ("H / ln n", "ours")] == "0.750 ± 0.205"
     assert table.loc["SGD, high start", ("error of shares", "ours")].startswith("0.115 ± 0.0")
-    assert "mean over 4 performers" in regimes.table(record()).caption
-    yardsticks = regimes.yardsticks(record()).data
+    assert "mean over 4 performers" in effect.table(record()).caption
+    yardsticks = effect.yardsticks(record()).data
     assert yardsticks.loc["gradient times input", "the paper's error"] == "0.010 ± 0.000"
 
 
 def test_the_rates_that_were_tried():
-    tried = regimes.tried(record())
+    tried = effect.tried(record())
     assert tried.loc[("SGD, high start", 1e-4), "AlexNet"] == "1.50 (taken)"
     assert tried.loc[("SGD, fitting start", 3e-2), "VGG-M"] == "diverged"
     assert tried.loc[("AdamW, high start", 3e-3), "VGG-16"] == "4.50"
 
 
 def test_what_the_rate_does_where_the_effect_is():
-    table = regimes.by_rate(record()).data
+    table = effect.by_rate(record()).data
     assert list(table.index) == ["1e-05", "0.001"]
     assert table["taken for", "networks"].tolist() == ["0", "4"]
     assert table["H / ln n", "baseline"].tolist() == ["0.300 ± 0.000", "0.500 ± 0.000"]
@@ -89,19 +89,19 @@ def test_what_the_rate_does_where_the_effect_is():
 
 
 def test_where_the_sum_starts():
-    assert regimes.starts(record()) == (
+    assert effect.starts(record()) == (
         "a high start is 20.0 to 23.0 times the scores' mean size; a fitting start is 1.0 to 4.0 times "
         "the scores' mean size")
 
 
 def test_figures_show_the_records_numbers():
-    slopes = regimes.slopes(record())
+    slopes = effect.slopes(record())
     titles = [ax.get_title("left") for ax in slopes.axes]
     assert titles == ["the paper", "SGD, high start", "SGD, fitting start", "AdamW, high start",
                       "AdamW, fitting start"]
     lines = [line.get_ydata().tolist() for line in slopes.axes[1].lines]
     assert sorted(lines) == [pytest.approx([0.5, 0.5 + g]) for g in (0.1, 0.2, 0.3, 0.4)]
-    crushed = regimes.crushed(record(), "vgg_m")
+    crushed = effect.crushed(record(), "vgg_m")
     assert len(crushed.axes) == 4
     dots = crushed.axes[0].lines[1]
     assert dots.get_xdata().tolist() == [1, 10, 20]
@@ -109,6 +109,6 @@ def test_figures_show_the_records_numbers():
 
 
 def test_the_record_that_comes_with_the_project_is_of_four_networks():
-    kept = regimes.read()
+    kept = effect.read()
     assert {row["architecture"] for row in kept["rows"]} == set(NETWORKS)
     assert sum(row["chosen"] for row in kept["rows"]) == 4 * 4 * 4

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
 from semquant_book import figures
-from semquant_book.pages.comparison import REFERENCES, paper, paper_normalised
+from semquant_book.pages.comparison import REFERENCES, paper, paper_of
 from semquant_book.pages.findings import number, percent, told
 from semquant_book.study.presets import project_root
 from semquant_book.study.regimes import RATES, WATCHED
@@ -49,7 +49,7 @@ def gains(record: dict, metric: str, prior: str = "measured") -> dict[str, Estim
 def slopes(record: dict) -> Figure:
     """Draw H / ln n from the baseline to ours, a line for each network: the paper's, and each regime."""
     labels, values = paper()["labels"], measures(record, "normalised_entropy")
-    panels = {"the paper": paper_normalised("table_1", "experiment_1").T}
+    panels = {"the paper": paper_of(record["settings"]["categories"]).T}
     for which in RATES:
         found = values.loc[which].groupby("architecture", sort=False).mean()
         panels[regime(*which)] = found.rename(columns={"none": "baseline", "measured": "ours"})
@@ -87,10 +87,10 @@ def said(record: dict) -> str:
         lines.append(f"- **{name}**: H / ln n {told(gain, plus=True)}, higher in {above} of "
                      f"{len(gain.values)}; the paper's error {told(raw[name], plus=True)}, error of "
                      f"shares {told(shares[name], plus=True)}.")
-    printed = paper_normalised("table_1", "experiment_1")
+    printed = paper_of(record["settings"]["categories"])
     most = (printed.loc["ours"] - printed.loc["baseline"]).mean()
-    return ("Ours minus the baseline, 95% intervals over performers (the paper's entropy: "
-            f"{number(most, 3, plus=True)}):\n\n" + "\n".join(lines))
+    return ("Ours minus the baseline, 95% intervals over performers (the paper's entropy, of the same "
+            f"categories: {number(most, 3, plus=True)}):\n\n" + "\n".join(lines))
 
 
 def by_rate(record: dict) -> Styler:
