@@ -75,6 +75,12 @@ def test_every_regime_and_prior_is_fitted_once_with_the_rate_taken(record):
     assert {r["method"] for r in record["references"]} == {"prior", "gradient_times_input", "uniform"}
 
 
+def test_a_fit_that_leaves_no_contribution_has_no_entropy():
+    nothing = float("nan")
+    kept = regimes._kept({"entropy": nothing, "deviation": 0.5, "error": {"eye": 0.1}}, 64)
+    assert kept == {"entropy": None, "normalised_entropy": None, "deviation": 0.5, "error average": 0.1, "n": 64}
+
+
 def test_what_is_measured_of_a_fit(run, record):
     row = next(r for r in record["rows"]
                if (r["optimizer"], r["start"], r["prior"]) == ("adamw", "high", "uniform"))

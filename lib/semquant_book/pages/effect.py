@@ -37,7 +37,7 @@ def measures(record: dict, metric: str) -> pd.DataFrame:
     """Return a metric of every fit with the rate taken: a row for each regime and performer, a column
     for each prior."""
     rows = pd.DataFrame(record["rows"])
-    return rows[rows.chosen].pivot(index=["optimizer", "start", *PERFORMER], columns="prior", values=metric)
+    return rows[rows.chosen].pivot(index=["optimizer", "start", *PERFORMER], columns="prior", values=metric).astype(float)
 
 
 def gains(record: dict, metric: str, prior: str = "measured") -> dict[str, Estimate]:
@@ -101,12 +101,13 @@ def by_rate(record: dict) -> Styler:
     for rate, some in rows.groupby("rate"):
         cell = cells.setdefault(f"{rate:g}", {("taken for", "networks"): str(taken.get(rate, 0))})
         for metric, (words, digits) in METRICS.items():
-            values = some.pivot(index=PERFORMER, columns="prior", values=metric)
+            values = some.pivot(index=PERFORMER, columns="prior", values=metric).astype(float)
             for prior, method in (("none", "baseline"), ("measured", "ours")):
                 cell[words, method] = figures.with_interval(estimate(values[prior]), digits)
     frame = pd.DataFrame(cells).T
     frame.columns = pd.MultiIndex.from_tuples(frame.columns)
-    return _styled(frame, f"{regime(*WATCHED)}, by learning rate, mean over {_performers(record)} performers")
+    return _styled(frame, f"{regime(*WATCHED)}, by learning rate, mean over {_performers(record)} "
+                   "performers; a cell without ± is over fewer, since a fit left no contribution")
 
 
 def controls(record: dict) -> str:

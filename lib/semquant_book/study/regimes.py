@@ -109,9 +109,10 @@ def collect(settings: Settings, say: Callable[[str], object] = print) -> dict:
 
 
 def _kept(measured: dict, n: int) -> dict:
-    """The measures that a record keeps, of n filters."""
+    """The measures that a record keeps, of n filters; None where no filter has a contribution left."""
     row = {name: value for name, value in metrics_row({"metrics": measured}).items() if name in KEPT}
-    return row | {"n": n, "normalised_entropy": row["entropy"] / math.log(n)}
+    row |= {"n": n, "normalised_entropy": row["entropy"] / math.log(n)}
+    return {name: None if value != value else value for name, value in row.items()}
 
 
 def _fit(run: experiment1.Run, optimizer: str, start: str, rate: float,
