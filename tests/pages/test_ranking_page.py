@@ -131,6 +131,13 @@ def test_the_figure_shows_the_records_numbers():
     assert (left.get_xscale(), right.get_xscale()) == ("log", "linear")
 
 
+def test_rows_are_in_the_order_of_the_first_panels_means():
+    first, second = pd.DataFrame([[1.0, 1.0], [0.0, 1.5]], ["a", "b"]), pd.DataFrame([[5.0], [6.0]], ["a", "b"])
+    left, right = figures.ranking({"first": first, "second": second}, {}).axes
+    assert [label.get_text() for label in left.get_yticklabels()] == ["b", "a"]
+    assert [line.get_xdata()[0] for line in right.lines[::2]] == [6, 5]  # too few for an interval
+
+
 @pytest.mark.parametrize("panels, message", [
     ({}, "panels: there is none"),
     ({"a": pd.DataFrame([[1.0]], ["x"]), "b": pd.DataFrame([[1.0]], ["y"])}, "panels: b has other methods")])
