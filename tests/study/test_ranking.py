@@ -183,7 +183,7 @@ def test_a_row_is_of_contributions_that_are_summed_over_groups(run, record, way)
     if way == "gradient_times_input":
         x = shown.x.clone().requires_grad_()
         (gradient,) = torch.autograd.grad(head(x.clone()).sum(), x)
-        said, bias = (gradient * x.detach()).sum(dim=(2, 3)), head(torch.zeros_like(x[:1]))[0, 0]
+        said, bias = (gradient * x.detach()).sum(dim=(2, 3)), head(torch.zeros_like(x[:1]))[0, 0].item()
     else:
         fitted = run.explainer(*way.split("_"))
         with torch.no_grad():

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable
 from itertools import product
 
-import captum.attr  # noqa: F401  # takes a second, which is no method's
 import torch
 from torch import Tensor, nn
 
