@@ -16,7 +16,8 @@ from semquant.checks import InputError, one_of
 from semquant_book.datasets import celeba
 from semquant_book.datasets.names import ATTRIBUTES, CATEGORIES, SCALES, TRUNK
 from semquant_book.folders import build_root, data_root
-from semquant_book.study import experiment1, frozen_trunk, records, regimes, rehearsal, sweeps
+from semquant_book.study import (experiment1, frozen_trunk, ranking, records, regimes, rehearsal,
+                                 sweeps)
 from semquant_book.study.portraits import celeba_folders
 from semquant_book.study.presets import Settings, load_settings
 from semquant_book.study.store import write_record
@@ -90,6 +91,7 @@ RECORDS = {
         "maps", "heat")),
     "paper-check": Recorded(lambda settings: rehearsal.rehearse(settings, data_root()), "paper", (
         *RUN, "steps", "maps", "photographs", "weights")),
+    "ranking": Recorded(ranking.collect, "quick", (*RUN, "experiment", "rows", "truths", "images")),
     "regimes": Recorded(regimes.collect, "quick", (
         *RUN, "experiment", "rows", "rates", "weights", "references")),
     **{f"{TRUNK}-{category}": Recorded(partial(_trunk, category), "quick", (
