@@ -83,10 +83,10 @@ def test_a_fit_that_leaves_no_contribution_has_no_entropy():
 
 def test_what_is_measured_of_a_fit(run, record):
     row = next(r for r in record["rows"]
-               if (r["optimizer"], r["start"], r["prior"]) == ("adamw", "high", "uniform"))
+               if (r["optimizer"], r["start"], r["prior"]) == ("adamw", "high", "none"))
     weights = next(w for w in record["weights"] if all(
         w[key] == row[key] for key in ("optimizer", "start", "prior", "rate")))
-    how = regimes.options(run.settings, "adamw", "high", row["rate"], "uniform")
+    how = regimes.options(run.settings, "adamw", "high", row["rate"], "none")
     first = []
     fitted = distill_measured(
         run.measured("train"), **how,

@@ -76,9 +76,9 @@ def collect(settings: Settings, say: Callable[[str], object] = print) -> dict:
 
     ``rows``: a fit each, with the measures of `evaluation.evaluate`, ``follows_y``: the rank
     correlation of the filters' mean weight with their mean value, and ``start_ratio``: the sum's
-    mean size at the start over the scores'. ``rates``: what `tune` found. ``weights``: of each fit
-    the mean alpha of each filter at the start and at the end, with the mean y; of positive test
-    images. ``references``: what needs no fit, see `experiment1.Run.references`.
+    mean size at the start over the scores'. ``rates``: what `tune` found. ``weights``: of each
+    baseline the mean alpha of each filter at the start and at the end, with the mean y; of positive
+    test images. ``references``: what needs no fit, see `experiment1.Run.references`.
     """
     cpu_threads(settings.threads)
     with record(settings, experiment=1) as content:
@@ -101,7 +101,7 @@ def collect(settings: Settings, say: Callable[[str], object] = print) -> dict:
                     row, weights = _fit(run, optimizer, start, r, prior)
                     which = regime | {"rate": r, "chosen": r == rate, "prior": prior}
                     content["rows"].append(which | row)
-                    if r == rate:
+                    if r == rate and prior == "none":
                         content["weights"].append(which | weights)
                     say(f"{run.name}: {optimizer} at {r:g}, {start} start, prior {prior}: "
                         f"H / ln n {row['normalised_entropy']:.3f}")
