@@ -98,8 +98,8 @@ def test_where_the_sum_starts():
 def test_figures_show_the_records_numbers():
     slopes = effect.slopes(record())
     titles = [ax.get_title("left") for ax in slopes.axes]
-    assert titles == ["the paper", "SGD, high start", "SGD, fitting start", "AdamW, high start",
-                      "AdamW, fitting start"]
+    assert titles == ["the paper", "SGD,\nhigh start", "SGD,\nfitting start", "AdamW,\nhigh start",
+                      "AdamW,\nfitting start"]
     lines = [line.get_ydata().tolist() for line in slopes.axes[1].lines]
     assert sorted(lines) == [pytest.approx([0.5, 0.5 + g]) for g in (0.1, 0.2, 0.3, 0.4)]
     crushed = effect.crushed(record(), "vgg_m")

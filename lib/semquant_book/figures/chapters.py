@@ -106,7 +106,7 @@ def weight_changes(fits: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
         ax.axhline(1, color=FAINT, linewidth=0.8)
         ax.plot(y[there], np.maximum(last[there] / first[there], 1e-3), "o", markersize=3.5,
                 color=METHOD_COLOURS["baseline"], markeredgewidth=0, alpha=0.8)
-        ax.set(title=name, xlabel="mean value $y_i$", xscale="log", yscale="log")
+        ax.set(title=name.replace(", ", ",\n"), xlabel="mean value $y_i$", yscale="log")
     axes[0, 0].set_ylabel(r"$\alpha_i$, end over start")
     return figure
 

@@ -52,7 +52,7 @@ def slopes(record: dict) -> Figure:
     panels = {"the paper": paper_of(record["settings"]["categories"]).T}
     for which in RATES:
         found = values.loc[which].groupby("architecture", sort=False).mean()
-        panels[regime(*which)] = found.rename(columns={"none": "baseline", "measured": "ours"})
+        panels[regime(*which).replace(", ", ",\n")] = found.rename(columns={"none": "baseline", "measured": "ours"})
     return figures.entropy_slopes({title: frame.rename(index=labels) for title, frame in panels.items()})
 
 
