@@ -72,13 +72,13 @@ def truths_of(values: Tensor) -> dict[str, Tensor]:
 def measures(contributions: Tensor, right: Tensor, yhat: Tensor) -> dict[str, float | None]:
     """Return how near contributions (B, P) come to a truth (B, P), of images with scores yhat (B,).
 
-    ``error``: the mean over images of |contribution - truth|, over that of |truth|, both summed over
+    ``error``: the mean over images of ``|contribution - truth|``, over that of ``|truth|``, both summed over
     groups. ``rescaled_error``: the same after each image's contributions are scaled to add up to what
     its truth adds up to. ``paper_error``: `metrics.contribution_error`, its mean over groups, against
     the truth scaled to add up to yhat, of the images that `metrics.true_contributions` keeps.
     ``rank_agreement``: Spearman's, within an image. ``sign_agreement``: the share of an image's
     groups with the right sign, of those whose truth is above 5% of its largest in size. ``entropy``:
-    |H - H of the truth| over groups, in nats. The last three are means over images; None is what
+    ``|H - H of the truth|`` over groups, in nats. The last three are means over images; None is what
     can't be told of any image.
     """
     whole = contributions.sum(dim=1) != 0
@@ -110,7 +110,7 @@ def collect(settings: Settings, say: Callable[[str], object] = print) -> dict:
     """Explain the same images of each performer of the settings in all `WAYS`, and return the record.
 
     ``rows``: one for each performer and way, with `measures` as ``<measure> <truth>``;
-    ``completeness``: the mean of |sum of contributions + b - yhat| over the mean of |yhat|; and
+    ``completeness``: the mean of ``|sum of contributions + b - yhat|`` over the mean of ``|yhat|``; and
     ``seconds`` for an image, without those of fitting g and of measuring. ``truths``: of each
     performer how many images, its groups and how many filters each has, the mean of each truth,
     ``nonlinearity``, ``seconds`` for an image, and for each truth ``negative``, the share of its
