@@ -26,7 +26,8 @@ def record(gains=(0.1, 0.2, 0.3, 0.4)):
                 rows.append(about | {
                     "prior": prior, "rate": 1e-3, "chosen": True, "normalised_entropy": 0.5 + more, "error average": 0.2 - more / 10,
                     "error_of_shares average": 0.1 + 0.01 * k, "deviation": 0.05, "n": 64,
-                    "start_ratio": (20.0 if start == "high" else 1.0) + k, "follows_y": -0.5})
+                    "start_ratio": (20.0 if start == "high" else 1.0) + k,
+                    "follows_y": (-0.5 if start == "high" else 0.25) - k / 10})
                 if (optimizer, start) == WATCHED and prior in ("none", "measured"):
                     rows.append(rows[-1] | {"rate": 1e-5, "chosen": False, "start_ratio": 99.0,
                                             "normalised_entropy": None if k == 3 else 0.3 + 2 * more,
@@ -93,6 +94,16 @@ def test_where_the_sum_starts():
     assert effect.starts(record()) == (
         "a high start is 20.0 to 23.0 times the scores' mean size; a fitting start is 1.0 to 4.0 times "
         "the scores' mean size")
+
+
+def test_how_weights_go_with_values_is_told_from_network_to_network():
+    assert regimes_of(effect.follows(record())) == {
+        "SGD, high start": "−0.80 to −0.50", "SGD, fitting start": "−0.05 to 0.25",
+        "AdamW, high start": "−0.80 to −0.50", "AdamW, fitting start": "−0.05 to 0.25"}
+
+
+def regimes_of(said):
+    return {part[: part.index("start") + 5]: part[part.index("start") + 6 :] for part in said.split("; ")}
 
 
 def test_figures_show_the_records_numbers():

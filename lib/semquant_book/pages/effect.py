@@ -8,13 +8,13 @@ from pandas.io.formats.style import Styler
 
 from semquant_book import figures
 from semquant_book.pages.comparison import REFERENCES, paper, paper_of
-from semquant_book.pages.findings import number, percent, told
+from semquant_book.pages.findings import number, percent, spread, told
 from semquant_book.study.presets import project_root
 from semquant_book.study.regimes import RATES, WATCHED
 from semquant_book.study.replicates import Estimate, estimate
 from semquant_book.study.store import read_record
 
-__all__ = ["by_rate", "controls", "crushed", "gains", "measures", "read", "regime", "said", "slopes",
+__all__ = ["by_rate", "controls", "crushed", "follows", "gains", "measures", "read", "regime", "said", "slopes",
            "starts", "table", "tried", "yardsticks"]
 
 OPTIMIZERS = {"sgd": "SGD", "adamw": "AdamW"}
@@ -133,6 +133,12 @@ def starts(record: dict) -> str:
     found = {start: g.start_ratio for start, g in rows.groupby("start")}
     return "; ".join(f"a {start} start is {number(values.min(), 1)} to {number(values.max(), 1)} times "
                      "the scores' mean size" for start, values in sorted(found.items(), reverse=True))
+
+
+def follows(record: dict) -> str:
+    """Say how the baselines' weights go with the filters' values, from network to network."""
+    values = measures(record, "follows_y")["none"]
+    return "; ".join(f"{regime(*which)} {spread(values.loc[which])}" for which in RATES)
 
 
 def crushed(record: dict, architecture: str) -> Figure:
