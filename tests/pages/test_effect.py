@@ -61,7 +61,9 @@ def test_what_priors_without_knowledge_bring_is_told_where_there_is_a_gain():
     assert effect.controls(record()) == (
         "Of the gain in entropy a prior that knows nothing brings, with SGD, high start: 75% by a uniform "
         "prior, 50% by one whose weights are those of other filters.")
-    assert effect.controls(record((-0.3, 0.2, 0.3, -0.4))).startswith("In no regime is the gain")
+    assert effect.controls(record((-0.3, 0.2, 0.3, -0.4))) == (
+        "In no regime is a gain in entropy told from zero. With SGD, high start, priors that know nothing "
+        "bring −0.038 (uniform) and −0.025 (permuted), where the measured one brings −0.050.")
 
 
 def test_tables_have_means_and_half_intervals():

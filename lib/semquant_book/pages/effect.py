@@ -10,7 +10,7 @@ from semquant_book import figures
 from semquant_book.pages.comparison import REFERENCES, paper, paper_of
 from semquant_book.pages.findings import number, percent, spread, told
 from semquant_book.study.presets import project_root
-from semquant_book.study.regimes import RATES, WATCHED
+from semquant_book.study.regimes import PRIORS, RATES, WATCHED
 from semquant_book.study.replicates import Estimate, estimate
 from semquant_book.study.store import read_record
 
@@ -101,7 +101,8 @@ def by_rate(record: dict) -> Styler:
     for rate, some in rows.groupby("rate"):
         cell = cells.setdefault(f"{rate:g}", {("taken for", "networks"): str(taken.get(rate, 0))})
         for metric, (words, digits) in METRICS.items():
-            values = some.pivot(index=PERFORMER, columns="prior", values=metric).astype(float)
+            values = some.pivot(index=PERFORMER, columns="prior", values=metric)
+            values = values[["none", "measured"]].astype(float).dropna()  # both over the same
             for prior, method in (("none", "baseline"), ("measured", "ours")):
                 cell[words, method] = figures.with_interval(estimate(values[prior]), digits)
     frame = pd.DataFrame(cells).T
@@ -122,7 +123,11 @@ def controls(record: dict) -> str:
                      f"{percent(others['permuted'].value / gain.value)} by one whose weights are "
                      "those of other filters")
     if not found:
-        return "In no regime is the gain in entropy told from zero, so there is nothing to share out."
+        best, others = regime(*WATCHED), gains(record, "normalised_entropy")
+        known = (gains(record, "normalised_entropy", prior)[best].value for prior in PRIORS[2:])
+        return ("In no regime is a gain in entropy told from zero. With {}, priors that know nothing bring {} "
+                "(uniform) and {} (permuted), where the measured one brings {}.").format(
+                    best, *(number(v, plus=True) for v in (*known, others[best].value)))
     return f"Of the gain in entropy a prior that knows nothing brings, with {'; with '.join(found)}."
 
 
