@@ -70,6 +70,7 @@ _UNNUMBERED = """() => [...document.querySelectorAll("article .cell_output img")
     one.closest("figure")?.querySelector("figcaption")
       ?.[one.closest("details:not([open])") ? "textContent" : "innerText"] ?? ""))
   .map((one) => one.alt)"""
+_NEXT_FRAME = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
 PAPER = 688  # pixels: A4 without margins
 _MOVING = """() => document.getAnimations()
   .filter((one) => one.playState === "running" && one.effect.getComputedTiming().duration > 20)
@@ -125,6 +126,7 @@ def look(opener: Opener, name: str, scheme: str, axe: str, place: Path) -> Visit
                   if url.startswith("file:")}
     page.emulate_media(media="print")
     page.set_viewport_size({"width": PAPER, "height": 900})
+    page.evaluate(_NEXT_FRAME)  # with it the page hears that it is on paper
     seen.on_paper = page.evaluate("document.documentElement.dataset.theme")
     seen.cut["paper"] = page.evaluate(_CUT, "table")
     views = page.locator(".sq-view").all()
