@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:  # checks of names are asked for where torch is not needed
     from torch import Tensor
 
-__all__ = ["InputError", "check_finite", "check_not_negative", "check_shapes", "number", "one_of"]
+__all__ = ["InputError", "check_assignment", "check_finite", "check_not_negative", "check_shapes", "number", "one_of"]
 
 
 class InputError(ValueError):
@@ -49,8 +49,7 @@ def number(field: str, value: object, low: float | None = None, high: float | No
               (False, True): f" of at most {high}",
               (False, False): ""}[low is not None, high is not None]
     right_type = isinstance(value, int if integer else (int, float)) and not isinstance(value, bool)
-    if (not right_type
-        or value != value
+    if (not right_type or value != value
         or (low is not None and value < low)
         or (high is not None and value > high)):
         raise InputError(f"{field}: {value!r} is not {kind}{bounds}")
@@ -88,9 +87,8 @@ def check_shapes(**tensors: tuple[Tensor, str]) -> dict[str, int]:
             raise InputError(f"{field}: shape {shape} is not {accepted}")
         for name, length in zip(names, shape):
             if sizes.setdefault(name, length) != length:
-                raise InputError(
-                    f"{field}: shape {shape} is not {accepted} with {name} = {sizes[name]}"
-                )
+                raise InputError(f"{field}: shape {shape} is not {accepted} with {name} = "
+                                 f"{sizes[name]}")
     return sizes
 
 
@@ -100,6 +98,14 @@ def check_finite(**tensors: Tensor | None) -> None:
         if tensor is not None and not bool(tensor.isfinite().all()):
             bad = int((~tensor.isfinite()).sum())
             raise InputError(f"{field}: {bad} of {tensor.numel()} values are NaN or infinite")
+
+
+def check_assignment(assignment: Tensor, parts: int, field: str = "assignment") -> None:
+    """Check that each filter's group (n,) is a whole number from -1, for none, to `parts` - 1."""
+    wrong = (assignment < -1) | (assignment >= parts) | (assignment != assignment.round())
+    if bool(wrong.any()):
+        bad = assignment[wrong][0].item()
+        raise InputError(f"{field}: {bad} is not a whole number from -1 to {parts - 1}")
 
 
 def check_not_negative(**tensors: Tensor) -> None:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from semquant.checks import InputError, check_shapes, number, one_of
+from semquant.checks import InputError, check_assignment, check_shapes, number, one_of
 from semquant.training import evaluation_mode
 
 __all__ = ["UNASSIGNED", "Explanation", "Reason", "grad_cam"]
@@ -129,10 +129,7 @@ class Explanation:
         p, n = len(groups), len(self.names)
         if assignment.shape != (n,):
             raise InputError(f"assignment: shape {tuple(assignment.shape)} is not ({n},)")
-        wrong = (assignment < -1) | (assignment >= p) | (assignment != assignment.round())
-        if bool(wrong.any()):
-            bad = assignment[wrong][0].item()
-            raise InputError(f"assignment: {bad} is not a whole number from -1 to {p - 1}")
+        check_assignment(assignment, p)
         column = torch.where(assignment < 0, p, assignment).long().to(self.y.device)
         merged = self.y.new_zeros(len(self), p + 1).index_add(1, column, self.contributions)
         names = [*groups, UNASSIGNED]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from semquant.checks import InputError, check_finite, check_shapes, number
+from semquant.checks import InputError, check_assignment, check_finite, check_shapes, number
 from semquant.training import evaluation_mode
 
 __all__ = ["drops", "hit_rates", "name_filters", "part_specificity"]
@@ -132,10 +132,7 @@ def drops(head: Callable[[Tensor], Tensor], x: Tensor, assignment: Tensor, parts
     """
     number("parts", parts, 0, integer=True)
     check_shapes(x=(x, "B n H W"), assignment=(assignment, "n"))
-    wrong = (assignment < -1) | (assignment >= parts)
-    if bool(wrong.any()):
-        bad = assignment[wrong][0].item()
-        raise InputError(f"assignment: {bad} is not a whole number from -1 to {parts - 1}")
+    check_assignment(assignment, parts)
     assignment = assignment.to(x.device)
     with torch.no_grad(), evaluation_mode(head):
         yhat = head(x.clone())  # a copy: a head may start with an in-place ReLU

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from semquant import truth
-from semquant.checks import InputError, check_finite, check_shapes, number, one_of
+from semquant.checks import InputError, check_assignment, check_finite, check_shapes, number, one_of
 from semquant.concepts import Measured
 from semquant.explanation import UNASSIGNED, Explanation
 from semquant.training import evaluation_mode, home_of
@@ -341,6 +341,8 @@ def exact_shapley(head: Callable[[Tensor], Tensor], measured: Measured,
     one_of("reference", reference, truth.REFERENCES)
     assignment, parts = torch.as_tensor(assignment), len(groups)
     case = _Case(head, measured, background, reference, None, 0)
+    check_shapes(y=(measured.y, "B n"), assignment=(assignment, "n"))
+    check_assignment(assignment, parts)
     found, bias = _of_groups(case, assignment, parts)
     if found.shape[1] == parts:  # each filter has a group
         found = torch.cat([found, found.new_zeros(len(found), 1)], dim=1)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from semquant.checks import InputError, check_finite, check_shapes, number, one_of
+from semquant.checks import InputError, check_assignment, check_finite, check_shapes, number, one_of
 from semquant.training import evaluation_mode
 
 __all__ = ["KINDS", "MOST_GROUPS", "REFERENCES", "Planted", "coalition_values", "interactions",
@@ -86,10 +86,7 @@ def _members(groups: Tensor, parts: int | None) -> Tensor:
     """Which filters each coalition of groups has, bool (2^P, n)."""
     last = int(groups.max()) if groups.numel() else -1
     parts = last + 1 if parts is None else number("parts", parts, 0, integer=True)
-    wrong = (groups < -1) | (groups >= parts) | (groups != groups.round())
-    if bool(wrong.any()):
-        bad = groups[wrong][0].item()
-        raise InputError(f"groups: {bad} is not a whole number from -1 to {parts - 1}")
+    check_assignment(groups, parts, "groups")
     column = torch.where(groups < 0, parts, groups).long().cpu()
     players = parts + int(bool((groups < 0).any()))
     if players > MOST_GROUPS:
