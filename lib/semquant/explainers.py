@@ -75,15 +75,13 @@ def _small(channels: int, stem_stride: int, width: int = 32) -> tuple[nn.Sequent
     """Two residual blocks, cheap enough for a CPU."""
 
     def block(inputs: int, outputs: int, stride: int) -> BasicBlock:
-        shortcut = nn.Sequential(
-            nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs)
-        )
+        shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False),
+                                 nn.BatchNorm2d(outputs))
         return BasicBlock(inputs, outputs, stride, shortcut)
 
     body = nn.Sequential(
         nn.Conv2d(channels, width, 3, stem_stride, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(),
-        block(width, width, 2), block(width, 2 * width, 2),
-    )
+        block(width, width, 2), block(width, 2 * width, 2))
     for module in body.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

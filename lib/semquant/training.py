@@ -20,11 +20,15 @@ from tqdm.auto import tqdm
 from semquant.checks import InputError, number, one_of
 from semquant.rows import Computed, Rows
 
-__all__ = ["OPTIMIZERS", "Checkpoint", "Descent", "FitOptions", "TensorBatches", "choose_device", "cosine",
-           "cpu_threads", "evaluation_mode", "home_of", "placed", "seed_everything", "seed_of"]
+__all__ = ["OPTIMIZERS", "Checkpoint", "Descent", "Diverged", "FitOptions", "TensorBatches",
+           "choose_device", "cosine", "cpu_threads", "evaluation_mode", "home_of", "placed", "seed_everything", "seed_of"]
 
 #: What an explainer can be fitted with; sgd has a momentum of 0.9.
 OPTIMIZERS = {"adamw": torch.optim.AdamW, "sgd": partial(torch.optim.SGD, momentum=0.9)}
+
+
+class Diverged(InputError):
+    """A fit whose loss is no longer a finite number."""
 
 
 class Checkpoint(Protocol):
@@ -297,8 +301,7 @@ class Descent:
         self.module.train()
         bar = tqdm(  # disable=None: only where a person looks, a terminal or a notebook
             total=options.epochs, initial=len(self.history), desc=options.progress, unit="epoch",
-            disable=True if options.progress is None or len(self.history) == options.epochs else None,
-        )
+            disable=True if options.progress is None or len(self.history) == options.epochs else None)
         for epoch in range(len(self.history) + 1, options.epochs + 1):
             if self.generator is None:
                 seed_everything(options.seed, epoch)
@@ -308,7 +311,7 @@ class Descent:
             yield epoch
             means = {name: float(total) / self._count for name, total in self._sums.items()}
             if not np.isfinite(means["loss"]):
-                raise InputError(f"loss: became {means['loss']} in epoch {epoch}; accepted: finite "
+                raise Diverged(f"loss: became {means['loss']} in epoch {epoch}; accepted: finite "
                                  "numbers (a lower learning rate, or amp off, may help)")
             self.history.append(means)
             self._save()

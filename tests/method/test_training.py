@@ -6,7 +6,7 @@ from torch import nn
 
 from semquant.checks import InputError
 from semquant.networks.performers import build
-from semquant.training import Descent, FitOptions, TensorBatches, choose_device, seed_everything
+from semquant.training import Diverged, Descent, FitOptions, TensorBatches, choose_device, seed_everything
 from semquant_book.files import Checkpoint
 from semquant_book.study import performing
 from semquant_book.study.performing import predecessor_rate, recipe_of, train_performer
@@ -70,7 +70,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
     schedule = torch.optim.lr_scheduler.ConstantLR(optimizer)
     descent = Descent(net, optimizer, schedule,
                       FitOptions(epochs=2, checkpoint=Checkpoint(tmp_path / "c.pt")))
-    with pytest.raises(InputError, match="^loss: became nan in epoch 1"):
+    with pytest.raises(Diverged, match="^loss: became nan in epoch 1"):
         for _ in descent.epochs():
             descent.step(net(torch.ones(2, 1)).sum() * float("nan"))
     assert not (tmp_path / "c.pt").exists()

@@ -254,8 +254,7 @@ def interpretable_top(in_channels: int, n: int, map_size: int, *, fc: int, outpu
         nn.Flatten(),  # (B, n, h, w) -> (B, n * h * w)
         nn.Linear(n * pooled**2, fc), nn.ReLU(), nn.Dropout(dropout),
         nn.Linear(fc, fc), nn.ReLU(), nn.Dropout(dropout),
-        nn.Linear(fc, outputs),
-    )
+        nn.Linear(fc, outputs))
     return conv, mask, head
 
 

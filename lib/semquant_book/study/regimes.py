@@ -15,7 +15,7 @@ from itertools import product
 from semquant import metrics
 from semquant.checks import InputError
 from semquant.distillation import FittedExplainer, distill_measured
-from semquant.training import cpu_threads
+from semquant.training import Diverged, cpu_threads
 from semquant_book.study import experiment1
 from semquant_book.study.presets import Settings
 from semquant_book.study.store import record
@@ -57,9 +57,7 @@ def tune(run: experiment1.Run, optimizer: str, start: str) -> tuple[float, dict[
         how = options(run.settings, optimizer, start, rate, "none")
         try:
             left[rate] = distill_measured(run.measured("train"), **how).history[-1]["distillation"]
-        except InputError as error:
-            if not str(error).startswith("loss: became"):
-                raise
+        except Diverged:
             left[rate] = None
     known = {rate: value for rate, value in left.items() if value is not None}
     if not known:
