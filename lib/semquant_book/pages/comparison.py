@@ -19,7 +19,7 @@ from semquant_book.study.presets import Settings, project_root
 from semquant_book.study.replicates import LEAST, by_performer, estimate
 
 __all__ = ["animals_shown", "beginning", "cells", "comparison", "entropy_table", "error_table", "paper",
-           "paper_frame", "paper_normalised", "paper_of", "part_table", "per_category"]
+           "paper_frame", "paper_normalised", "paper_of", "part_table", "per_category", "styled"]
 
 #: What stands beside the explainers, in words.
 REFERENCES = {"gradient_times_input": "gradient times input", "prior": "prior weights alone",
@@ -144,11 +144,12 @@ def entropy_table(frame: pd.DataFrame, table: str, *keys: str, columns: str = "a
             said[labels[method], f"{unit}, paper"] = [
                 figures.signed(published.at[method, row], digits) if row in published else "\N{EM DASH}"
                 for row in rows]
-    return _styled(pd.DataFrame(said, index=[labels.get(r, r) for r in rows]),
+    return styled(pd.DataFrame(said, index=[labels.get(r, r) for r in rows]),
                    _titled(caption, found["entropy"][0]))
 
 
-def _styled(table: pd.DataFrame, caption: str | None) -> Styler:
+def styled(table: pd.DataFrame, caption: str | None) -> Styler:
+    """Return a table of numbers as pages show it, with its title."""
     style = table.style.set_table_attributes('class="dataframe"')
     style = style.set_properties(**{"text-align": "right", "white-space": "nowrap"})
     return style.set_caption(caption) if caption else style
@@ -179,7 +180,7 @@ def error_table(explainers: pd.DataFrame, references: pd.DataFrame, *,
     if title and len(references):
         title += (". In the paper's error what needs no explainer has one factor for all images, fitted "
                   "to the scores")
-    return _styled(table, title)
+    return styled(table, title)
 
 
 def part_table(frame: pd.DataFrame, *, published: bool = True, caption: str | None = None) -> Styler:
@@ -213,7 +214,7 @@ def per_category(frame: pd.DataFrame, metric: str, table: str, *, factor: float 
     rest = pd.DataFrame(others).T
     if rest.empty:
         return HTML(run.to_html())
-    rest = _styled(rest.map(lambda v: figures.signed(v, digits)), None)
+    rest = styled(rest.map(lambda v: figures.signed(v, digits)), None)
     return HTML(f"{run.to_html()}<details><summary>The paper's numbers of the categories that were "
                 f"not run here</summary>{rest.to_html()}</details>")
 

@@ -7,11 +7,11 @@ from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
 from semquant_book import figures
-from semquant_book.pages.comparison import REFERENCES, paper, paper_of
+from semquant_book.pages.comparison import REFERENCES, paper, paper_of, styled
 from semquant_book.pages.findings import number, percent, spread, told
 from semquant_book.study.presets import project_root
 from semquant_book.study.regimes import PRIORS, RATES, WATCHED
-from semquant_book.study.replicates import Estimate, estimate
+from semquant_book.study.replicates import PERFORMER, Estimate, estimate
 from semquant_book.study.store import read_record
 
 __all__ = ["by_rate", "controls", "crushed", "follows", "gains", "measures", "read", "regime", "said", "slopes",
@@ -20,7 +20,6 @@ __all__ = ["by_rate", "controls", "crushed", "follows", "gains", "measures", "re
 OPTIMIZERS = {"sgd": "SGD", "adamw": "AdamW"}
 METRICS = {"normalised_entropy": ("H / ln n", 3), "error average": ("the paper's error", 3),
            "error_of_shares average": ("error of shares", 3), "deviation": ("relative deviation", 3)}
-PERFORMER = ["architecture", "category", "performer_seed"]
 
 
 def read() -> dict:
@@ -64,7 +63,7 @@ def table(record: dict) -> Styler:
         for prior, method in (("none", "baseline"), ("measured", "ours")):
             cells[words, method] = [figures.with_interval(estimate(values[prior].loc[which]), digits)
                                     for which in RATES]
-    return _styled(pd.DataFrame(cells, index=[regime(*which) for which in RATES]),
+    return styled(pd.DataFrame(cells, index=[regime(*which) for which in RATES]),
                    f"Four regimes, mean over {_performers(record)} performers; ± is half the 95% interval")
 
 
@@ -74,7 +73,7 @@ def yardsticks(record: dict) -> Styler:
     cells = {words: [figures.with_interval(estimate(frame[frame.method == m][metric]), digits)
                      for m in REFERENCES]
              for metric, (words, digits) in METRICS.items() if metric in frame}
-    return _styled(pd.DataFrame(cells, index=list(REFERENCES.values())),
+    return styled(pd.DataFrame(cells, index=list(REFERENCES.values())),
                    f"What needs no explainer, mean over {_performers(record)} performers")
 
 
@@ -101,13 +100,13 @@ def by_rate(record: dict) -> Styler:
     for rate, some in rows.groupby("rate"):
         cell = cells.setdefault(f"{rate:g}", {("taken for", "networks"): str(taken.get(rate, 0))})
         for metric, (words, digits) in METRICS.items():
-            values = some.pivot(index=PERFORMER, columns="prior", values=metric)
+            values = some.pivot(index=list(PERFORMER), columns="prior", values=metric)
             values = values[["none", "measured"]].astype(float).dropna()  # both over the same
             for prior, method in (("none", "baseline"), ("measured", "ours")):
                 cell[words, method] = figures.with_interval(estimate(values[prior]), digits)
     frame = pd.DataFrame(cells).T
     frame.columns = pd.MultiIndex.from_tuples(frame.columns)
-    return _styled(frame, f"{regime(*WATCHED)}, by learning rate, mean over {_performers(record)} "
+    return styled(frame, f"{regime(*WATCHED)}, by learning rate, mean over {_performers(record)} "
                    "performers; a cell without ± is over fewer, since a fit left no contribution")
 
 
@@ -166,9 +165,4 @@ def tried(record: dict) -> pd.DataFrame:
 
 
 def _performers(record: dict) -> int:
-    return len(pd.DataFrame(record["rows"])[PERFORMER].drop_duplicates())
-
-
-def _styled(frame: pd.DataFrame, caption: str) -> Styler:
-    style = frame.style.set_table_attributes('class="dataframe"').set_caption(caption)
-    return style.set_properties(**{"text-align": "right", "white-space": "nowrap"})
+    return len(pd.DataFrame(record["rows"])[list(PERFORMER)].drop_duplicates())

@@ -9,11 +9,11 @@ from pandas.io.formats.style import Styler
 from semquant_book import figures
 from semquant_book.datasets.names import METHODS
 from semquant_book.figures.style import METHOD_COLOURS
-from semquant_book.pages.comparison import paper
+from semquant_book.pages.comparison import paper, styled
 from semquant_book.pages.findings import number, percent, told
 from semquant_book.study.presets import project_root
 from semquant_book.study.ranking import TRUTHS
-from semquant_book.study.replicates import Estimate, estimate
+from semquant_book.study.replicates import PERFORMER, Estimate, estimate
 from semquant_book.study.store import read_record
 
 __all__ = ["best", "costs", "differences", "measured", "ranking", "read", "standing", "table", "truths"]
@@ -35,7 +35,6 @@ MEASURES = {"error": ("error", 3), "rescaled_error": ("rescaled error", 3),
 TRUTH_NAMES = {"shapley": "Shapley values", "removals": "single removals"}
 RANKED = ("rescaled_error", "rank_agreement")
 OURS = ("ours_literal", "ours_scaled")
-PERFORMER = ["architecture", "category", "performer_seed"]
 
 
 def read() -> dict:
@@ -46,7 +45,7 @@ def read() -> dict:
 def measured(record: dict, measure: str) -> pd.DataFrame:
     """Return a measure of every way: a row for each, best first, and a column for each performer."""
     rows = pd.DataFrame(record["rows"])
-    values = rows.pivot(index="method", columns=PERFORMER, values=measure).astype(float)
+    values = rows.pivot(index="method", columns=list(PERFORMER), values=measure).astype(float)
     means = values.mean(axis=1).sort_values(ascending="agreement" not in measure, kind="stable")
     return values.loc[means.index]
 
@@ -63,7 +62,7 @@ def table(record: dict, truth: str = "shapley") -> Styler:
     order = measured(record, f"rescaled_error {truth}").index
     cells = {words: [_cell(record, f"{measure} {truth}", way, digits) for way in order]
              for measure, (words, digits) in MEASURES.items()}
-    return _styled(pd.DataFrame(cells, index=[NAMES[way] for way in order]),
+    return styled(pd.DataFrame(cells, index=[NAMES[way] for way in order]),
                    f"Against {TRUTH_NAMES[truth]}, mean over {_performers(record)} performers; "
                    "± is half the 95% interval")
 
@@ -74,7 +73,7 @@ def costs(record: dict) -> Styler:
     seconds = [1000 * measured(record, "seconds").loc[way] for way in order]
     cells = {"unexplained": [_cell(record, "completeness", way, 3) for way in order],
              "ms an image": [figures.with_interval(estimate(values), 2) for values in seconds]}
-    return _styled(pd.DataFrame(cells, index=[NAMES[way] for way in order]),
+    return styled(pd.DataFrame(cells, index=[NAMES[way] for way in order]),
                    f"Without a truth, mean over {_performers(record)} performers; one core")
 
 
@@ -91,7 +90,7 @@ def truths(record: dict) -> Styler:
     cells["rank agreement of both"] = rows.agreement.map(number)
     cells["ms an image"] = (1000 * rows.seconds).map(lambda value: number(value, 1))
     labels = rows.architecture.map(paper()["labels"])
-    return _styled(pd.DataFrame(cells).set_axis(labels.tolist()).T, "The truth of each performer")
+    return styled(pd.DataFrame(cells).set_axis(labels.tolist()).T, "The truth of each performer")
 
 
 def best(record: dict, truth: str = "shapley", count: int = 3) -> str:
@@ -146,8 +145,3 @@ def _cell(record: dict, measure: str, way: str, digits: int) -> str:
 
 def _performers(record: dict) -> int:
     return len(record["truths"])
-
-
-def _styled(frame: pd.DataFrame, caption: str) -> Styler:
-    style = frame.style.set_table_attributes('class="dataframe"').set_caption(caption)
-    return style.set_properties(**{"text-align": "right", "white-space": "nowrap"})

@@ -72,10 +72,11 @@ def truths_of(values: Tensor) -> dict[str, Tensor]:
 def measures(contributions: Tensor, right: Tensor, yhat: Tensor) -> dict[str, float | None]:
     """Return how near contributions (B, P) come to a truth (B, P), of images with scores yhat (B,).
 
-    ``error``: the mean over images of ``|contribution - truth|``, over that of ``|truth|``, both summed over
-    groups. ``rescaled_error``: the same after each image's contributions are scaled to add up to what
-    its truth adds up to. ``paper_error``: `metrics.contribution_error`, its mean over groups, against
-    the truth scaled to add up to yhat, of the images that `metrics.true_contributions` keeps.
+    ``error``: the mean over images of ``|contribution - truth|``, over that of ``|truth|``, both
+    summed over groups. ``rescaled_error``: the same after each image's contributions are scaled to
+    add up to what its truth adds up to, without images whose contributions add up to 0.
+    ``paper_error``: `metrics.contribution_error`, its mean over groups, against the truth scaled to
+    add up to yhat, of the images that `metrics.true_contributions` keeps.
     ``rank_agreement``: Spearman's, within an image. ``sign_agreement``: the share of an image's
     groups with the right sign, of those whose truth is above 5% of its largest in size. ``entropy``:
     ``|H - H of the truth|`` over groups, in nats. The last three are means over images; None is what
