@@ -488,6 +488,15 @@ def test_a_dark_page_shows_the_picture_that_was_drawn_for_it(project):
     page = project.parent / "html" / "book" / "intro.html"
     usual, other = re.findall(r"<img [^>]*alt=\"A.\"[^>]*>", page.read_text())
     assert "hidden" not in usual and "lazy" not in usual  # printing needs it at once
-    assert 'hidden loading="lazy" class="for-dark"' in other
+    assert 'hidden loading="lazy" class="for-dark"' in other  # and where the usual one has a size, room for it
     shown = page.parent / re.search(r'src="([^"]+)"', other)[1]
     assert shown.read_bytes() == base64.b64decode(night)
+
+
+def test_a_picture_that_comes_late_has_its_room_from_the_start(tmp_path):
+    (tmp_path / "_static" / site.DARK).mkdir(parents=True)
+    name = "a" * 64
+    (tmp_path / "_static" / site.DARK / f"{name}.webp").touch()
+    usual = f'<img alt="A." src="../_images/{name}.png" style="width: 740px; height: 330px;" />'
+    both = site.PICTURE.sub(lambda found: site._with_dark(found, tmp_path), usual)
+    assert both.startswith(usual) and 'class="for-dark" width="740" height="330" alt="A."' in both

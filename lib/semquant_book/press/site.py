@@ -287,5 +287,7 @@ def _with_dark(found: re.Match, html: Path) -> str:
     before, root, name, after = found.groups()
     if not (html / "_static" / DARK / f"{name}.webp").exists():
         return found[0]
-    return (f'{found[0]}<img hidden loading="lazy" class="for-dark" {before}'
+    size = re.search(r"width: (\d+)px; height: (\d+)px", before + after)  # kept free until it comes
+    room = f'width="{size[1]}" height="{size[2]}" ' if size else ""
+    return (f'{found[0]}<img hidden loading="lazy" class="for-dark" {room}{before}'
             f'src="{root}_static/{DARK}/{name}.webp"{after}/>')
