@@ -1,10 +1,14 @@
 """The page on when the paper's effect appears, on a record made by hand."""
 
+import re
+
 import numpy as np
 import pytest
 from scipy import stats
 
+from semquant_book.folders import project_root
 from semquant_book.pages import effect
+from semquant_book.pages.findings import number
 from semquant_book.study.regimes import RATES, WATCHED
 
 NETWORKS = ("alexnet", "vgg_m", "vgg_s", "vgg16")
@@ -126,3 +130,15 @@ def test_the_record_that_comes_with_the_project_is_of_four_networks():
     kept = effect.read()
     assert {row["architecture"] for row in kept["rows"]} == set(NETWORKS)
     assert sum(row["chosen"] for row in kept["rows"]) == 4 * 4 * 4
+
+
+def test_readme_has_the_records_numbers():
+    row = next(line for line in (project_root() / "README.md").read_text().splitlines()
+               if "by optimiser of g" in line)
+    kept = effect.read()
+    for name, gain in effect.gains(kept, "normalised_entropy").items():
+        said = " ".join(number(v, plus=True) for v in (gain.value, gain.low, gain.high))
+        assert re.sub(r"[()]|to ", "", row).count(said) == 1, name
+    for metric in ("error average", "error_of_shares average"):  # "no error differs detectably in either"
+        found = effect.gains(kept, metric)
+        assert all(found[name].low < 0 < found[name].high for name in ("SGD, high start", "AdamW, high start"))

@@ -10,8 +10,11 @@ from scipy import stats
 from semquant.checks import InputError
 from semquant_book import figures
 from semquant_book.figures.style import METHOD_COLOURS
+from semquant_book.folders import project_root
 from semquant_book.pages import ranking
+from semquant_book.pages.findings import number
 from semquant_book.study.ranking import TRUTHS, WAYS
+from semquant_book.study.replicates import estimate
 
 NETWORKS = ("alexnet", "vgg_m", "vgg_s", "vgg16")
 ERRORS = {"ours_literal": (0.5, 0.6, 0.7, 0.8), "ours_scaled": (0.3, 0.3, 0.5, 0.5),
@@ -153,3 +156,18 @@ def test_the_record_that_comes_with_the_project_is_of_four_networks():
         (architecture, way) for architecture in NETWORKS for way in WAYS}
     assert set(record()["rows"][0]) == set(kept["rows"][0])
     assert set(record()["truths"][0]) <= set(kept["truths"][0])
+
+
+def test_readme_has_the_records_numbers():
+    row = next(line for line in (project_root() / "README.md").read_text().splitlines()
+               if "exact Shapley values of part groups" in line)
+    values = ranking.measured(ranking.read(), "rescaled_error shapley")
+    means = values.mean(axis=1)
+    for words, way in (("ours, y scaled, ", "ours_scaled"), ("its prior alone ", "prior"),
+                       ("gradient times input ", "gradient_times_input"), ("baseline ", "baseline_scaled"),
+                       ("y literal: ours ", "ours_literal"), ("baseline ", "baseline_literal")):
+        assert f"{words}{means[way]:.2f}" in row or f"{words.rstrip()} {means[way]:.2f}" in row, way
+    for words, other in (("Ours minus its prior ", "prior"), ("minus the baseline ", "baseline_scaled")):
+        gap = estimate(values.loc["ours_scaled"] - values.loc[other])
+        value, low, high = (number(v, plus=True) for v in (gap.value, gap.low, gap.high))
+        assert f"{words}{value} ({low} to {high})" in row, other

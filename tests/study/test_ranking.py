@@ -1,6 +1,5 @@
 """The ranking of explanations, on a smoke performer: what is asked, and each measure by hand."""
 
-from dataclasses import replace
 from itertools import permutations
 
 import numpy as np
@@ -10,17 +9,8 @@ from scipy import stats
 
 from semquant import peers
 from semquant.explanation import UNASSIGNED
-from semquant_book.study import experiment1, ranking
-from semquant_book.study.presets import load_settings
+from semquant_book.study import ranking
 from semquant_book.study.record_book import RECORDS
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SEMQUANT_BUILD", str(tmp_path_factory.mktemp("build")))
-        settings = replace(load_settings("smoke", device="cpu"), architectures=("alexnet",))
-        yield experiment1.Run(settings, "alexnet", settings.categories[0])
 
 
 @pytest.fixture(scope="module")

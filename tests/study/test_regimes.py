@@ -10,16 +10,7 @@ from semquant import metrics
 from semquant.checks import InputError
 from semquant.distillation import distill_measured
 from semquant_book.study import experiment1, regimes
-from semquant_book.study.presets import load_settings
 from semquant_book.study.record_book import RECORDS
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SEMQUANT_BUILD", str(tmp_path_factory.mktemp("build")))
-        settings = replace(load_settings("smoke", device="cpu"), architectures=("alexnet",))
-        yield experiment1.Run(settings, "alexnet", settings.categories[0])
 
 
 @pytest.fixture(scope="module")
