@@ -45,6 +45,7 @@ def test_the_rates_of_attributes_are_those_of_the_list(tmp_path, monkeypatch, ca
     (folder / "list_attr_celeba.txt").write_text(
         "\n".join([str(len(rows)), " ".join(ATTRIBUTES), *rows]) + "\n")
     monkeypatch.setenv("SEMQUANT_BUILD", str(tmp_path / "build"))
+    monkeypatch.setenv("SEMQUANT_DATA", "")  # the command sets it, and afterwards it is as before
     assert main(["record", "celeba-attributes", "--data", str(tmp_path / "data")]) == 0
     found = json.loads((tmp_path / "build" / "records" / "celeba-attributes.json").read_text())
     assert set(found) == set(RECORDS["celeba-attributes"].fields)
