@@ -24,7 +24,7 @@ from semquant_book.study import experiment1
 from semquant_book.study.presets import Settings
 from semquant_book.study.store import record
 
-__all__ = ["BACKGROUND", "PEERS", "SHOWN", "TRUTHS", "WAYS", "collect", "groups_of", "head_of",
+__all__ = ["BACKGROUND", "Bench", "PEERS", "SHOWN", "TRUTHS", "WAYS", "collect", "groups_of", "head_of",
            "measures", "recognised", "truths_of"]
 
 SHOWN, BACKGROUND = 100, 500  # test images that are explained, training images that peers learn from
@@ -132,36 +132,59 @@ def collect(settings: Settings, say: Callable[[str], object] = print) -> dict:
     return content
 
 
+class Bench:
+    """One performer's images, part groups and truths, and how near an explanation comes to them.
+
+    ``shown`` and ``background`` are measured, with w; ``values`` are the scores of all coalitions,
+    ``right`` the truths by name, each (B, P), and ``seconds`` what an image's coalitions took.
+    """
+
+    def __init__(self, run: experiment1.Run) -> None:
+        self.run, self.head, (self.groups, self.names) = run, head_of(run), groups_of(run)
+        numbers, train = recognised(run, SHOWN), run.images("train")
+        self.shown = run.measure(run.images("test").subset(numbers), prior=True)
+        self.background = run.measure(train.subset(torch.arange(len(train))[:BACKGROUND]), prior=True)
+        peers.explain("gradient_times_input", self.head, self.shown)  # the first pass of all takes longer
+        start = time.perf_counter()
+        self.values = truth.coalition_values(self.head, self.shown.x, self.groups)
+        self.seconds = round((time.perf_counter() - start) / len(self.shown), 6)
+        means = truth.coalition_values(self.head, self.shown.x, self.groups, "mean", self.background.x)
+        self.right = truths_of(self.values) | {"mean_reference": truth.shapley(means)}
+
+    def judge(self, explained: Explanation) -> dict[str, float | None]:
+        """Return `measures` against each truth, as ``<measure> <truth>``, and ``completeness``."""
+        # what `merge` adds for filters without a group is empty
+        merged = explained.merge(self.groups, self.names).contributions[:, : len(self.names)]
+        row = {"completeness": _known(explained.residual.abs().mean() / self.shown.yhat.abs().mean())}
+        for name, true in self.right.items():
+            row |= {f"{measure} {name}": value for measure, value
+                    in measures(merged, true, self.shown.yhat).items()}
+        return row
+
+    def about(self) -> dict:
+        """Return what is true of the performer, see `collect`."""
+        about = {"images": len(self.shown), "groups": self.names, "seconds": self.seconds,
+                 "nonlinearity": _known(truth.nonlinearity(self.values)),
+                 "filters": torch.bincount(self.groups, minlength=len(self.names)).tolist(),
+                 "agreement": _known(metrics.rank_agreement(*(self.right[name] for name in TRUTHS)))}
+        for name, true in self.right.items():
+            kept = metrics.true_contributions(self.shown.yhat, true)[1]
+            about |= {f"mean {name}": [round(v, 5) for v in true.mean(dim=0).tolist()],
+                      f"negative {name}": _known((true < 0).double()),
+                      f"entropy {name}": _known(metrics.contribution_entropy(true)),
+                      f"floor {name}": _known(2 * _smaller_side(true).sum() / true.abs().sum()),
+                      f"kept {name}": _known(kept.double())}
+        return about
+
+
 def _performer(run: experiment1.Run, say: Callable[[str], object]) -> tuple[list[dict], dict]:
-    head, (groups, names), numbers = head_of(run), groups_of(run), recognised(run, SHOWN)
-    shown = run.measure(run.images("test").subset(numbers), prior=True)
-    train = run.images("train")
-    background = run.measure(train.subset(torch.arange(len(train))[:BACKGROUND]), prior=True)
-    peers.explain("gradient_times_input", head, shown)  # the first pass of all takes longer
-    start = time.perf_counter()
-    values = truth.coalition_values(head, shown.x, groups)
-    seconds, right, rows = time.perf_counter() - start, truths_of(values), []
+    bench, rows = Bench(run), []
     for way in WAYS:
-        explained, taken = _explained(run, way, head, shown, background)
-        merged = explained.merge(groups, names).contributions[:, : len(names)]  # the rest is empty
-        rows.append({"method": way, "seconds": round(taken / len(shown), 6),
-                     "completeness": _known(explained.residual.abs().mean() / shown.yhat.abs().mean())})
-        for name, true in right.items():
-            rows[-1] |= {f"{measure} {name}": value for measure, value
-                         in measures(merged, true, shown.yhat).items()}
+        explained, taken = _explained(bench, way)
+        rows.append({"method": way, "seconds": round(taken / len(bench.shown), 6)} | bench.judge(explained))
         say(f"{run.name}: {way}: rescaled error {rows[-1]['rescaled_error shapley']}, rank agreement "
             f"{rows[-1]['rank_agreement shapley']}, {rows[-1]['seconds']:.3f} s an image")
-    about = {"images": len(shown), "groups": names, "nonlinearity": _known(truth.nonlinearity(values)),
-             "filters": torch.bincount(groups, minlength=len(names)).tolist(),
-             "seconds": round(seconds / len(shown), 6),
-             "agreement": _known(metrics.rank_agreement(*right.values()))}
-    for name, true in right.items():
-        about |= {f"mean {name}": [round(v, 5) for v in true.mean(dim=0).tolist()],
-                  f"negative {name}": _known((true < 0).double()),
-                  f"entropy {name}": _known(metrics.contribution_entropy(true)),
-                  f"floor {name}": _known(2 * _smaller_side(true).sum() / true.abs().sum()),
-                  f"kept {name}": _known(metrics.true_contributions(shown.yhat, true)[1].double())}
-    return rows, about
+    return rows, bench.about()
 
 
 def _smaller_side(true: Tensor) -> Tensor:
@@ -172,12 +195,11 @@ def _smaller_side(true: Tensor) -> Tensor:
     return torch.minimum(true.clamp_min(0).sum(dim=1), -true.clamp_max(0).sum(dim=1))
 
 
-def _explained(run: experiment1.Run, way: str, head: nn.Module, shown: Measured,
-               background: Measured) -> tuple[Explanation, float]:
+def _explained(bench: Bench, way: str) -> tuple[Explanation, float]:
     """The images explained in a way, filter by filter, and the seconds that it took."""
     method, _, scale = way.rpartition("_")
-    fitted = run.explainer(method, scale) if method in METHODS else None
+    fitted = bench.run.explainer(method, scale) if method in METHODS else None
     start = time.perf_counter()
-    explained = (fitted.explain_measured(shown) if fitted else
-                 peers.explain(way, head, shown, background=background))
+    explained = (fitted.explain_measured(bench.shown) if fitted else
+                 peers.explain(way, bench.head, bench.shown, background=bench.background))
     return explained, time.perf_counter() - start

@@ -21,7 +21,7 @@ from semquant_book.study.presets import Settings
 from semquant_book.study.store import record
 from semquant_book.study.tables import metrics_row
 
-__all__ = ["PRIORS", "RATES", "STARTS", "WATCHED", "collect", "options", "tune"]
+__all__ = ["PRIORS", "RATES", "STARTS", "WATCHED", "collect", "kept", "options", "tune"]
 
 #: Where the sum of contributions starts: alpha's scale, `ExplainerOptions`. y as it is lets it start
 #: far above the scores.
@@ -85,7 +85,7 @@ def collect(settings: Settings, say: Callable[[str], object] = print) -> dict:
                                                     range(settings.performer_seeds)):
             run = experiment1.Run(settings, architecture, category, seed)
             about = {"architecture": architecture, "category": category, "performer_seed": seed}
-            content["references"] += [about | {"method": name} | _kept(found, run.performer().n)
+            content["references"] += [about | {"method": name} | kept(found, run.performer().n)
                                       for name, found in run.references()["references"].items()]
             for optimizer, start in RATES:
                 rate, left = tune(run, optimizer, start)
@@ -106,8 +106,8 @@ def collect(settings: Settings, say: Callable[[str], object] = print) -> dict:
     return content
 
 
-def _kept(measured: dict, n: int) -> dict:
-    """The measures that a record keeps, of n filters; None where no filter has a contribution left."""
+def kept(measured: dict, n: int) -> dict:
+    """Return the measures that a record keeps, of n filters; None where no filter has a contribution left."""
     row = {name: value for name, value in metrics_row({"metrics": measured}).items() if name in KEPT}
     row |= {"n": n, "normalised_entropy": row["entropy"] / math.log(n)}
     return {name: None if value != value else value for name, value in row.items()}
@@ -130,5 +130,5 @@ def _fit(run: experiment1.Run, optimizer: str, start: str, rate: float,
     last, y = fitted.explain_measured(positive).alpha.mean(dim=0), positive.y.mean(dim=0)
     row = {"follows_y": float(metrics.rank_agreement(last[None], y[None])[0]),
            "start_ratio": float(first["total"] / train.yhat.abs().mean())}
-    return row | _kept(run.judge(fitted), len(y)), {name: [round(v, 5) for v in values.tolist()]
+    return row | kept(run.judge(fitted), len(y)), {name: [round(v, 5) for v in values.tolist()]
                  for name, values in (("start_alpha", first["alpha"]), ("alpha", last), ("y", y))}

@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = [
-    "attribute_path", "attribute_runs", "data_record", "explainer_path", "explainer_runs",
+    "EXPLAINER_FIELDS", "attribute_path", "attribute_runs", "data_record", "explainer_path", "explainer_runs",
     "face_performer_path", "faces_record", "flips_path", "folder_digest", "gigabytes", "in_memory",
     "pack", "performer_path", "read_record", "record", "record_of", "reference_path",
-    "selection_path", "survey_path", "tensor_digest", "unpack", "write_record"]
+    "selection_path", "survey_path", "tensor_digest", "trial_path", "unpack", "write_record"]
 
 DATA_FIELDS = ("images", "size", "train_images", "val_images", "test_images", "data_seed",
                "photo_shares")
@@ -89,6 +89,11 @@ def reference_path(settings: Settings, architecture: str, category: str,
     """Return where the record of what stands beside a performer's explainers is kept."""
     return _place(settings, f"references/{architecture}-{category}-p{performer_seed}.json",
                   *PERFORMER_FIELDS, "filter_loss")
+
+
+def trial_path(settings: Settings, architecture: str, category: str, performer_seed: int) -> Path:
+    """Return where a performer's trial is kept, see `semquant_book.study.trials`."""
+    return _place(settings, f"trials/{architecture}-{category}-p{performer_seed}.json", *EXPLAINER_FIELDS)
 
 
 def explainer_runs(settings: Settings) -> list[tuple[str, str, int]]:

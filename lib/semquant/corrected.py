@@ -1,0 +1,247 @@
+"""Gradient times input, put right by what happens when concepts are removed: this book's, not the paper's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from semquant.checks import InputError, check_finite, check_shapes, number
+from semquant.concepts import Measured, layer_of
+from semquant.training import (
+    OPTIMIZERS, Descent, FitOptions, TensorBatches, choose_device, cosine, evaluation_mode, home_of)
+
+__all__ = ["FIT", "Correction", "CorrectionOptions", "Removals", "coalitions", "correct", "of_head",
+           "of_model", "remove"]
+
+#: How the correction is fitted by default.
+FIT = FitOptions(epochs=12, batch_size=128, learning_rate=5e-3, weight_decay=1.0)
+
+
+@dataclass(frozen=True)
+class CorrectionOptions:
+    """How concepts are removed, and how large the correction is."""
+
+    coalitions: int = 16  # sets of concepts that each training image keeps, half of them complements
+    hidden: int = 64  # units of the correction's hidden layer
+
+    def __post_init__(self) -> None:
+        number("coalitions", self.coalitions, 2, integer=True)
+        number("hidden", self.hidden, 1, integer=True)
+        if self.coalitions % 2:
+            raise InputError(f"coalitions: {self.coalitions} is odd; accepted: an even number, each "
+                             "set comes with its complement")
+
+
+@dataclass
+class Removals:
+    """What N images score with some of their n concepts alone.
+
+    present (N, K, n), bool, says which; scores (N, K) are the scores, empty (N,) those without any.
+    """
+
+    present: Tensor
+    scores: Tensor
+    empty: Tensor
+
+
+class Correction(nn.Module):
+    r"""Contributions :math:`\alpha_i y_i = w_i y_i + y_i c_i(y)`, made to add up to the score.
+
+    c is a network of one hidden layer that starts at 0. What is left of
+    :math:`\hat y - b` is handed out in proportion to the contributions' size.
+
+    Parameters
+    ----------
+    n : int
+        Number of concepts.
+    hidden : int
+        Units of the hidden layer.
+
+    Attributes
+    ----------
+    bias : tensor ()
+        b, the mean score without any concept.
+    """
+
+    reads_prior = True
+
+    def __init__(self, n: int, hidden: int) -> None:
+        super().__init__()
+        self.settings = {"n": n, "hidden": hidden}
+        self.net = nn.Sequential(nn.Linear(n, hidden), nn.ReLU(), nn.Linear(hidden, n))
+        nn.init.zeros_(self.net[-1].weight)
+        nn.init.zeros_(self.net[-1].bias)
+        for name, value in (("mean", torch.zeros(n)), ("spread", torch.ones(n)),
+                            ("size", torch.ones(n)), ("unit", torch.ones(())), ("bias", torch.zeros(()))):
+            self.register_buffer(name, value)
+
+    def begin(self, measured: Measured, empty: Tensor) -> None:
+        """Take the units of y and yhat from training images, and b from their scores without concepts."""
+        y = measured.y.float()
+        tiny = torch.finfo(y.dtype).tiny
+        for name, value in (("mean", y.mean(dim=0)), ("spread", y.std(dim=0).clamp_min(tiny)),
+                            ("size", y.square().mean(dim=0).sqrt().clamp_min(tiny)),
+                            ("unit", measured.yhat.std()), ("bias", empty.mean())):
+            getattr(self, name).copy_(value)
+        self.spread[self.spread <= tiny] = 1  # a concept that never changes
+        self.size[self.size <= tiny] = 1
+
+    def forward(self, y: Tensor, w: Tensor, yhat: Tensor) -> Tensor:
+        """Contributions (B, n), in score units."""
+        change = self.net((y - self.mean) / self.spread) * y / self.size * self.unit / y.shape[1]
+        found = w * y + change
+        left = yhat - self.bias - found.sum(dim=1)
+        size = found.abs()
+        shares = size / size.sum(dim=1, keepdim=True).clamp_min(torch.finfo(size.dtype).tiny)
+        return found + left[:, None] * shares
+
+    @torch.no_grad()
+    def weigh(self, measured: Measured, batch_size: int = 256) -> Tensor:
+        """alpha (B, n) of measured images; 0 where y is 0, since nothing is contributed there."""
+        check_shapes(y=(measured.y, f"B {len(self.mean)}"), yhat=(measured.yhat, "B"))
+        if measured.w is None:
+            raise InputError("w: the correction needs measured prior weights, there are none")
+        device, found = self.bias.device, []
+        for b in torch.arange(len(measured)).split(batch_size):
+            some = (t[b].to(device) for t in (measured.y, measured.w, measured.yhat))
+            found.append(self(*some).to(measured.y))
+        y = measured.y
+        return torch.where(y == 0, 0, torch.cat(found) / torch.where(y == 0, 1, y))
+
+
+def coalitions(images: int, count: int, n: int, generator: torch.Generator) -> Tensor:
+    r"""Draw sets of concepts as Shapley values weigh them, bool (images, count, n).
+
+    A size s is drawn with probability proportional to :math:`(n - 1) / (s (n - s))`, from 1 to
+    n - 1, and then one of all sets of that size; the second half are the complements of the first.
+    With sets so drawn, the contributions that minimise the squared error of `correct` and add up
+    to the score are the Shapley values (Charnes and others 1988; Lundberg and Lee 2017).
+    """
+    number("n", n, 2, integer=True)
+    sizes = torch.arange(1, n)
+    weights = 1.0 / (sizes * (n - sizes)).double()
+    drawn = sizes[torch.multinomial(weights, images * count // 2, True, generator=generator)]
+    places = torch.rand(images * count // 2, n, generator=generator).argsort(dim=1).argsort(dim=1)
+    half = (places < drawn[:, None]).view(images, count // 2, n)
+    return torch.cat([half, ~half], dim=1)
+
+
+def remove(score: Callable[[Tensor, Tensor], Tensor], batches: Iterable[Tensor], n: int,
+           options: CorrectionOptions = CorrectionOptions(), seed: int = 0) -> Removals:
+    """Score images with sets of concepts alone: one pass a set.
+
+    Parameters
+    ----------
+    score : callable
+        images or maps (B, ...), present (B, n) -> scores (B,), as `of_head` and `of_model` give it.
+    batches : iterable of tensors
+        All training images, or their maps.
+    n : int
+        Number of concepts, at least 2.
+    options, seed
+        How many sets, and the seed of their draw.
+    """
+    generator, parts = torch.Generator().manual_seed(seed), []
+    with torch.no_grad():
+        for batch in batches:
+            present = coalitions(len(batch), options.coalitions, n, generator)
+            scores = [score(batch, present[:, k]).cpu() for k in range(options.coalitions)]
+            empty = score(batch, torch.zeros_like(present[:, 0])).cpu()
+            parts.append((present, torch.stack(scores, dim=1), empty))
+    if not parts:
+        raise InputError("images: none were given")
+    found = Removals(*(torch.cat(column) for column in zip(*parts)))
+    check_finite(**{"the scores without concepts": found.scores})
+    return found
+
+
+def of_head(head: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:
+    """A head x (B, n, H, W) -> yhat (B,) as `remove` asks for it; an absent filter is 0."""
+    def score(x: Tensor, present: Tensor) -> Tensor:
+        home = home_of(head)
+        with evaluation_mode(head):
+            return head(x.to(home) * present.to(home)[:, :, None, None])
+
+    return score
+
+
+def of_model(model: nn.Module, layer: str, target: int,
+             prepare: Callable[[Tensor], Tensor] | None = None) -> Callable[[Tensor, Tensor], Tensor]:
+    """A model images (B, C, H, W) -> logits as `remove` asks for it; an absent filter of `layer` is 0."""
+    def score(images: Tensor, present: Tensor) -> Tensor:
+        home = home_of(model)
+        kept = present.to(home)[:, :, None, None]
+        hook = layer_of(model, layer).register_forward_hook(lambda module, inputs, x: x * kept)
+        images = images.to(home)
+        try:
+            with evaluation_mode(model):
+                outputs = model(images if prepare is None else prepare(images))
+        finally:
+            hook.remove()
+        return outputs if outputs.ndim == 1 else outputs[:, target]
+
+    return score
+
+
+def correct(measured: Measured, removals: Removals, options: CorrectionOptions = CorrectionOptions(),
+            fit: FitOptions = FIT) -> tuple[Correction, list[dict[str, float]]]:
+    r"""Fit a correction to what removals did.
+
+    .. math:: \mathbb E_S \big(\hat y(x_S) - \hat y(x_\emptyset) - \sum_{i \in S} \alpha_i y_i\big)^2
+
+    Parameters
+    ----------
+    measured : Measured
+        y, yhat and w of the training images; x is not read. w without clipping, such that
+        :math:`w_i y_i` is gradient times input (``positions="weighted"`` of
+        `semquant.FilterConcepts`).
+    removals : Removals
+        Of the same images, from `remove`.
+    options, fit
+        The correction's size; epochs, batches, rates, seed, device.
+
+    Returns
+    -------
+    Correction, list of dict
+        In evaluation mode, and for each epoch the mean of the loss in units of the scores' variance.
+
+    Notes
+    -----
+    Where the score is a sum over concepts, w y is right already, the error is 0 and the correction
+    stays 0. The objective is FastSHAP's (Jethani and others 2022), which learns the contributions
+    themselves and not what a gradient leaves.
+    """
+    shapes = check_shapes(y=(measured.y, "B n"), yhat=(measured.yhat, "B"), w=(_prior(measured), "B n"),
+                          present=(removals.present, "B K n"), scores=(removals.scores, "B K"),
+                          empty=(removals.empty, "B"))
+    check_finite(y=measured.y, yhat=measured.yhat, w=measured.w)
+    if shapes["B"] < 2 or float(measured.yhat.var()) == 0:
+        raise InputError("images: a correction needs at least 2, whose scores differ")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(fit.seed)
+        net = Correction(shapes["n"], options.hidden)
+    net.begin(measured, removals.empty)
+    net.to(choose_device(fit.device))
+    generator = torch.Generator()
+    batches = TensorBatches(measured.y, measured.w, measured.yhat, removals.present,
+                            removals.scores - removals.empty[:, None], batch_size=fit.batch_size,
+                            device=net.bias.device, generator=generator)
+    optimizer = OPTIMIZERS[fit.optimizer](net.parameters(), lr=fit.learning_rate,
+                                          weight_decay=fit.weight_decay)
+    descent = Descent(net, optimizer, cosine(optimizer, max(1, fit.epochs * len(batches))), fit, generator)
+    for _ in descent.epochs():
+        for y, w, yhat, present, gained in batches:
+            found = net(y, w, yhat)  # (B, n)
+            said = torch.einsum("bkn,bn->bk", present.to(found), found)
+            loss = (said - gained).square().mean() / net.unit.square()
+            descent.step(loss)
+    return net.eval(), descent.history
+
+
+def _prior(measured: Measured) -> Tensor:
+    if measured.w is None:
+        raise InputError("w: the correction needs measured prior weights, there are none")
+    return measured.w
