@@ -123,8 +123,9 @@ class FilterConcepts:
     rectified : bool
         Whether y sums max(x, 0) rather than the signed x. A layer that is neither masked nor
         rectified has large negative sums that never reach the score: take True there.
-    positions : {"all", "active"}
-        Where the prior's sum runs, see `semquant.priors.jacobian_from_gradient`.
+    positions : {"all", "active", "weighted"}
+        Where the prior's sum runs, see `semquant.priors.jacobian_from_gradient`; ``"weighted"`` gives
+        the w that makes w y gradient times input.
     clip : bool
         Whether negative prior weights become 0 (section 4.1).
 
@@ -187,6 +188,8 @@ class FilterConcepts:
             check_finite(w=w)
         x = x.detach()
         y = (x.clamp_min(0) if self.rectified else x).sum(dim=(2, 3))  # (B, n, H, W) -> (B, n)
+        if prior and self.positions == "weighted":
+            w = torch.where(y == 0, 0, w / torch.where(y == 0, 1, y))  # so that w y is the sum
         return Measured(x, y, yhat.detach(), w)
 
 

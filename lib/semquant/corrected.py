@@ -9,12 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from semquant.checks import InputError, check_finite, check_shapes, number
-from semquant.concepts import Measured, layer_of
+from semquant.concepts import FilterConcepts, Measured, layer_of
+from semquant.measure import image_batches, measure
 from semquant.training import (
-    OPTIMIZERS, Descent, FitOptions, TensorBatches, choose_device, cosine, evaluation_mode, home_of)
+    OPTIMIZERS, Descent, FitOptions, TensorBatches, choose_device, cosine, evaluation_mode, home_of,
+    placed)
 
-__all__ = ["FIT", "Correction", "CorrectionOptions", "Removals", "coalitions", "correct", "of_head",
-           "of_model", "remove"]
+__all__ = ["FIT", "Correction", "CorrectionOptions", "Removals", "coalitions", "correct", "distill",
+           "of_head", "of_model", "remove"]
 
 #: How the correction is fitted by default.
 FIT = FitOptions(epochs=12, batch_size=128, learning_rate=5e-3, weight_decay=1.0)
@@ -77,6 +79,11 @@ class Correction(nn.Module):
         for name, value in (("mean", torch.zeros(n)), ("spread", torch.ones(n)),
                             ("size", torch.ones(n)), ("unit", torch.ones(())), ("bias", torch.zeros(()))):
             self.register_buffer(name, value)
+
+    @classmethod
+    def of(cls, n: int, hidden: int) -> Correction:
+        """A correction from its `settings`."""
+        return cls(n, hidden)
 
     def begin(self, measured: Measured, empty: Tensor) -> None:
         """Take the units of y and yhat from training images, and b from their scores without concepts."""
@@ -210,8 +217,7 @@ def correct(measured: Measured, removals: Removals, options: CorrectionOptions =
 
     Notes
     -----
-    Where the score is a sum over concepts, w y is right already, the error is 0 and the correction
-    stays 0. The objective is FastSHAP's (Jethani and others 2022), which learns the contributions
+    Where the score is a sum over concepts, w y is right already and the correction shrinks to 0. The objective is FastSHAP's (Jethani and others 2022), which learns the contributions
     themselves and not what a gradient leaves.
     """
     shapes = check_shapes(y=(measured.y, "B n"), yhat=(measured.yhat, "B"), w=(_prior(measured), "B n"),
@@ -239,6 +245,28 @@ def correct(measured: Measured, removals: Removals, options: CorrectionOptions =
             loss = (said - gained).square().mean() / net.unit.square()
             descent.step(loss)
     return net.eval(), descent.history
+
+
+def distill(model: nn.Module, concepts: FilterConcepts, images: Tensor | Iterable, target: int,
+            fit: FitOptions | None = None,
+            prepare: Callable[[Tensor], Tensor] | None = None) -> dict[str, object]:
+    """Fit a correction to a model: `semquant.distill` with the method "corrected".
+
+    Returns the fields of a `semquant.FittedExplainer`. The concepts' own prior is not read.
+    """
+    if not isinstance(concepts, FilterConcepts):
+        raise InputError(f"method: 'corrected' removes filters, it can't remove {type(concepts).__name__}; "
+                         "accepted for these: 'paper', or an Objective")
+    fit = FIT if fit is None else fit
+    concepts = FilterConcepts(concepts.layer, concepts.rectified, "weighted", clip=False)
+    with placed(model, choose_device(fit.device)):
+        measured = measure(concepts, model, images, target, prepare=prepare)
+        n = measured.y.shape[1]
+        removals = remove(of_model(model, concepts.layer, target, prepare), image_batches(images), n,
+                          seed=fit.seed)
+    g, history = correct(measured, removals, fit=fit)
+    return {"g": g, "history": history, "names": concepts.names(n), "model": model,
+            "concepts": concepts, "target": target, "prepare": prepare}
 
 
 def _prior(measured: Measured) -> Tensor:

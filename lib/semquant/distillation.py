@@ -12,9 +12,10 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from semquant import priors
-from semquant.checks import InputError, check_finite, check_shapes
+from semquant import corrected, priors
+from semquant.checks import InputError, check_finite, check_shapes, one_of
 from semquant.concepts import FilterConcepts, Measured, OutputConcepts
+from semquant.corrected import Correction
 from semquant.explainers import Explainer, ExplainerOptions, starting_scale
 from semquant.explanation import Explanation
 from semquant.losses import Objective, distillation_loss, prior_loss, prior_weight
@@ -73,7 +74,7 @@ class FittedExplainer:
 
     Attributes
     ----------
-    g : Explainer
+    g : Explainer or Correction
         In evaluation mode.
     history : list of dict
         For each epoch ``loss``, ``distillation``, ``prior`` (each before its factor) and
@@ -86,7 +87,7 @@ class FittedExplainer:
         What was explained; None when the fit was from measured tensors.
     """
 
-    g: Explainer
+    g: Explainer | Correction
     history: list[dict[str, float]] = field(default_factory=list)
     without_prior: int = 0
     names: list[str] | None = None
@@ -99,16 +100,14 @@ class FittedExplainer:
         """Explain the model's score on images (B, C, H, W), or on those of a loader."""
         if self.model is None:
             raise InputError("model: none is known here, use explain_measured(measured)")
-        return self.explain_measured(measure(self.concepts, self.model, images, self.target, False,
-                                             prepare=self.prepare, batch_size=batch_size))
+        return self.explain_measured(measure(self.concepts, self.model, images, self.target,
+                                             self.g.reads_prior, prepare=self.prepare,
+                                             batch_size=batch_size))
 
     def explain_measured(self, measured: Measured, batch_size: int = 256) -> Explanation:
-        """Explain scores whose x, y and yhat were measured before; w is not read."""
-        device = self.g.bias.device
+        """Explain scores that were measured before; w is read by a `Correction` only."""
         self.g.eval()
-        with torch.no_grad():
-            alpha = torch.cat([self.g(x.to(device)).to(measured.y.device)
-                               for x in measured.x.split(batch_size)])
+        alpha = self.g.weigh(measured, batch_size)
         return Explanation(measured.yhat, measured.y, alpha, float(self.g.bias.detach()), self.names)
 
     def save(self, path: str | Path) -> None:
@@ -124,7 +123,8 @@ class FittedExplainer:
         try:
             with safe_open(path, framework="pt") as file:
                 about = json.loads((file.metadata() or {})["explainer"])
-                g = Explainer.of(**about["settings"])
+                kind = Correction.of if "hidden" in about["settings"] else Explainer.of
+                g = kind(**about["settings"])
                 load_weights(g, {name: file.get_tensor(name) for name in file.keys()}, str(path))
             return cls(g.eval(), names=about["names"])
         except InputError:
@@ -228,8 +228,8 @@ def _fresh(measured: Measured, options: ExplainerOptions, seed: int) -> Explaine
 
 
 def distill(model: nn.Module, concepts: FilterConcepts | OutputConcepts, images: Tensor | Iterable,
-            target: int, *, objective: Objective | None = None,
-            explainer: ExplainerOptions = ExplainerOptions(), fit: FitOptions = FitOptions(),
+            target: int, *, method: str | Objective = "paper",
+            explainer: ExplainerOptions = ExplainerOptions(), fit: FitOptions | None = None,
             prepare: Callable[[Tensor], Tensor] | None = None) -> FittedExplainer:
     """Distill one output of a CNN into an additive explainer.
 
@@ -245,12 +245,15 @@ def distill(model: nn.Module, concepts: FilterConcepts | OutputConcepts, images:
         Each is run through the model once.
     target : int
         Which output is explained.
-    objective : Objective, optional
-        By default the paper's for these concepts, ``concepts.objective``: cross-entropy and beta 10
-        for filters, squared distance and 0.2 for outputs. With filters and the squared distance, w
-        is not clipped if the concepts say so (``FilterConcepts(layer, clip=False)``).
+    method : {"paper", "corrected"} or Objective
+        ``"paper"`` is the paper's `Objective` for these concepts, ``concepts.objective``:
+        cross-entropy and beta 10 for filters, squared distance and 0.2 for outputs. With filters and
+        the squared distance, w is not clipped if the concepts say so (``FilterConcepts(layer,
+        clip=False)``). ``"corrected"``, for filters, is this book's own: gradient times input with a
+        correction learned from removing filters, see `semquant.corrected`; 17 passes an image.
     explainer, fit
-        As in `distill_measured`; on the fit's device the model is run as well, and moved back.
+        As in `distill_measured`; on the fit's device the model is run as well, and moved back. A
+        correction reads no explainer options, and has its own fit by default.
     prepare : callable, optional
         Applied to each batch of images before the model, here and in ``explain``.
 
@@ -266,7 +269,12 @@ def distill(model: nn.Module, concepts: FilterConcepts | OutputConcepts, images:
     >>> explanation = explainer.explain(images)
     >>> explanation.contributions, explanation.bias, explanation.residual
     """
-    objective = concepts.objective if objective is None else objective
+    if method == "corrected":
+        return FittedExplainer(**corrected.distill(model, concepts, images, target, fit, prepare))
+    fit, objective = fit or FitOptions(), method
+    if not isinstance(method, Objective):
+        one_of("method", method, ("paper", "corrected"))
+        objective = concepts.objective
     with placed(model, choose_device(fit.device)):
         measured = measure(concepts, model, images, target, objective.prior != "none", prepare=prepare)
     names = concepts.names(measured.y.shape[1], target)

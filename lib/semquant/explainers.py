@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
 from semquant.checks import InputError, check_finite, check_shapes, number, one_of
+from semquant.concepts import Measured
 
 __all__ = ["DEPTHS", "REDUCTIONS", "Explainer", "ExplainerOptions", "starting_scale"]
 
@@ -139,6 +140,8 @@ class Explainer(nn.Module):
         self.register_buffer("scale", torch.tensor(scale))
         self.bias = nn.Parameter(torch.tensor(bias))
 
+    reads_prior = False
+
     @property
     def settings(self) -> dict:
         """What builds this module again, as plain values: see `Explainer.of`."""
@@ -159,11 +162,11 @@ class Explainer(nn.Module):
         out = out.float() if out.dtype in (torch.float16, torch.bfloat16) else out
         return self.scale * (F.softplus(out) if self.positive else out)
 
-    def explain(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """alpha (B, n) and the explained score sum_i alpha_i y_i + b, (B,)."""
-        alpha = self(x)
-        check_shapes(alpha=(alpha, "B n"), y=(y, "B n"))
-        return alpha, (alpha * y).sum(dim=1) + self.bias
+    @torch.no_grad()
+    def weigh(self, measured: Measured, batch_size: int = 256) -> Tensor:
+        """alpha (B, n) of measured images; of what was measured only x is read."""
+        return torch.cat([self(x.to(self.bias.device)).to(measured.y.device)
+                          for x in measured.x.split(batch_size)])
 
 
 def starting_scale(explainer: Explainer, x: Tensor, y: Tensor, yhat: Tensor) -> float:

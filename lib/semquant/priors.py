@@ -14,7 +14,7 @@ __all__ = ["CONTROLS", "POSITIONS", "control", "gram", "jacobian_autograd", "jac
            "taylor_from_gram", "taylor_prior", "uniform"]
 
 #: Where the sum of a Jacobian prior runs.
-POSITIONS = ("all", "active")
+POSITIONS = ("all", "active", "weighted")
 #: What can be put in the place of a measured prior.
 CONTROLS = ("measured", "uniform", "permuted", "none")
 
@@ -31,10 +31,10 @@ def jacobian_from_gradient(gradient: Tensor, x: Tensor, clip: bool = True,
         The map itself; read only where `positions` is ``"active"``.
     clip : bool
         Whether negative weights become 0, as in section 4.1: max(w, 0).
-    positions : {"all", "active"}
+    positions : {"all", "active", "weighted"}
         Where the sum runs: over the whole map, or only where x > 0. On a map before its ReLU the
         two agree, since the gradient is 0 wherever x <= 0; on a map after its ReLU ``"active"``
-        gives what the map before it gives.
+        gives what the map before it gives. ``"weighted"`` sums the gradient times x.
 
     Returns
     -------
@@ -45,6 +45,8 @@ def jacobian_from_gradient(gradient: Tensor, x: Tensor, clip: bool = True,
     one_of("positions", positions, POSITIONS)
     if positions == "active":
         gradient = gradient * (x > 0)
+    elif positions == "weighted":
+        gradient = gradient * x
     w = gradient.sum(dim=(2, 3))  # (B, n, H, W) -> (B, n)
     return w.clamp_min(0) if clip else w
 

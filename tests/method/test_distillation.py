@@ -45,7 +45,8 @@ CPU = dict(device="cpu", seed=0)
 def distill(model, concepts, images, target, prior="measured", **settings):
     """With the paper's objective for the concepts, and options by their names."""
     found = options(**settings)
-    found["objective"] = replace(concepts.objective, prior=prior)
+    found.pop("objective")
+    found["method"] = replace(concepts.objective, prior=prior)
     return distillation.distill(model, concepts, images, target, **found)
 
 

@@ -10,6 +10,8 @@ from torchvision.models import resnet18, resnet152
 
 from semquant import explainers
 from semquant.checks import InputError
+from semquant.concepts import Measured
+from semquant.distillation import FittedExplainer
 from semquant.explainers import ExplainerOptions, starting_scale
 
 
@@ -87,9 +89,10 @@ def test_b_is_one_learned_scalar_and_the_scale_is_not_learned():
     assert any(p is g.bias for p in g.parameters())
     assert not any(p is g.scale for p in g.parameters()) and "scale" in g.state_dict()
     x, y = torch.randn(5, 3, 8, 8), torch.randn(5, 4)
-    alpha, explained = g.eval().explain(x, y)
-    torch.testing.assert_close(alpha, g(x))
-    torch.testing.assert_close(explained, (alpha * y).sum(1) - 2.0)
+    measured = Measured(x, y, torch.zeros(5))
+    torch.testing.assert_close(g.eval().weigh(measured, batch_size=2), g(x).detach())
+    total = FittedExplainer(g).explain_measured(measured).total
+    torch.testing.assert_close(total, (g(x).detach() * y).sum(1) - 2.0)
 
 
 def test_settings_build_it_again():
@@ -129,7 +132,6 @@ X, Y, S = torch.randn(4, 3, 8, 8), torch.rand(4, 2), torch.randn(4)
         (lambda: Explainer(3, 4, 8, reduction="max"), "^reduction: 'max'"),
         (lambda: Explainer(3, 4, 8, stem_stride=3), "^stem_stride: 3"),
         (lambda: Explainer(3, 4, 8)(torch.zeros(2, 3, 7, 7)), r"^x: shape \(2, 3, 7, 7\) is not"),
-        (lambda: Explainer(3, 4, 8).eval().explain(X, Y), "^y: shape"),
         (lambda: starting_scale(Explainer(3, 2, 8), X, Y, torch.ones(4)), "^yhat: all scores"),
         (lambda: starting_scale(Explainer(3, 2, 8), X, Y * 0, S), "^y: the contributions"),
         (lambda: starting_scale(Explainer(3, 2, 8), X[:1], Y[:1], S[:1]), "^yhat: 1 images"),

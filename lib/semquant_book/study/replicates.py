@@ -14,9 +14,11 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-__all__ = ["LEAST", "PAIR", "PERFORMER", "Estimate", "by_performer", "estimate", "gains", "pairs"]
+__all__ = ["DRAWS", "LEAST", "PAIR", "PERFORMER", "Estimate", "bootstrap", "by_performer", "estimate",
+           "gains", "holm", "pairs", "sign_test"]
 
 LEAST = 4  # performers; fewer have no interval
+DRAWS = 10_000  # of performers in a bootstrap, of signs in a permutation test
 #: The columns that name a performer, where a table has them.
 PERFORMER = ("architecture", "category", "performer_seed")
 #: The columns in which ours and the baseline of a pair agree, where a table has them.
@@ -85,3 +87,43 @@ def pairs(frame: pd.DataFrame, metric: str, of: str = "ours", over: str = "basel
 def gains(frame: pd.DataFrame, metric: str, of: str = "ours", over: str = "baseline") -> pd.Series:
     """Return the mean of `pairs` within each performer."""
     return by_performer(pairs(frame, metric, of, over), metric)
+
+
+def bootstrap(values: pd.Series, draws: int = DRAWS) -> Estimate:
+    """Return the mean of a value for each performer, and the central 95% of its bootstrap means.
+
+    Performers are drawn anew within each network: the index has a level ``architecture``. Fewer
+    than `LEAST` performers have no interval.
+    """
+    known = values.dropna().astype(float)
+    plain = estimate(known)
+    if not plain.known:
+        return plain
+    generator, total = np.random.default_rng(0), np.zeros(draws)
+    for _, some in known.groupby(level="architecture"):
+        total += generator.choice(some.to_numpy(), (draws, len(some))).sum(axis=1)
+    low, high = np.quantile(total / len(known), [0.025, 0.975])
+    return Estimate(plain.value, float(low), float(high), plain.values)
+
+
+def sign_test(values: pd.Series) -> float:
+    """Return the p-value of a paired permutation test that a mean is 0: each value keeps or changes
+    its sign. Exact up to 13 values; two-sided; NaN below `LEAST` values."""
+    known = values.dropna().to_numpy(float)
+    if len(known) < LEAST:
+        return float("nan")
+    found = stats.permutation_test((known, np.zeros(len(known))), lambda a, b, axis: (a - b).mean(axis=axis),
+                                   permutation_type="samples", vectorized=True, n_resamples=DRAWS,
+                                   rng=np.random.default_rng(0))
+    return float(found.pvalue)
+
+
+def holm(p: Iterable[float]) -> list[float]:
+    """Return p-values after Holm's correction for how many there are; NaN ones count for nothing."""
+    p = np.array(list(p), dtype=float)
+    order = [i for i in np.argsort(p, kind="stable") if np.isfinite(p[i])]
+    found, largest = np.full(len(p), np.nan), 0.0
+    for rank, i in enumerate(order):
+        largest = max(largest, min(1.0, (len(order) - rank) * p[i]))
+        found[i] = largest
+    return found.tolist()
