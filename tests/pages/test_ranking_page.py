@@ -46,7 +46,7 @@ def record():
                                "agreement": 0.75, "negative shapley": 0.1, "negative removals": 0.2,
                                "floor shapley": 0.25, "floor removals": 0.375, "seconds": 0.004,
                                "entropy shapley": 1.5, "entropy removals": 1.25})
-    return {"rows": rows, "truths": truths}
+    return {"rows": rows, "truths": truths, "settings": {}}
 
 
 def test_the_best_come_first_whatever_is_measured():

@@ -7,14 +7,15 @@ from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
 from semquant_book import figures
-from semquant_book.datasets.names import METHODS
+from semquant_book.datasets.names import METHODS, SCALES
 from semquant_book.figures.style import METHOD_COLOURS
-from semquant_book.pages.comparison import paper, styled
+from semquant_book.pages.comparison import fits_said, paper, styled
 from semquant_book.pages.findings import number, percent, told
 from semquant_book.study.presets import project_root
 from semquant_book.study.ranking import TRUTHS
 from semquant_book.study.replicates import PERFORMER, Estimate, estimate
 from semquant_book.study.store import read_record
+from semquant_book.study.tables import arms
 
 __all__ = ["best", "costs", "differences", "measured", "ranking", "read", "standing", "table", "truths"]
 
@@ -64,7 +65,7 @@ def table(record: dict, truth: str = "shapley") -> Styler:
              for measure, (words, digits) in MEASURES.items()}
     return styled(pd.DataFrame(cells, index=[NAMES[way] for way in order]),
                    f"Against {TRUTH_NAMES[truth]}, mean over {_performers(record)} performers; "
-                   "± is half the 95% interval")
+                   f"± is half the 95% interval. Explainers with {_fits(record)}")
 
 
 def costs(record: dict) -> Styler:
@@ -141,6 +142,15 @@ def _doubt(gap: Estimate) -> str:
 def _cell(record: dict, measure: str, way: str, digits: int) -> str:
     mean = estimate(measured(record, measure).loc[way])
     return figures.with_interval(mean, digits) if mean.values else "\N{EM DASH}"
+
+
+def _fits(record: dict) -> str:
+    """How the explainers were fitted."""
+    frame, settings = pd.DataFrame({"scale": SCALES}), record["settings"]
+    if "explainer_optimizers" in settings:
+        frame["optimizer"] = settings["explainer_optimizers"][0]
+        frame["bias_start"] = [settings[f"explainer_bias_{scale}"] for scale in SCALES]
+    return fits_said(arms(frame))
 
 
 def _performers(record: dict) -> int:
