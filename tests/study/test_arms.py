@@ -8,9 +8,10 @@ import pytest
 from semquant.checks import InputError
 from semquant.distillation import distill_measured
 from semquant.explainers import BIASES as METHOD_BIASES
+from semquant.networks.interpretable import Mask
 from semquant.training import OPTIMIZERS as METHOD_OPTIMIZERS
 from semquant_book.datasets.names import BIASES, OPTIMIZERS
-from semquant_book.study import experiment1, records, tables
+from semquant_book.study import animal_performers, experiment1, records, tables
 from semquant_book.study.replicates import pairs
 
 
@@ -72,3 +73,10 @@ def test_older_records_are_of_adamw_with_the_starts_of_their_time():
     for frame in (records.networks()["explainers"], records.explainer_frame(records.photographs("dog"))):
         assert set(frame.scale) == {"literal", "scaled"} and set(frame.optimizer) == {"adamw"}
         assert set(zip(frame.scale, frame.bias_start)) == {("literal", "zero"), ("scaled", "min")}
+
+
+def test_a_performer_with_two_interpretable_layers_is_another(run):
+    two = replace(run, settings=replace(run.settings, interpretable_layers=2))
+    nets = [animal_performers.start(each.settings, "alexnet") for each in (run, two)]
+    assert [sum(isinstance(m, Mask) for m in net.modules()) for net in nets] == [1, 2]
+    assert two.path != run.path

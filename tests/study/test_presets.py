@@ -91,7 +91,7 @@ def test_what_changes_a_result_changes_its_path(tmp_path, monkeypatch):
              "face_width": 0.5, "shared": "after", "selection_sizes": [2],
              "last_layers": ["default"], "images": "pascal_part", "faces": "celeba",
              "photo_shares": [0.8, 0.1, 0.1], "weights": "imagenet", "recipe": "predecessor",
-             "explainer_bias_literal": "min", "explainer_bias_scaled": "mean"}
+             "interpretable_layers": 2, "explainer_bias_literal": "min", "explainer_bias_scaled": "mean"}
     elsewhere = {"preset", "categories", "architectures", "performer_seeds", "explainer_seeds",
                  "scales", "explainer_optimizers", "control_without_filter_loss", "method_beta", "device", "threads",
                  "targets", "workers", "cache"}

@@ -45,7 +45,7 @@ Each = Annotated[tuple[Item, ...], _only(
     lambda them: 0 < len(them) == len(set(them)),
     "empty or names something twice; accepted: one or more, each once")]
 #: Values of keys that came later, with which a result is what it was, and where it was, without them.
-BEFORE = {"explainer_bias_literal": "zero", "explainer_bias_scaled": "min"}
+BEFORE = {"explainer_bias_literal": "zero", "explainer_bias_scaled": "min", "interpretable_layers": 1}
 Shares = Annotated[tuple[float, ...], _only(
     lambda them: len(them) == 3 and min(them) > 0 and abs(sum(them) - 1) <= 1e-6,
     "not accepted; three numbers above 0 that add up to 1 are, for training, validation and test")]
@@ -115,6 +115,7 @@ class Settings:
     batch_norm: bool  # training from scratch needs it
     dropout: Annotated[float, Field(ge=0, le=0.95)]  # in the fully-connected layers
     filter_loss: Rate  # weight of the filter loss in epoch 1
+    interpretable_layers: Annotated[int, Field(ge=1, le=2)]  # 2: the last published conv layer as well, as the predecessor
     weights: Literal["fresh", "imagenet"]  # what training starts from; imagenet's are in the folder of real data
     recipe: Literal["one_cycle", "predecessor"]  # AdamW, or SGD with the predecessor's batch and rate for each network
     performer_epochs: Count

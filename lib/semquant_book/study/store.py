@@ -40,7 +40,7 @@ __all__ = [
 
 DATA_FIELDS = ("images", "size", "train_images", "val_images", "test_images", "data_seed",
                "photo_shares")
-PERFORMER_FIELDS = (*DATA_FIELDS, "width", "batch_norm", "dropout", "weights", "recipe",
+PERFORMER_FIELDS = (*DATA_FIELDS, "width", "interpretable_layers", "batch_norm", "dropout", "weights", "recipe",
                     "performer_epochs", "performer_batch", "performer_lr", "weight_decay", "amp",
                     "channels_last")
 EXPLAINER_FIELDS = (*PERFORMER_FIELDS, "filter_loss", "explainer", "explainer_epochs",
