@@ -28,7 +28,8 @@ NAMES = {
     "shapley_sampling": "Shapley sampling", "kernel_shap": "KernelSHAP", "lime": "LIME",
     "prior": "prior weights alone", "mean_share": "mean shares of the prior",
     "equal_share": "equal shares", "random": "random shares", "ridge": "ridge regression",
-    "nonnegative": "non-negative regression"}
+    "nonnegative": "non-negative regression", "concept_head": "linear concept head",
+    "boosted": "additive boosting"}
 #: What is measured against a truth, in words, and its digits; less is better except of agreements.
 MEASURES = {"error": ("error", 3), "rescaled_error": ("rescaled error", 3),
             "paper_error": ("the paper's error", 3), "rank_agreement": ("rank agreement", 3),
