@@ -70,13 +70,20 @@ def table(record: dict, truth: str = "shapley") -> Styler:
 
 
 def costs(record: dict) -> Styler:
-    """Give what each way leaves unexplained and what it takes, which need no truth."""
+    """Give what each way leaves unexplained, how its order does in deletion and insertion, and what it
+    takes, none of which needs a truth; below, the best order of each image, and random ones."""
     order = measured(record, f"rescaled_error {TRUTHS[0]}").index
     seconds = [1000 * measured(record, "seconds").loc[way] for way in order]
-    cells = {"unexplained": [_cell(record, "completeness", way, 3) for way in order],
-             "ms an image": [figures.with_interval(estimate(values), 2) for values in seconds]}
-    return styled(pd.DataFrame(cells, index=[NAMES[way] for way in order]),
-                   f"Without a truth, mean over {_performers(record)} performers; one core")
+    cells = {"unexplained": [_cell(record, "completeness", way, 3) for way in order]}
+    more, truths = pd.DataFrame(), pd.DataFrame(record["truths"])
+    if "random" in truths:  # older records have neither
+        cells |= {path: [_cell(record, path, way, 3) for way in order] for path in ("deletion", "insertion")}
+        more = pd.DataFrame({path: {words: figures.with_interval(estimate(truths[name]), 3) for words, name in
+                                    (("the best order", f"best_{path}"), ("random orders", "random"))}
+                             for path in ("deletion", "insertion")})
+    cells |= {"ms an image": [figures.with_interval(estimate(values), 2) for values in seconds]}
+    frame = pd.concat([pd.DataFrame(cells, index=[NAMES[way] for way in order]), more])
+    return styled(frame.fillna("\N{EM DASH}"), f"Without a truth, mean over {_performers(record)} performers; one core")
 
 
 def truths(record: dict) -> Styler:

@@ -25,7 +25,7 @@ from semquant_book.study.presets import Settings
 from semquant_book.study.store import record
 
 __all__ = ["BACKGROUND", "PEERS", "SHOWN", "TRUTHS", "WAYS", "collect", "groups_of", "head_of",
-           "measures", "recognised", "truths_of"]
+           "measures", "orders", "paths", "recognised", "truths_of"]
 
 SHOWN, BACKGROUND = 100, 500  # test images that are explained, training images that peers learn from
 TRUTHS = ("shapley", "removals")
@@ -97,6 +97,46 @@ def measures(contributions: Tensor, right: Tensor, yhat: Tensor) -> dict[str, fl
         "entropy": _known(torch.sub(*entropies).abs())}
 
 
+def paths(contributions: Tensor, values: Tensor) -> dict[str, float | None]:
+    """Return what is left of the score on the way when groups go, or come, in an explanation's order.
+
+    Of contributions (B, P) and the coalitions' scores (B, 2^P), see `truth.coalition_values`. Groups go in
+    the order of their contributions, the largest first, from all to none: ``deletion`` is the mean
+    score of the P + 1 coalitions on the way, less that of no group, over the score of all less that
+    of none, both summed over images. ``insertion``: the same where they come in that order, from
+    none to all. A good order has a small deletion and a large insertion.
+    """
+    order = contributions.argsort(dim=1, descending=True, stable=True)
+    come = torch.nn.functional.pad((1 << order).cumsum(dim=1), (1, 0))  # (B, P + 1), as bit masks
+    everyone = values.shape[1] - 1
+    return {"deletion": _on_the_way(values.gather(1, everyone - come), values),
+            "insertion": _on_the_way(values.gather(1, come), values)}
+
+
+def orders(values: Tensor) -> dict[str, float | None]:
+    """Return what `paths` gives for each image's best order, and on average for random ones.
+
+    ``best_deletion``, ``best_insertion``, and ``random``, which is the same for both.
+    """
+    groups = (values.shape[1] - 1).bit_length()
+    sizes = torch.tensor([mask.bit_count() for mask in range(values.shape[1])])
+    means = [values[:, sizes == k].mean(dim=1) for k in range(groups + 1)]
+    found = {"random": _on_the_way(torch.stack(means, dim=1), values)}
+    for name, best in (("best_deletion", torch.amin), ("best_insertion", torch.amax)):
+        total = [values[:, 0]]  # of the best way from no group to each coalition
+        for mask in range(1, values.shape[1]):
+            before = [total[mask ^ 1 << p] for p in range(groups) if mask >> p & 1]
+            total.append(values[:, mask] + best(torch.stack(before), dim=0))
+        found[name] = _on_the_way(total[-1][:, None] / (groups + 1), values)
+    return found
+
+
+def _on_the_way(scores: Tensor, values: Tensor) -> float | None:
+    """The mean of scores (B, K), less those of no group, as a share of what all groups make up."""
+    none = values[:, 0]
+    return _known((scores.mean(dim=1) - none).sum() / (values[:, -1] - none).sum())
+
+
 def _relative(contributions: Tensor, right: Tensor) -> float | None:
     return _known((contributions - right).abs().sum() / right.abs().sum())
 
@@ -110,11 +150,11 @@ def _known(values: Tensor) -> float | None:
 def collect(settings: Settings, say: Callable[[str], object] = print) -> dict:
     """Explain the same images of each performer of the settings in all `WAYS`, and return the record.
 
-    ``rows``: one for each performer and way, with `measures` as ``<measure> <truth>``;
+    ``rows``: one for each performer and way, with `measures` as ``<measure> <truth>`` and `paths`;
     ``completeness``: the mean of ``|sum of contributions + b - yhat|`` over the mean of ``|yhat|``; and
     ``seconds`` for an image, without those of fitting g and of measuring. ``truths``: of each
     performer how many images, its groups and how many filters each has, the mean of each truth,
-    ``nonlinearity``, ``seconds`` for an image, and for each truth ``negative``, the share of its
+    ``nonlinearity``, ``seconds`` for an image, `orders`, and for each truth ``negative``, the share of its
     values below 0, ``floor``, the least rescaled error that contributions without one below 0 can
     have, ``entropy``, and ``kept``, the share of images that `metrics.true_contributions` keeps;
     ``agreement``: `metrics.rank_agreement` of the two. ``images``: how many there are at most.
@@ -146,6 +186,7 @@ def _performer(run: experiment1.Run, say: Callable[[str], object]) -> tuple[list
         merged = explained.merge(groups, names).contributions[:, : len(names)]  # the rest is empty
         rows.append({"method": way, "seconds": round(taken / len(shown), 6),
                      "completeness": _known(explained.residual.abs().mean() / shown.yhat.abs().mean())})
+        rows[-1] |= paths(merged, values)
         for name, true in right.items():
             rows[-1] |= {f"{measure} {name}": value for measure, value
                          in measures(merged, true, shown.yhat).items()}
@@ -154,7 +195,7 @@ def _performer(run: experiment1.Run, say: Callable[[str], object]) -> tuple[list
     about = {"images": len(shown), "groups": names, "nonlinearity": _known(truth.nonlinearity(values)),
              "filters": torch.bincount(groups, minlength=len(names)).tolist(),
              "seconds": round(seconds / len(shown), 6),
-             "agreement": _known(metrics.rank_agreement(*right.values()))}
+             "agreement": _known(metrics.rank_agreement(*right.values())), **orders(values)}
     for name, true in right.items():
         about |= {f"mean {name}": [round(v, 5) for v in true.mean(dim=0).tolist()],
                   f"negative {name}": _known((true < 0).double()),
