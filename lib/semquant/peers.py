@@ -13,13 +13,12 @@ from semquant import truth
 from semquant.checks import InputError, check_assignment, check_finite, check_shapes, number, one_of
 from semquant.concepts import Measured
 from semquant.explanation import UNASSIGNED, Explanation
+from semquant.regressions import boosted, concept_head, nonnegative, ridge
 from semquant.training import evaluation_mode, home_of
 
-__all__ = ["PEERS", "STRENGTHS", "exact_shapley", "explain", "nonnegative", "ridge"]
+__all__ = ["PEERS", "exact_shapley", "explain"]
 
 BATCH = 64  # maps that a head is given at a time
-#: Strengths that ridge regression chooses from, in units of a standardised concept's variance.
-STRENGTHS = tuple(10.0**power for power in range(-8, 4))
 Attribution = tuple[Tensor, Tensor, float]  # y (B, n), alpha (B, n), b
 
 
@@ -70,8 +69,10 @@ def explain(method: str, head: Callable[[Tensor], Tensor] | None, measured: Meas
           ``kernel_shap`` and ``lime``, computed by Captum, and ``exact_shapley`` for up to 16
           filters (for more see `exact_shapley`). What they say of a filter at all positions is
           summed and stands as y, with alpha 1; b is the reference's score.
-        - of the training images: ``ridge`` and ``nonnegative`` (least squares), with one alpha and
-          b for all images; ``mean_share``, yhat times a concept's mean share under the prior alone.
+        - of the training images: ``ridge``, ``nonnegative`` (least squares) and ``concept_head``
+          (logistic regression of the decision), with one alpha and b for all images; ``boosted``, a
+          sum of one learned function of each concept, with alpha 1; see `semquant.regressions`.
+          ``mean_share``, yhat times a concept's mean share under the prior alone.
         - of neither: ``equal_share``, yhat / n, and ``random``, yhat times drawn shares, with b 0
           as the mean share; ``prior``, w as alpha, with b 0. As w is only known up to a factor (1/Z
           of equation (5) is left out), background images, if given, fit one factor of at least 0
@@ -349,81 +350,6 @@ def exact_shapley(head: Callable[[Tensor], Tensor], measured: Measured,
     return Explanation(measured.yhat, found, torch.ones_like(found), bias, [*groups, UNASSIGNED])
 
 
-def ridge(y: Tensor, yhat: Tensor) -> tuple[Tensor, float]:
-    r"""Ridge regression of scores on standardised concepts; alpha (n,) and b, which is not shrunk.
-
-    Of y (B, n) and yhat (B,). The strength is the one of `STRENGTHS` with the least squared error
-    on images left out one at a time, which has a closed form. A concept that never varies has
-    alpha 0.
-    """
-    y, yhat, mean, middle = _centred(y, yhat)
-    images = len(y)
-    spread = y.square().mean(dim=0).sqrt()
-    unit = torch.where(spread > 0, spread, 1.0)
-    u, s, v = torch.linalg.svd(y / unit, full_matrices=False)
-    along = u.T @ yhat
-    errors = []
-    for strength in STRENGTHS:
-        kept = s.square() / (s.square() + strength * images)
-        leverage = u.square() @ kept + 1 / images
-        left_out = (yhat - u @ (kept * along)) / (1 - leverage).clamp_min(1e-12)
-        errors.append(left_out.square().mean())
-    strength = STRENGTHS[int(torch.stack(errors).argmin())]
-    alpha = v.T @ (s / (s.square() + strength * images) * along) / unit
-    return alpha, float(middle - alpha @ mean)
-
-
-def nonnegative(y: Tensor, yhat: Tensor) -> tuple[Tensor, float]:
-    r"""Least squares with alpha of at least 0; alpha (n,) and b, which may have any sign.
-
-    Of y (B, n) and yhat (B,): :math:`\min_{\alpha \ge 0, b} \|Y \alpha + b - \hat y\|^2` by the
-    active-set method of Lawson and Hanson.
-    """
-    y, yhat, mean, middle = _centred(y, yhat)
-    length = torch.linalg.vector_norm(y, dim=0)
-    unit = torch.where(length > 0, length, 1.0)
-    q, r = torch.linalg.qr(y / unit)  # the same problem with fewer rows
-    target = q.T @ yhat
-    n = r.shape[1]
-    alpha, free = torch.zeros(n, dtype=r.dtype), torch.zeros(n, dtype=torch.bool)
-    least = 1e-12 * float(torch.linalg.vector_norm(target))
-    for _ in range(3 * n):
-        slope = (r.T @ (target - r @ alpha)).masked_fill(free, -torch.inf)
-        if not float(slope.max()) > least:
-            break
-        free[slope.argmax()] = True
-        while True:
-            solved = torch.zeros_like(alpha)
-            found = torch.linalg.lstsq(r[:, free], target[:, None], driver="gelsd")
-            solved[free] = found.solution[:, 0]
-            wrong = free & (solved <= 0)
-            if not bool(wrong.any()):
-                break
-            step = (alpha / (alpha - solved))[wrong].min()  # as far as all stay at least 0
-            alpha = alpha + step * (solved - alpha)
-            free &= alpha > 1e-15 * alpha.max()
-            alpha = alpha * free
-        alpha = solved
-    alpha = alpha / unit
-    return alpha, float(middle - alpha @ mean)
-
-
-def _centred(y: Tensor, yhat: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """y and yhat less their means, and the means; float64 on the CPU.
-
-    What is left of a concept that never varies is rounding, and becomes 0.
-    """
-    check_shapes(y=(y, "B n"), yhat=(yhat, "B"))
-    check_finite(y=y, yhat=yhat)
-    if len(yhat) < 2:
-        raise InputError(f"images: {len(yhat)} given, a fit needs at least 2")
-    y, yhat = y.detach().double().cpu(), yhat.detach().double().cpu()
-    mean, middle = y.mean(dim=0), yhat.mean()
-    left = y - mean
-    left = left * (left.abs().amax(dim=0) > 1e-13 * y.abs().amax(dim=0))
-    return left, yhat - middle, mean, middle
-
-
 def _fitted(method: str, fit: Callable[[Tensor, Tensor], tuple[Tensor, float]]) -> Callable:
     def peer(case: _Case) -> Attribution:
         images, y = case.training(method), case.measured.y
@@ -431,6 +357,13 @@ def _fitted(method: str, fit: Callable[[Tensor, Tensor], tuple[Tensor, float]]) 
         return y, alpha.to(y).expand_as(y), bias
 
     return peer
+
+
+def _boosted(case: _Case) -> Attribution:
+    images, y = case.training("boosted"), case.measured.y
+    parts, bias = boosted(images.y, images.yhat)
+    contributions = parts(y).to(y)
+    return contributions, torch.ones_like(contributions), bias
 
 
 def _prior_of(method: str, images: Measured) -> Tensor:
@@ -491,6 +424,8 @@ _PEERS: dict[str, Callable[[_Case], Attribution]] = {
     "random": _random,
     "ridge": _fitted("ridge", ridge),
     "nonnegative": _fitted("nonnegative", nonnegative),
+    "concept_head": _fitted("concept_head", concept_head),
+    "boosted": _boosted,
 }
 #: The names of all peers.
 PEERS = tuple(_PEERS)

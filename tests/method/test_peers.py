@@ -2,16 +2,14 @@
 
 import pytest
 import torch
-from scipy.optimize import nnls
-from sklearn.linear_model import RidgeCV
 from torch import nn
 
-from semquant import peers
 from semquant.checks import InputError
 from semquant.concepts import FilterConcepts, Measured
 from semquant.explanation import Explanation
 from semquant.measure import measure
-from semquant.peers import PEERS, exact_shapley, explain, nonnegative, ridge
+from semquant.peers import PEERS, exact_shapley, explain
+from semquant.regressions import boosted, concept_head, nonnegative, ridge
 from semquant.truth import coalition_values, planted, shapley
 
 OF_THE_HEAD = ("gradient_times_input", "integrated_gradients", "deeplift", "feature_ablation",
@@ -165,6 +163,18 @@ def test_exact_shapley_of_groups():
     assert merged.names == found.names and merged.y.shape == found.y.shape
 
 
+def test_regressions_stand_in_the_form_of_all():
+    images, background = measured(cnn()), measured(cnn(), 40, seed=1)
+    found = explain("boosted", None, images, background=background)
+    parts, bias = boosted(background.y, background.yhat)
+    torch.testing.assert_close(found.contributions, parts(images.y).float())
+    assert found.bias == bias and bool((found.alpha == 1).all())
+    found = explain("concept_head", None, images, background=background)
+    alpha, bias = concept_head(background.y, background.yhat)
+    torch.testing.assert_close(found.alpha, alpha.float().expand(4, 6))
+    assert found.bias == bias and found.y is images.y
+
+
 def test_shares():
     head = linear()[0]
     images, background = measured(head), measured(head, 30, seed=1)
@@ -225,62 +235,6 @@ def test_rows_that_are_not_in_memory_give_the_same():
                           for m in (kept, computed))
             torch.testing.assert_close(one.contributions, other.contributions)
             assert one.bias == pytest.approx(other.bias, abs=1e-6)
-
-
-def problem(images, n, seed=0, noise=0.5):
-    generator = torch.Generator().manual_seed(seed)
-    y = torch.randn(images, n, generator=generator, dtype=torch.float64)
-    y = (y + 0.3 * y[:, :1]) * torch.logspace(-1, 1, n, dtype=torch.float64) + 3
-    v = torch.randn(n, generator=generator, dtype=torch.float64)
-    return y, y @ v - 2 + noise * torch.randn(images, generator=generator, dtype=torch.float64)
-
-
-@pytest.mark.parametrize("images, n", [(60, 8), (200, 40), (20, 30), (5, 2)])
-@pytest.mark.parametrize("seed", range(3))
-def test_nonnegative_least_squares_is_scipy_s(images, n, seed):
-    y, yhat = problem(images, n, seed)
-    alpha, bias = nonnegative(y, yhat)
-    right, _ = nnls((y - y.mean(0)).numpy(), (yhat - yhat.mean()).numpy())
-    assert float(alpha.min()) >= 0
-    found = (yhat - y @ alpha - bias).square().sum()
-    centred = (yhat - yhat.mean() - (y - y.mean(0)) @ torch.tensor(right)).square().sum()
-    assert float(found) == pytest.approx(float(centred), rel=1e-9, abs=1e-9)
-    if images > n:  # else others are as good
-        torch.testing.assert_close(alpha, torch.tensor(right), rtol=1e-7, atol=1e-9)
-        assert 0 < int((alpha > 0).sum()) < n or n < 3
-
-
-def test_nonnegative_least_squares_of_hard_columns():
-    y, yhat = problem(50, 6, noise=0.0)
-    y = torch.cat([y, y[:, :1], torch.full((50, 1), 2.0, dtype=torch.float64), -y[:, 1:2]], dim=1)
-    alpha, bias = nonnegative(y, yhat)
-    right, norm = nnls((y - y.mean(0)).numpy(), (yhat - yhat.mean()).numpy())
-    assert float((yhat - y @ alpha - bias).norm()) == pytest.approx(norm, rel=1e-9, abs=1e-9)
-    assert float(alpha[7]) == 0  # never varies
-    alpha, bias = nonnegative(y, torch.full((50,), 3.0))
-    assert alpha.tolist() == [0] * 9 and bias == 3
-
-
-@pytest.mark.parametrize("images, n", [(60, 8), (200, 40), (20, 30), (7, 4)])
-@pytest.mark.parametrize("seed", range(4))
-def test_ridge_is_scikit_learn_s(images, n, seed):
-    """The strength as well, which RidgeCV chooses by leaving out one image at a time."""
-    y, yhat = problem(images, n, seed, noise=20.0)
-    alpha, bias = ridge(y, yhat)
-    spread, mean = y.std(0, correction=0), y.mean(0)
-    strengths = [strength * images for strength in peers.STRENGTHS]
-    model = RidgeCV(strengths).fit(((y - mean) / spread).numpy(), yhat.numpy())
-    torch.testing.assert_close(alpha, torch.tensor(model.coef_) / spread, rtol=1e-6, atol=1e-9)
-    assert bias == pytest.approx(float(model.intercept_ - alpha @ mean), rel=1e-6)
-
-
-def test_a_concept_that_never_varies():
-    y, yhat = problem(50, 4, noise=0.0)
-    third = torch.full((50, 1), 1 / 3, dtype=torch.float64)  # its mean is rounded
-    y = torch.cat([y, third], dim=1)
-    for fit in (ridge, nonnegative):
-        alpha, _ = fit(y, yhat)
-        assert alpha[4] == 0 and bool(alpha.isfinite().all())
 
 
 HEAD = linear()[0]

@@ -294,6 +294,7 @@ def test_normalise():
         ({"width": "1"}, "width"),
         ({"outputs": 0}, "outputs"),
         ({"dropout": 1}, "dropout"),
+        ({"interpretable": 3}, "interpretable: 3 is not one of 0, 1, 2"),
     ],
 )
 def test_build_says_what_it_accepts(settings, field):
@@ -316,6 +317,59 @@ def test_the_training_loss_by_hand(epoch):
     torch.testing.assert_close(parts["logistic"], logistic)
     torch.testing.assert_close(parts["filter"], filters)
     torch.testing.assert_close(parts["loss"], logistic + 0.3 / epoch * filters)
+
+
+# the predecessor's two interpretable layers
+
+
+def test_two_interpretable_layers_are_the_top_conv_layer_and_the_inserted_one():
+    """The same layers and weights as with one, and a mask between the two."""
+    for architecture in ARCHITECTURES:
+        one, two = small(architecture).eval(), small(architecture, interpretable=2).eval()
+        kept = [layer for layer in two.features if not isinstance(layer, Mask)]
+        assert len(kept) == len(one.features) == len(two.features) - 1
+        assert isinstance(two.features[-2], Mask) and two.n == one.n
+        assert [p.shape for p in one.parameters()] == [p.shape for p in two.parameters()]
+        assert all(torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters()))
+        a = nn.Sequential(*two.features[:-2])(some_images())  # behind the ReLU of the top conv layer
+        z, x = two.maps(some_images())
+        torch.testing.assert_close(z, two.features[-1](Mask(two.map_size)(a)))
+        torch.testing.assert_close(x, two.mask(z))  # the concepts are the inserted layer's
+        assert not torch.allclose(z, one.maps(some_images())[0])
+
+
+def test_the_filter_loss_sees_both_layers():
+    performer = small(interpretable=2).eval()
+    images = some_images()
+    a = nn.Sequential(*performer.features[:-2])(images)
+    expected = filter_loss(a, POSITIVE) + filter_loss(performer.maps(images)[0].relu(), POSITIVE)
+    parts = performer_loss(performer, images, POSITIVE, 2, filter_weight=0.3)
+    torch.testing.assert_close(parts["filter"], expected)
+    torch.testing.assert_close(parts["loss"], parts["logistic"] + 0.15 * expected)
+    assert not any(module._forward_pre_hooks for module in performer.modules())
+
+
+def test_the_gradient_of_both_filter_losses_is_that_of_finite_differences():
+    performer = small(interpretable=2, batch_norm=False, dropout=0.0).double().eval()
+    images = some_images().double()
+
+    def loss():
+        return performer_loss(performer, images, POSITIVE, 1, filter_weight=0.5)["loss"]
+
+    below, inserted = (m for m in performer.features if isinstance(m, nn.Conv2d)
+                       and m.weight.shape[0] == performer.n and m.weight.shape[2] == 3
+                       and m in [*performer.features][-4:])
+    loss().backward()
+    for layer in (below, inserted):
+        place = int(layer.weight.grad.abs().argmax())
+        ends = []
+        for step in (1e-6, -1e-6):
+            with torch.no_grad():
+                layer.weight.view(-1)[place] += step
+                ends.append(loss())
+                layer.weight.view(-1)[place] -= step
+        slope = float(ends[0] - ends[1]) / 2e-6
+        assert float(layer.weight.grad.view(-1)[place]) == pytest.approx(slope, rel=1e-4)
 
 
 def test_without_weight_there_is_no_filter_loss():

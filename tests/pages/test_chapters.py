@@ -149,7 +149,8 @@ def test_an_entropy_that_moves_away_from_the_prior_s_is_told():
 
 def run_of(records, scales=("literal", "scaled"), seeds=2):
     """A run whose records are known."""
-    settings = SimpleNamespace(scales=scales, explainer_seeds=seeds)
+    settings = SimpleNamespace(scales=scales, explainer_seeds=seeds, explainer_optimizers=("adamw", "sgd"),
+                               explainer_bias_literal="zero", explainer_bias_scaled="min")
     return SimpleNamespace(
         settings=settings, performer=lambda: SimpleNamespace(n=4), explainer=lambda *which: None,
         explainer_record=lambda method, scale, seed: {"metrics": records[method, scale][seed]})
@@ -163,6 +164,7 @@ def test_both_readings_stand_beside_each_other_with_seeds_averaged():
     assert list(table.data.index) == [("literal", "baseline"), ("literal", "ours"), ("scaled", "baseline"),
                                       ("scaled", "ours")]
     assert set(table.data["H / ln n"]) == {"0.50"} and set(table.data["relative deviation"]) == {"0.200"}
+    assert table.data["fitted by"].tolist() == 2 * ["AdamW, b from 0"] + 2 * ["AdamW, b from the smallest score"]
     assert "mean over 2 seeds of g, one performer, no interval" in table.to_html()
     one = Explanation(torch.tensor([0.0, 2.0]), torch.ones(2, 1), torch.ones(2, 1), 0.0)
     said = chapters.deviations_said(run_of(records), one, "scaled")

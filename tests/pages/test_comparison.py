@@ -48,6 +48,17 @@ def test_no_average_of_something_else(frame, published):
     assert "average" not in table(frame, published).index
 
 
+def test_a_title_says_how_the_explainers_were_fitted():
+    frame = MEASURED.assign(scale="literal", optimizer="adamw", bias_start="zero")
+    shown = comparison.comparison(frame, "entropy", PUBLISHED, columns="target", caption="Entropy")
+    assert shown.caption == f"Entropy (AdamW, b from 0; {comparison.NO_INTERVAL})"
+    sgd = frame.assign(scale="literal, SGD", optimizer="sgd")
+    scaled = frame.assign(scale="scaled", bias_start="min")
+    assert comparison.fits_said(pd.concat([frame, scaled, sgd])) == (
+        "y literal: AdamW, b from 0; y scaled: AdamW, b from the smallest score; y literal, SGD: SGD, b from 0")
+    assert comparison.fits_said(pd.concat([frame, scaled.assign(bias_start="zero")])) == "AdamW, b from 0"
+
+
 # --- entropies as H / ln n, both errors, and the supplement's categories ---------------------------
 
 

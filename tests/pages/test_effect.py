@@ -3,13 +3,16 @@
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
+import yaml
 from scipy import stats
 
 from semquant_book.folders import project_root
 from semquant_book.pages import effect
 from semquant_book.pages.findings import number
 from semquant_book.study.regimes import RATES, WATCHED
+from semquant_book.study.store import read_record
 
 NETWORKS = ("alexnet", "vgg_m", "vgg_s", "vgg16")
 
@@ -142,3 +145,14 @@ def test_readme_has_the_records_numbers():
     for metric in ("error average", "error_of_shares average"):  # "no error differs detectably in either"
         found = effect.gains(kept, metric)
         assert all(found[name].low < 0 < found[name].high for name in ("SGD, high start", "AdamW, high start"))
+
+
+def test_what_the_departures_say_of_the_optimiser_is_so():
+    rows = yaml.safe_load((project_root() / "book" / "departures.yml").read_text())
+    said = next(row["here"] for row in rows if row["id"] == "explainer-optimiser")
+    frame = pd.DataFrame(read_record(project_root() / "book" / "records" / "regimes.json")["rows"])
+    frame = frame[frame.chosen].pivot(index=["optimizer", "start", "architecture"], columns="prior",
+                                      values="normalised_entropy")
+    higher = (frame.measured > frame.none).groupby(["optimizer", "start"]).sum()
+    assert "of all four networks with SGD from a high start, of one with AdamW" in " ".join(said.split())
+    assert higher.to_dict() == {("adamw", "fitting"): 0, ("adamw", "high"): 1, ("sgd", "fitting"): 0, ("sgd", "high"): 4}

@@ -77,7 +77,8 @@ def test_what_changes_a_result_changes_its_path(tmp_path, monkeypatch):
     monkeypatch.setenv("SEMQUANT_DATA", str(tmp_path))
 
     def path(settings):
-        return store.explainer_path(settings, "alexnet", "dog", 0, "ours", "literal", 0)
+        return [store.explainer_path(settings, "alexnet", "dog", 0, "ours", scale, 0, optimizer)
+                for scale, optimizer in (("literal", "adamw"), ("scaled", "adamw"), ("literal", "sgd"))]
 
     def face_paths(settings):
         return (store.attribute_path(settings, "Male", 0, "ours", "near_zero", 0),
@@ -89,9 +90,10 @@ def test_what_changes_a_result_changes_its_path(tmp_path, monkeypatch):
              "explainer": "18", "weight_decay": 0.5, "dropout": 0.5, "face_size": 40,
              "face_width": 0.5, "shared": "after", "selection_sizes": [2],
              "last_layers": ["default"], "images": "pascal_part", "faces": "celeba",
-             "photo_shares": [0.8, 0.1, 0.1], "weights": "imagenet", "recipe": "predecessor"}
+             "photo_shares": [0.8, 0.1, 0.1], "weights": "imagenet", "recipe": "predecessor",
+             "interpretable_layers": 2, "explainer_bias_literal": "min", "explainer_bias_scaled": "mean"}
     elsewhere = {"preset", "categories", "architectures", "performer_seeds", "explainer_seeds",
-                 "scales", "control_without_filter_loss", "method_beta", "device", "threads",
+                 "scales", "explainer_optimizers", "control_without_filter_loss", "method_beta", "device", "threads",
                  "targets", "workers", "cache"}
     both = {"data_seed", "batch_norm", "dropout", "weight_decay", "explainer", "amp",
             "channels_last", "weights", "recipe"}
@@ -113,7 +115,43 @@ def test_what_changes_a_result_changes_its_path(tmp_path, monkeypatch):
         assert paths[0] == paths[1]  # without the prior loss beta decides nothing
 
 
+def test_a_setting_that_came_later_leaves_results_where_they_were(monkeypatch, tmp_path):
+    """Digests of a commit before b's start and the optimiser were keys."""
+    monkeypatch.setenv("SEMQUANT_BUILD", str(tmp_path))
+    settings = s.load_settings("quick")
+    assert [store.explainer_path(settings, "alexnet", "dog", 0, "ours", scale, 0).name
+            for scale in ("literal", "scaled")] == [
+                "alexnet-dog-p0-ours-literal-s0-7284ec3606.safetensors",
+                "alexnet-dog-p0-ours-scaled-s0-7284ec3606.safetensors"]
+    assert store.performer_path(settings, "alexnet", "dog", 0).name == (
+        "alexnet-dog-s0-52eb6d8450.safetensors")
+
+
+def test_each_start_of_b_concerns_its_own_reading():
+    settings = s.load_settings("smoke")
+
+    def names(settings):
+        return [store.explainer_path(settings, "alexnet", "dog", 0, "ours", scale, 0).name
+                for scale in ("literal", "scaled")]
+
+    for place, key in enumerate(("explainer_bias_literal", "explainer_bias_scaled")):
+        changed = [a != b for a, b in zip(names(settings), names(replace(settings, **{key: "mean"})))]
+        assert changed == [place == 0, place == 1], key
+
+
+def test_other_optimisers_are_fitted_once_in_the_first_reading():
+    both = s.load_settings("smoke", explainer_optimizers=["adamw", "sgd"])
+    runs, plain = store.explainer_runs(both), store.explainer_runs(s.load_settings("smoke"))
+    assert runs[:len(plain)] == plain and {run[3] for run in plain} == {"adamw"}
+    assert runs[len(plain):] == [("ours", "literal", 0, "sgd"), ("baseline", "literal", 0, "sgd")]
+    assert len({store.explainer_path(both, "alexnet", "dog", 0, *run) for run in runs}) == len(runs)
+    for name in ("cpu", "paper"):
+        assert s.load_settings(name).explainer_optimizers == ("adamw", "sgd")
+
+
 @pytest.mark.parametrize(("changes", "message"), [
+    ({"explainer_optimizers": ["adam"]}, "^explainer_optimizers: 'adam' is not one of adamw, sgd"),
+    ({"explainer_bias_scaled": "low"}, "^explainer_bias_scaled: 'low' is not one of zero, min, mean"),
     ({"photo_shares": [0.5, 0.5]}, r"^photo_shares: \[0.5, 0.5\] is not accepted; three numbers"),
     ({"photo_shares": [0.5, 0.6, -0.1]}, "^photo_shares: .* above 0 that add up to 1"),
     ({"weights": "imagenet"}, "^size: 64 does not go with weights: imagenet; accepted there: 224"),

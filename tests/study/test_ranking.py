@@ -92,6 +92,55 @@ def test_entropies_are_compared_over_groups(found):
     assert found["entropy"] == pytest.approx(np.mean(each), abs=1e-5)
 
 
+GROUPS = 4
+SCORES = torch.randn(3, 2**GROUPS, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+SCORES[:, -1] += 5.0
+
+
+def on_the_way(order, scores, insert):
+    """The scores of coalitions while groups come in an order, or go from all of them, of one image."""
+    here = set() if insert else set(range(GROUPS))
+    found = [scores[sum(2**p for p in here)]]
+    for p in order:
+        here = here | {p} if insert else here - {p}
+        found.append(scores[sum(2**p for p in here)])
+    return sum(found) / len(found)
+
+
+def share(means):
+    """Of one number for each image: what of the score of all groups it is, over that of none."""
+    scores = SCORES.tolist()
+    return (sum(m - s[0] for m, s in zip(means, scores))) / sum(s[-1] - s[0] for s in scores)
+
+
+def test_deletion_and_insertion_follow_the_order_of_the_contributions():
+    contributions = torch.tensor([[2.0, -1.0, 3.0, 0.5], [1.0, 0.0, 2.0, -4.0], [4.0, 1.0, 0.5, 0.25]])
+    found = ranking.paths(contributions, SCORES)
+    largest_first = [[2, 0, 3, 1], [2, 0, 1, 3], [0, 1, 2, 3]]
+    for name, insert in (("deletion", False), ("insertion", True)):
+        means = [on_the_way(order, s, insert) for order, s in zip(largest_first, SCORES.tolist())]
+        assert found[name] == pytest.approx(share(means), abs=1e-5)
+
+
+def test_the_best_order_and_random_ones_are_those_of_all_orders():
+    found = ranking.orders(SCORES)
+    for name, insert, best in (("deletion", False, min), ("insertion", True, max)):
+        each = [[on_the_way(order, s, insert) for order in permutations(range(GROUPS))]
+                for s in SCORES.tolist()]
+        assert found[f"best_{name}"] == pytest.approx(share([best(means) for means in each]), abs=1e-5)
+        assert found["random"] == pytest.approx(share([np.mean(means) for means in each]), abs=1e-5)
+
+
+def test_of_a_score_that_adds_up_the_contributions_are_the_best_order():
+    right = torch.tensor([[3.0, 2.0, 1.0, -1.0], [0.5, 4.0, 1.0, 2.0]], dtype=torch.float64)
+    masks = torch.arange(2**GROUPS)[:, None] >> torch.arange(GROUPS) & 1
+    values = right @ masks.double().T + 7
+    found, best = ranking.paths(right, values), ranking.orders(values)
+    assert found == {name: best[f"best_{name}"] for name in ("deletion", "insertion")}
+    assert ranking.paths(-right, values)["deletion"] == best["best_insertion"]
+    assert best["random"] == 0.5
+
+
 def test_what_can_not_be_told_is_none():
     found = ranking.measures(torch.zeros(2, 3), torch.ones(2, 3), torch.ones(2))
     assert found["rescaled_error"] is found["rank_agreement"] is found["entropy"] is None
@@ -126,6 +175,8 @@ def test_every_way_is_a_row_of_each_performer(record):
     assert {f"{m} {t}" for m in ranking.measures(CONTRIBUTIONS, RIGHT, YHAT)
             for t in ranking.TRUTHS} <= set(record["rows"][0])
     assert all(row["seconds"] > 0 for row in record["rows"])
+    assert {"deletion", "insertion"} <= set(record["rows"][0])
+    assert {"best_deletion", "best_insertion", "random"} <= set(record["truths"][0])
 
 
 def games(run, numbers, groups):

@@ -126,9 +126,8 @@ class Mask(nn.Module):
         if z.dim() != 4 or z.shape[-2:] != (self.size, self.size):
             raise InputError(f"mask: maps of shape {tuple(z.shape)} are not (images, filters, "
                              f"{self.size}, {self.size})")
-        where = peaks(z, self.centre)  # (B, n)
         # (B, n, H * W): one row of the table for each map; the choice of row has no gradient
-        kept = self.table.to(z.dtype)[where]
+        kept = self.table.to(z.dtype)[peaks(z, self.centre)]
         return z * kept.reshape(z.shape)
 
     def extra_repr(self) -> str:
@@ -237,17 +236,15 @@ def filter_loss(a: Tensor, positive: Tensor, *, decay: float = 4.0, amplitude: f
     one_of("filter gradient", gradient, GRADIENTS)
     number("filter contrast", contrast, 0)
     size = a.shape[-1]
-    tau = amplitude
-    if tau is None:
-        tau = 1.0 if normalised else 0.5 / size**2
+    if amplitude is None:
+        amplitude = 1.0 if normalised else 0.5 / size**2
     with torch.autocast(a.device.type, enabled=False):
         maps = a.to(torch.promote_types(a.dtype, torch.float32)).flatten(2)  # (B, n, H * H)
         peak = maps.amax(2)  # (B, n)
-        shown = positive if positive.any() else ~positive
-        reference = peak[shown].mean(0).clamp(min=1e-6)  # (n,), r
+        reference = peak[positive if positive.any() else ~positive].mean(0).clamp(min=1e-6)  # (n,), r
         if normalised:
             maps = maps / reference[:, None]
-        table = _all_templates(size, decay, tau).to(maps.device, maps.dtype)
+        table = _all_templates(size, decay, amplitude).to(maps.device, maps.dtype)
         scores = maps @ table  # (B, n, H * H + 1): tr(x T)
         if gradient == "exact":
             loss = -mutual_information(scores).mean()

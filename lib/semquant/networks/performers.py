@@ -122,8 +122,7 @@ class Performer(nn.Module):
         super().__init__()
         self.features, self.mask, self.head = features, mask, head
         self.n, self.map_size, self.input_size = n, map_size, input_size
-        #: What turns pixels (B, 3, S, S) uint8 into the network's input; weights trained by others
-        #: bring their own, see `semquant_book.study.pretrained.into`.
+        #: What `prepare` does; weights trained by others bring their own.
         self.preparation = normalise
 
     def prepare(self, images: Tensor) -> Tensor:
@@ -146,7 +145,7 @@ def normalise(images: Tensor) -> Tensor:
 
 
 def build(architecture: str, *, size: int = 64, width: float = 0.25, outputs: int = 1,
-          batch_norm: bool = True, dropout: float = 0.2, interpretable: bool = True,
+          batch_norm: bool = True, dropout: float = 0.2, interpretable: bool | int = True,
           fc: int | None = None) -> Performer:
     """Build a performer with fresh weights.
 
@@ -165,9 +164,11 @@ def build(architecture: str, *, size: int = 64, width: float = 0.25, outputs: in
         Batch norm after each conv layer instead of LRN, which training from scratch needs.
     dropout : float
         Before the second and third FC layer (0.5 in the published networks).
-    interpretable : bool
-        Whether the inserted conv layer and the mask are there. Without them the last published
-        conv layer gives z, its ReLU being the head's first, and ``mask`` is the identity.
+    interpretable : bool or int
+        How many interpretable layers there are. 1: the inserted conv layer, with the mask. 2, as in
+        the CVPR paper: the last published one as well, with a mask of its own behind its ReLU. 0:
+        none; the last published conv layer gives z, its ReLU being the head's first, and ``mask``
+        is the identity.
     fc : int, optional
         Units of the two hidden FC layers, if not what `width` says.
 
@@ -178,9 +179,6 @@ def build(architecture: str, *, size: int = 64, width: float = 0.25, outputs: in
 
     Notes
     -----
-    The published networks are the four at sizes 227, 224, 224, 224, ``width=1``,
-    ``batch_norm=False``, ``dropout=0.5``, plus the inserted conv layer.
-
     The small stem keeps every conv layer, its channels and its groups, and halves the map three
     times. AlexNet, VGG-M, VGG-S: the first kernel is 7x7 in steps of 2, the second 5x5 in steps
     of 1, both padded to keep the width, and VGG-S's first pooling steps by 2 instead of 3. VGG-16:
@@ -194,6 +192,7 @@ def build(architecture: str, *, size: int = 64, width: float = 0.25, outputs: in
     number("width", width, 1 / 16, 2)
     number("outputs", outputs, 1, integer=True)
     number("dropout", dropout, 0, 0.95)
+    one_of("interpretable", interpretable, (0, 1, 2))
 
     stem = table.stem if size >= SMALLEST_PAPER_STEM else table.small_stem
     layers, channels, map_size = [], 3, size
@@ -211,7 +210,7 @@ def build(architecture: str, *, size: int = 64, width: float = 0.25, outputs: in
     inserted, mask, head = interpretable_top(channels, channels, map_size, fc=fc, outputs=outputs,
                                              dropout=dropout, batch_norm=batch_norm, pool=table.pool5)
     if interpretable:
-        features = nn.Sequential(*layers, inserted)
+        features = nn.Sequential(*layers, *[Mask(map_size)] * (interpretable - 1), inserted)
     else:
         features, mask = nn.Sequential(*layers[:-1]), nn.Identity()  # without the last ReLU
     performer = Performer(features, mask, head, n=channels, map_size=map_size, input_size=size)
@@ -293,7 +292,7 @@ def performer_loss(performer: Performer, images: Tensor, positive: Tensor, epoch
     .. math:: \mathrm{mean}_k \log(1 + e^{-s_k \hat y_k}) + \frac{f}{t} \cdot \text{filter loss},
               \qquad s_k = \pm 1
 
-    with f the filter weight and t the epoch.
+    with f the filter weight and t the epoch; the filter loss of two interpretable layers is the sum.
 
     Parameters
     ----------
@@ -324,7 +323,12 @@ def performer_loss(performer: Performer, images: Tensor, positive: Tensor, epoch
     """
     number("epoch", epoch, 1, integer=True)
     number("filter weight", filter_weight, 0)
+    below: list[Tensor] = []  # the maps, (B, n', H, W), of an interpretable layer below z's
+    hooks = [mask.register_forward_pre_hook(lambda _, given: below.append(given[0]))
+             for mask in performer.features.modules() if isinstance(mask, Mask)]
     z, x = performer.maps(images)
+    for hook in hooks:
+        hook.remove()
     logits = performer.head(x)  # (B, K)
     if positive.numel() != logits.numel() or len(positive) != len(logits):
         raise InputError(f"positive: labels of shape {tuple(positive.shape)} do not fit logits of "
@@ -333,9 +337,8 @@ def performer_loss(performer: Performer, images: Tensor, positive: Tensor, epoch
     logistic = F.binary_cross_entropy_with_logits(logits, labels)
     if filter_weight == 0:
         return {"loss": logistic, "logistic": logistic}
-    filters = filter_loss(z.relu(), positive)
-    loss = logistic + filter_weight / epoch * filters
-    return {"loss": loss, "logistic": logistic, "filter": filters}
+    filters = sum(filter_loss(a.relu(), positive) for a in (*below, z))
+    return {"loss": logistic + filter_weight / epoch * filters, "logistic": logistic, "filter": filters}
 
 
 def _after(layer: Conv | Norm | Pool, size: int) -> int:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from semquant.checks import one_of
 
-__all__ = ["ARCHITECTURES", "ATTRIBUTES", "CATEGORIES", "CONTROLS", "GROUPS", "LAST_LAYERS", "METHODS",
-           "PHRASES", "SCALES", "SPLITS", "STARTS", "TARGETS", "TRUNK",
+__all__ = ["ARCHITECTURES", "ATTRIBUTES", "BIASES", "CATEGORIES", "CONTROLS", "GROUPS", "LAST_LAYERS", "METHODS",
+           "OPTIMIZERS", "PHRASES", "SCALES", "SPLITS", "STARTS", "TARGETS", "TRUNK",
            "VARIANTS", "label", "phrase"]
 
 SPLITS = ("train", "val", "test")
@@ -41,6 +41,12 @@ VARIANTS = ("relative",)
 
 SCALES = ("literal", "scaled")
 """Readings of y: as it is, or so that sum(alpha y) starts near std(yhat)."""
+
+OPTIMIZERS = {"adamw": "AdamW", "sgd": "SGD"}
+"""What explainers are fitted with, in words; SGD has a momentum of 0.9."""
+
+BIASES = {"zero": "0", "min": "the smallest score", "mean": "the mean score"}
+"""Where b starts, in words."""
 
 STARTS = {"near_zero": "near zero", "default": "as torch does"}
 """How g's last layer starts, in words."""

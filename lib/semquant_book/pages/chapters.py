@@ -18,6 +18,7 @@ from semquant.priors import taylor_prior
 from semquant_book.datasets import Images
 from semquant_book.datasets.names import METHODS
 from semquant_book.figures.style import signed
+from semquant_book.pages.comparison import fit_words
 from semquant_book.study import experiment1
 from semquant_book.study.presets import Settings
 from semquant_book.views import chapters as views
@@ -181,15 +182,17 @@ def fits_said(fits: Mapping[str, Explanation], test: Measured, positive: Tensor,
 
 def readings_table(run: experiment1.Run) -> Styler:
     """Compare ours and the baseline in each reading of y's scale, from the run's records."""
-    ln_n = math.log(run.performer().n)
+    ln_n, settings = math.log(run.performer().n), run.settings
     rows = []
-    for scale in run.settings.scales:
+    for scale in settings.scales:
         for method in ("baseline", "ours"):
             found = _recorded(run, method, scale)
             rows.append({"reading of y": scale, "method": method, "H": f"{found['entropy']:.2f}",
                          "H / ln n": f"{found['entropy'] / ln_n:.2f}",
-                         "relative deviation": f"{found['deviation']:.3f}"})
-    seeds = run.settings.explainer_seeds
+                         "relative deviation": f"{found['deviation']:.3f}",
+                         "fitted by": fit_words(settings.explainer_optimizers[0],
+                                                getattr(settings, f"explainer_bias_{scale}"))})
+    seeds = settings.explainer_seeds
     return _shown(pd.DataFrame(rows).set_index(["reading of y", "method"]), {}).set_caption(
         "H of positive test images, deviation of all; "
         f"mean over {seeds} seed{'s' * (seeds > 1)} of g, one performer, no interval")

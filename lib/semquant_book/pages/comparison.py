@@ -12,14 +12,14 @@ from IPython.display import HTML
 from pandas.io.formats.style import Styler
 
 from semquant_book import figures
-from semquant_book.datasets.names import METHODS
+from semquant_book.datasets.names import BIASES, METHODS, OPTIMIZERS
 from semquant_book.study import tables
 from semquant_book.study.pictures import animals_of
 from semquant_book.study.presets import Settings, project_root
 from semquant_book.study.replicates import LEAST, by_performer, estimate
 
-__all__ = ["animals_shown", "beginning", "cells", "comparison", "entropy_table", "error_table", "paper",
-           "paper_frame", "paper_normalised", "paper_of", "part_table", "per_category", "styled"]
+__all__ = ["animals_shown", "beginning", "cells", "comparison", "entropy_table", "error_table", "fit_words",
+           "fits_said", "paper", "paper_frame", "paper_normalised", "paper_of", "part_table", "per_category", "styled"]
 
 #: What stands beside the explainers, in words.
 REFERENCES = {"gradient_times_input": "gradient times input", "prior": "prior weights alone",
@@ -95,7 +95,23 @@ def comparison(frame: pd.DataFrame, metric: str, published: pd.DataFrame, *,
     measured = measured.reindex(index=rows, columns=shown)
     return figures.comparison_table(
         _labelled(measured).T, _labelled(published.reindex(index=rows, columns=shown)).T,
-        digits=digits, caption=_titled(caption, measured))
+        digits=digits, caption=_titled(caption, measured, frame))
+
+
+def fit_words(optimizer: str, bias_start: str) -> str:
+    """Say with what an explainer was fitted and where b started, in a few words."""
+    return f"{OPTIMIZERS[optimizer]}, b from {BIASES[bias_start]}"
+
+
+def fits_said(frame: pd.DataFrame) -> str:
+    """Say the same of a table of explainers, by reading of y where it differs; of Experiment 2 nothing."""
+    if "optimizer" not in frame:
+        return ""
+    how = {scale: fit_words(g.optimizer.iloc[0], g.bias_start.iloc[0])
+           for scale, g in frame.groupby("scale", sort=False)}
+    if len(set(how.values())) == 1:
+        return next(iter(how.values()))
+    return "; ".join(f"y {scale}: {words}" for scale, words in how.items())
 
 
 def _with_average(frame: pd.DataFrame, metric: str, published: pd.DataFrame,
@@ -116,10 +132,11 @@ def _labelled(table: pd.DataFrame) -> pd.DataFrame:
     return table.rename(index=lambda r: labels.get(r, r), columns=lambda c: labels.get(c, c))
 
 
-def _titled(caption: str | None, measured: pd.DataFrame) -> str | None:
-    """Add to a title whether the cells have an interval."""
+def _titled(caption: str | None, measured: pd.DataFrame, frame: pd.DataFrame) -> str | None:
+    """Add to a title how the explainers were fitted, and whether the cells have an interval."""
     most = max((len(v) for v in measured.to_numpy().ravel() if isinstance(v, list)), default=0)
-    return caption and f"{caption} ({INTERVAL if most >= LEAST else NO_INTERVAL})"
+    said = [*filter(None, [fits_said(frame)]), INTERVAL if most >= LEAST else NO_INTERVAL]
+    return caption and f"{caption} ({'; '.join(said)})"
 
 
 def entropy_table(frame: pd.DataFrame, table: str, *keys: str, columns: str = "architecture",
@@ -145,7 +162,7 @@ def entropy_table(frame: pd.DataFrame, table: str, *keys: str, columns: str = "a
                 figures.signed(published.at[method, row], digits) if row in published else "\N{EM DASH}"
                 for row in rows]
     return styled(pd.DataFrame(said, index=[labels.get(r, r) for r in rows]),
-                   _titled(caption, found["entropy"][0]))
+                   _titled(caption, found["entropy"][0], frame))
 
 
 def styled(table: pd.DataFrame, caption: str | None) -> Styler:
@@ -176,7 +193,7 @@ def error_table(explainers: pd.DataFrame, references: pd.DataFrame, *,
     printed = paper_frame("table_3").average
     for method in METHODS:
         table.loc[f"{labels[method]} in the paper, its dogs"] = [f"{printed[method]:.3f}", "\N{EM DASH}"]
-    title = _titled(caption, most)
+    title = _titled(caption, most, explainers)
     if title and len(references):
         title += (". In the paper's error what needs no explainer has one factor for all images, fitted "
                   "to the scores")
@@ -191,7 +208,7 @@ def part_table(frame: pd.DataFrame, *, published: bool = True, caption: str | No
                  for part in parts] for method in ("baseline", "ours")}, index=parts)
     theirs = paper_frame("table_3").T[["baseline", "ours"]] * (1 if published else float("nan"))
     return figures.comparison_table(_labelled(measured), _labelled(theirs),
-                                    caption=_titled(caption, measured))
+                                    caption=_titled(caption, measured, frame))
 
 
 def per_category(frame: pd.DataFrame, metric: str, table: str, *, factor: float = 1.0,
@@ -210,7 +227,7 @@ def per_category(frame: pd.DataFrame, metric: str, table: str, *, factor: float 
         others |= {f"{labels[architecture]}, {labels[m].lower()}": row for m, row in rest.iterrows()}
     measured = pd.DataFrame(measured).T
     run = figures.comparison_table(_labelled(measured), _labelled(pd.DataFrame(published).T),
-                                   digits=digits, caption=_titled(caption, measured))
+                                   digits=digits, caption=_titled(caption, measured, frame))
     rest = pd.DataFrame(others).T
     if rest.empty:
         return HTML(run.to_html())

@@ -118,7 +118,8 @@ def numbers(records: pd.DataFrame, scale: str) -> Styler:
                              for method, g in frame.groupby("method")})
     return figures.comparison_table(
         measured[["baseline", "ours"]], _published(architecture, category), digits=3,
-        caption=f"y {scale}, {category} (seeds of g averaged; one performer has no interval)")
+        caption=f"y {scale}, {category} ({comparison.fits_said(frame)}; seeds of g averaged; one performer "
+                "has no interval)")
 
 
 def _published(architecture: str, category: str) -> pd.DataFrame:

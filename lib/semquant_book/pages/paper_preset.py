@@ -32,7 +32,12 @@ MEANINGS = {
     "beta": ("in Experiment 1", "the paper"),
     "explainer_epochs": ("passes of g", "a reading"),
     "explainer_batch": ("images a step of g", "a reading"),
-    "explainer_lr": ("AdamW, falling as a cosine", "a reading"),
+    "explainer_optimizers": ("of g; the second once for each performer, with y literal, where the paper's effect "
+                             "appeared in the recorded regimes", "a reading"),
+    "explainer_lr": ("AdamW's, falling as a cosine", "a reading"),
+    "explainer_sgd_lr": ("SGD's, likewise; what is too much depends on how large y is", "a reading"),
+    "explainer_bias_literal": ("where b starts with y literal", "a reading"),
+    "explainer_bias_scaled": ("where b starts with y scaled: the smallest score", "a reading"),
     "explainer_seeds": ("explainers of each kind", "ours; the paper shows one"),
     "faces": ("official partition", "the paper"),
     "face_epochs": ("passes over CelebA", "a reading"),

@@ -7,14 +7,15 @@ from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
 from semquant_book import figures
-from semquant_book.datasets.names import METHODS
+from semquant_book.datasets.names import METHODS, SCALES
 from semquant_book.figures.style import METHOD_COLOURS
-from semquant_book.pages.comparison import paper, styled
+from semquant_book.pages.comparison import fits_said, paper, styled
 from semquant_book.pages.findings import number, percent, told
 from semquant_book.study.presets import project_root
 from semquant_book.study.ranking import TRUTHS
 from semquant_book.study.replicates import PERFORMER, Estimate, estimate
 from semquant_book.study.store import read_record
+from semquant_book.study.tables import arms
 
 __all__ = ["best", "costs", "differences", "measured", "ranking", "read", "standing", "table", "truths"]
 
@@ -27,7 +28,8 @@ NAMES = {
     "shapley_sampling": "Shapley sampling", "kernel_shap": "KernelSHAP", "lime": "LIME",
     "prior": "prior weights alone", "mean_share": "mean shares of the prior",
     "equal_share": "equal shares", "random": "random shares", "ridge": "ridge regression",
-    "nonnegative": "non-negative regression"}
+    "nonnegative": "non-negative regression", "concept_head": "linear concept head",
+    "boosted": "additive boosting"}
 #: What is measured against a truth, in words, and its digits; less is better except of agreements.
 MEASURES = {"error": ("error", 3), "rescaled_error": ("rescaled error", 3),
             "paper_error": ("the paper's error", 3), "rank_agreement": ("rank agreement", 3),
@@ -64,17 +66,24 @@ def table(record: dict, truth: str = "shapley") -> Styler:
              for measure, (words, digits) in MEASURES.items()}
     return styled(pd.DataFrame(cells, index=[NAMES[way] for way in order]),
                    f"Against {TRUTH_NAMES[truth]}, mean over {_performers(record)} performers; "
-                   "± is half the 95% interval")
+                   f"± is half the 95% interval. Explainers with {_fits(record)}")
 
 
 def costs(record: dict) -> Styler:
-    """Give what each way leaves unexplained and what it takes, which need no truth."""
+    """Give what each way leaves unexplained, how its order does in deletion and insertion, and what it
+    takes, none of which needs a truth; below, the best order of each image, and random ones."""
     order = measured(record, f"rescaled_error {TRUTHS[0]}").index
     seconds = [1000 * measured(record, "seconds").loc[way] for way in order]
-    cells = {"unexplained": [_cell(record, "completeness", way, 3) for way in order],
-             "ms an image": [figures.with_interval(estimate(values), 2) for values in seconds]}
-    return styled(pd.DataFrame(cells, index=[NAMES[way] for way in order]),
-                   f"Without a truth, mean over {_performers(record)} performers; one core")
+    cells = {"unexplained": [_cell(record, "completeness", way, 3) for way in order]}
+    more, truths = pd.DataFrame(), pd.DataFrame(record["truths"])
+    if "random" in truths:  # older records have neither
+        cells |= {path: [_cell(record, path, way, 3) for way in order] for path in ("deletion", "insertion")}
+        more = pd.DataFrame({path: {words: figures.with_interval(estimate(truths[name]), 3) for words, name in
+                                    (("the best order", f"best_{path}"), ("random orders", "random"))}
+                             for path in ("deletion", "insertion")})
+    cells |= {"ms an image": [figures.with_interval(estimate(values), 2) for values in seconds]}
+    frame = pd.concat([pd.DataFrame(cells, index=[NAMES[way] for way in order]), more])
+    return styled(frame.fillna("\N{EM DASH}"), f"Without a truth, mean over {_performers(record)} performers; one core")
 
 
 def truths(record: dict) -> Styler:
@@ -141,6 +150,15 @@ def _doubt(gap: Estimate) -> str:
 def _cell(record: dict, measure: str, way: str, digits: int) -> str:
     mean = estimate(measured(record, measure).loc[way])
     return figures.with_interval(mean, digits) if mean.values else "\N{EM DASH}"
+
+
+def _fits(record: dict) -> str:
+    """How the explainers were fitted."""
+    frame, settings = pd.DataFrame({"scale": SCALES}), record["settings"]
+    if "explainer_optimizers" in settings:
+        frame["optimizer"] = settings["explainer_optimizers"][0]
+        frame["bias_start"] = [settings[f"explainer_bias_{scale}"] for scale in SCALES]
+    return fits_said(arms(frame))
 
 
 def _performers(record: dict) -> int:

@@ -18,7 +18,8 @@ from semquant_book.study.hypotheses import (
 from semquant_book.study.presets import project_root
 from semquant_book.study.replicates import Estimate, bootstrap
 from semquant_book.study.store import read_record
-from semquant_book.study.trials import CORRECTED, RECORD, TUNING
+from semquant_book.study.ranking import CORRECTED
+from semquant_book.study.trials import RECORD, TUNING
 
 __all__ = ["PANELS", "by_network", "errors", "progress", "ranked", "read", "said", "table"]
 

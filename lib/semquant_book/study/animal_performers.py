@@ -25,7 +25,8 @@ def start(settings: Settings, architecture: str) -> Performer:
     """Return an untrained performer: fresh, or with ImageNet weights below the inserted layer."""
     return begin(performers.build(
         architecture, size=settings.pixels(architecture), width=settings.width,
-        batch_norm=settings.batch_norm, dropout=settings.dropout), architecture, settings)
+        batch_norm=settings.batch_norm, dropout=settings.dropout,
+        interpretable=settings.interpretable_layers), architecture, settings)
 
 
 def performer(settings: Settings, architecture: str, category: str, seed: int,

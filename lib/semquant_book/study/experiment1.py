@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from semquant import parts
+from semquant.checks import one_of
 from semquant.concepts import FilterConcepts, Measured
 from semquant.distillation import FittedExplainer, distill_measured
 from semquant.explainers import ExplainerOptions
@@ -31,7 +32,7 @@ from semquant.networks.performers import Performer
 from semquant.rows import Rows
 from semquant.training import choose_device, cpu_threads, placed
 from semquant_book.datasets import Images
-from semquant_book.datasets.names import SPLITS, TRUNK
+from semquant_book.datasets.names import SCALES, SPLITS, TRUNK
 from semquant_book.files import load_or_make
 from semquant_book.study import animal_performers, frozen_trunk, store
 from semquant_book.study.evaluation import evaluate, evaluate_reference
@@ -48,22 +49,25 @@ PRIOR_OF = {method: prior for prior, method in METHOD_OF.items()}
 
 
 def options(settings: Settings, prior: str = "measured", scale: str = "literal",
-            seed: int = 0) -> dict:
+            seed: int = 0, optimizer: str = "") -> dict:
     """Return ``objective``, ``explainer`` and ``fit`` of `distill_measured`, as the settings want
     them.
 
     `prior` is "measured", "uniform", "permuted" or "none"; `scale` "literal", y as it is, or
     "scaled", so that the contributions start as large as the scores vary; `seed` that of g's
-    weights and of the order of its batches.
+    weights and of the order of its batches; `optimizer` "adamw" or "sgd", by default the settings'
+    first.
     """
+    optimizer = optimizer or settings.explainer_optimizers[0]
+    start = getattr(settings, f"explainer_bias_{one_of('scale', scale, SCALES)}")
+    rate = settings.explainer_lr if optimizer == "adamw" else settings.explainer_sgd_lr
     return dict(
         objective=Objective(prior, "cross_entropy", settings.beta),
-        # b starts low with scaled y, so that parts add up from there
         explainer=ExplainerOptions(depth=depth_of(settings), scale=scale,
-                                   bias=0.0 if scale == "literal" else "min"),
+                                   bias=0.0 if start == "zero" else start),
         # b is one number in score units: at g's rate it would never get there
         fit=options_of(settings, epochs=settings.explainer_epochs, seed=seed, bias_rate=30.0,
-                       batch_size=settings.explainer_batch, learning_rate=settings.explainer_lr))
+                       batch_size=settings.explainer_batch, learning_rate=rate, optimizer=optimizer))
 
 
 @dataclass(frozen=True)
@@ -143,20 +147,22 @@ class Run:
                                           groups).cpu() for x in measured.x.split(256)])
 
     def fit(self, train: Measured, prior: str = "measured", scale: str = "literal",
-            seed: int = 0) -> FittedExplainer:
+            seed: int = 0, optimizer: str = "") -> FittedExplainer:
         """Fit an explainer to measured images: equation (3); with prior "none", equation (2) alone.
 
         Of ``run.measured("train")`` it is kept, and loaded where it is there; of other images, or
         with a uniform or permuted prior, nothing is kept. See `options`.
         """
         cpu_threads(self.settings.threads)
-        how = options(self.settings, prior, scale, seed)
+        how = options(self.settings, prior, scale, seed, optimizer)
         if prior not in METHOD_OF or train is not self.measured("train"):
             return distill_measured(train, **how)
-        path = self.explainer_path(METHOD_OF[prior], scale, seed)
+        path = self.explainer_path(METHOD_OF[prior], scale, seed, optimizer)
+        about = {"optimizer": how["fit"].optimizer,
+                 "bias_start": getattr(self.settings, f"explainer_bias_{scale}")}
 
         def make() -> FittedExplainer:
-            with self._record(method=METHOD_OF[prior], scale=scale, seed=seed) as content:
+            with self._record(method=METHOD_OF[prior], scale=scale, seed=seed, **about) as content:
                 fitted = distill_measured(train, **how)
                 content["history"] = fitted.history
                 content["metrics"] = self.judge(fitted) | {"without_prior": fitted.without_prior}
@@ -167,23 +173,24 @@ class Run:
 
         return load_or_make(path, FittedExplainer.load, make, FittedExplainer.save)
 
-    def explainer(self, method: str = "ours", scale: str = "literal",
-                  seed: int = 0) -> FittedExplainer:
+    def explainer(self, method: str = "ours", scale: str = "literal", seed: int = 0,
+                  optimizer: str = "") -> FittedExplainer:
         """Return a kept explainer by its name: ours, with the prior loss, or the baseline."""
-        path = self.explainer_path(method, scale, seed)
+        path = self.explainer_path(method, scale, seed, optimizer)
         if not path.exists():
             self.make_explainers()
         return load_or_make(path, FittedExplainer.load, lambda: self.fit(
-            self.measured("train"), PRIOR_OF[method], scale, seed), FittedExplainer.save)
+            self.measured("train"), PRIOR_OF[method], scale, seed, optimizer), FittedExplainer.save)
 
-    def explainer_path(self, method: str, scale: str, seed: int) -> Path:
+    def explainer_path(self, method: str, scale: str, seed: int, optimizer: str = "") -> Path:
         """Where an explainer's weights belong."""
         return store.explainer_path(self.settings, self.architecture, self.category, self.seed,
-                                    method, scale, seed)
+                                    method, scale, seed, optimizer)
 
-    def explainer_record(self, method: str = "ours", scale: str = "literal", seed: int = 0) -> dict:
+    def explainer_record(self, method: str = "ours", scale: str = "literal", seed: int = 0,
+                         optimizer: str = "") -> dict:
         """Return an explainer's record: its measures, the losses of each epoch, seconds."""
-        return store.read_record(store.record_of(self.explainer_path(method, scale, seed)))
+        return store.read_record(store.record_of(self.explainer_path(method, scale, seed, optimizer)))
 
     def _record(self, **about: object) -> AbstractContextManager[dict]:
         return store.record(self.settings, architecture=self.architecture, category=self.category,
@@ -238,9 +245,9 @@ class Run:
         """
         self.references()
         train, seconds, runs = self.measured("train"), 0.0, store.explainer_runs(self.settings)
-        for method, scale, seed in runs:
-            self.fit(train, PRIOR_OF[method], scale, seed)
-            seconds += self.explainer_record(method, scale, seed)["seconds"]
+        for method, *which in runs:
+            self.fit(train, PRIOR_OF[method], *which)
+            seconds += self.explainer_record(method, *which)["seconds"]
         return f"{self.name}: {len(runs)} explainers in {seconds:.0f} s"
 
 

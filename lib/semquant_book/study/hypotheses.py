@@ -11,7 +11,8 @@ from scipy import stats
 
 from semquant_book.study.replicates import (DRAWS, LEAST, PERFORMER, Estimate, bootstrap, holm,
                                             sign_test)
-from semquant_book.study.trials import CORRECTED, TUNING
+from semquant_book.study.ranking import CORRECTED
+from semquant_book.study.trials import TUNING
 
 __all__ = ["ERROR", "HYPOTHESES", "LEVEL", "MARGINS", "Tested", "confirming", "fits", "regime", "tests",
            "verdict", "ways"]

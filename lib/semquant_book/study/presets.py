@@ -15,7 +15,7 @@ from pydantic.dataclasses import dataclass
 
 from semquant.checks import InputError, number, one_of
 from semquant_book.datasets.names import (
-    ARCHITECTURES, ATTRIBUTES, CATEGORIES, LAST_LAYERS, SCALES, TRUNK)
+    ARCHITECTURES, ATTRIBUTES, BIASES, CATEGORIES, LAST_LAYERS, OPTIMIZERS, SCALES, TRUNK)
 from semquant_book.folders import build_root, data_root, project_root
 
 __all__ = ["Settings", "build_root", "data_root", "load_settings", "preset_names", "project_root"]
@@ -39,10 +39,13 @@ Side = Annotated[int, Field(ge=32, le=512), _only(
     lambda n: n >= 160 or n % 8 == 0, "not accepted; below 160 a multiple of 8 is")]
 Rate = Annotated[float, Field(ge=0)]
 Width = Annotated[float, Field(ge=1 / 16, le=1)]
+Bias = Literal[(*BIASES,)]
 Item = TypeVar("Item")
 Each = Annotated[tuple[Item, ...], _only(
     lambda them: 0 < len(them) == len(set(them)),
     "empty or names something twice; accepted: one or more, each once")]
+#: Values of keys that came later, with which a result is what it was, and where it was, without them.
+BEFORE = {"explainer_bias_literal": "zero", "explainer_bias_scaled": "min", "interpretable_layers": 1}
 Shares = Annotated[tuple[float, ...], _only(
     lambda them: len(them) == 3 and min(them) > 0 and abs(sum(them) - 1) <= 1e-6,
     "not accepted; three numbers above 0 that add up to 1 are, for training, validation and test")]
@@ -112,6 +115,7 @@ class Settings:
     batch_norm: bool  # training from scratch needs it
     dropout: Annotated[float, Field(ge=0, le=0.95)]  # in the fully-connected layers
     filter_loss: Rate  # weight of the filter loss in epoch 1
+    interpretable_layers: Annotated[int, Field(ge=1, le=2)]  # 2: the last published conv layer as well, as the predecessor
     weights: Literal["fresh", "imagenet"]  # what training starts from; imagenet's are in the folder of real data
     recipe: Literal["one_cycle", "predecessor"]  # AdamW, or SGD with the predecessor's batch and rate for each network
     performer_epochs: Count
@@ -128,6 +132,10 @@ class Settings:
     explainer_lr: Rate
     explainer_seeds: Count
     scales: Each[Literal[SCALES]]  # literal: y as it is; scaled: sum(alpha y) starts near std(yhat)
+    explainer_bias_literal: Bias  # where b starts with y literal
+    explainer_bias_scaled: Bias  # ... and with y scaled
+    explainer_optimizers: Each[Literal[(*OPTIMIZERS,)]]  # the first for all; others once, with the first scale
+    explainer_sgd_lr: Rate  # SGD's, in the place of explainer_lr
     beta: Rate  # lambda(t) = beta / sqrt(t); the paper's Experiment 1 has 10
     method_beta: tuple[float, ...]  # values compared in the chapter on bias-interpreting
 
@@ -185,8 +193,12 @@ class Settings:
         return 227 if architecture == "alexnet" and self.size == 224 else self.size
 
     def digest(self, *names: str, **extra: object) -> str:
-        """Return 10 digits that stand for the values of the named fields and of `extra`."""
-        chosen = {name: getattr(self, name) for name in names} | extra
+        """Return 10 digits that stand for the values of the named fields and of `extra`.
+
+        A field with its value in `BEFORE` has no say.
+        """
+        chosen = {name: getattr(self, name) for name in names if getattr(self, name) != BEFORE.get(name)}
+        chosen |= extra
         return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:10]
 
 

@@ -10,13 +10,15 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import product
 
 import torch
 from torch import Tensor, nn
 
-from semquant import metrics, peers, truth
+from semquant import corrected, metrics, peers, truth
 from semquant.concepts import Measured
+from semquant.distillation import FittedExplainer
 from semquant.explanation import UNASSIGNED, Explanation
 from semquant.training import cpu_threads
 from semquant_book.datasets.names import METHODS, SCALES
@@ -24,16 +26,19 @@ from semquant_book.study import experiment1
 from semquant_book.study.presets import Settings
 from semquant_book.study.store import record
 
-__all__ = ["BACKGROUND", "Bench", "PEERS", "SHOWN", "TRUTHS", "WAYS", "collect", "groups_of", "head_of",
-           "measures", "recognised", "truths_of"]
+__all__ = ["BACKGROUND", "Bench", "CORRECTED", "PEERS", "SHOWN", "TRUTHS", "WAYS", "asked", "collect",
+           "described", "explained_in", "groups_of", "head_of", "known_mean", "measures", "orders", "paths",
+           "recognised", "truths_of"]
 
 SHOWN, BACKGROUND = 100, 500  # test images that are explained, training images that peers learn from
 TRUTHS = ("shapley", "removals")
 #: The peers of `semquant.peers`, with the samples that each is given by default; Shapley values of
 #: all filters can't be exact.
 PEERS = tuple(name for name in peers.PEERS if name != "exact_shapley")
-#: All that is ranked: ours and the baseline in each reading of y's scale, and the peers.
-WAYS = (*(f"{method}_{scale}" for scale in SCALES for method in METHODS), *PEERS)
+#: Gradient times input with a learned correction, see `semquant.corrected`.
+CORRECTED = "corrected"
+#: All that is ranked: ours and the baseline in each reading of y's scale, the correction, the peers.
+WAYS = (*(f"{method}_{scale}" for scale in SCALES for method in METHODS), CORRECTED, *PEERS)
 FEW = 0.05  # of the largest truth: the sign of what is smaller isn't asked for
 
 
@@ -90,19 +95,59 @@ def measures(contributions: Tensor, right: Tensor, yhat: Tensor) -> dict[str, fl
     entropies = (metrics.contribution_entropy(c) for c in (contributions, right))
     return {
         "error": _relative(contributions, right), "rescaled_error": _relative(scaled, right[whole]),
-        "paper_error": _known(metrics.contribution_error(
+        "paper_error": known_mean(metrics.contribution_error(
             contributions[keep], paper[keep], yhat[keep])) if bool(keep.any()) else None,
-        "rank_agreement": _known(metrics.rank_agreement(contributions, right)),
-        "sign_agreement": _known(same.sum(dim=1) / large.sum(dim=1)),
-        "entropy": _known(torch.sub(*entropies).abs())}
+        "rank_agreement": known_mean(metrics.rank_agreement(contributions, right)),
+        "sign_agreement": known_mean(same.sum(dim=1) / large.sum(dim=1)),
+        "entropy": known_mean(torch.sub(*entropies).abs())}
+
+
+def paths(contributions: Tensor, values: Tensor) -> dict[str, float | None]:
+    """Return what is left of the score on the way when groups go, or come, in an explanation's order.
+
+    Of contributions (B, P) and the coalitions' scores (B, 2^P), see `truth.coalition_values`. Groups go in
+    the order of their contributions, the largest first, from all to none: ``deletion`` is the mean
+    score of the P + 1 coalitions on the way, less that of no group, over the score of all less that
+    of none, both summed over images. ``insertion``: the same where they come in that order, from
+    none to all. A good order has a small deletion and a large insertion.
+    """
+    order = contributions.argsort(dim=1, descending=True, stable=True)
+    come = torch.nn.functional.pad((1 << order).cumsum(dim=1), (1, 0))  # (B, P + 1), as bit masks
+    everyone = values.shape[1] - 1
+    return {"deletion": _on_the_way(values.gather(1, everyone - come), values),
+            "insertion": _on_the_way(values.gather(1, come), values)}
+
+
+def orders(values: Tensor) -> dict[str, float | None]:
+    """Return what `paths` gives for each image's best order, and on average for random ones.
+
+    ``best_deletion``, ``best_insertion``, and ``random``, which is the same for both.
+    """
+    groups = (values.shape[1] - 1).bit_length()
+    sizes = torch.tensor([mask.bit_count() for mask in range(values.shape[1])])
+    means = [values[:, sizes == k].mean(dim=1) for k in range(groups + 1)]
+    found = {"random": _on_the_way(torch.stack(means, dim=1), values)}
+    for name, best in (("best_deletion", torch.amin), ("best_insertion", torch.amax)):
+        total = [values[:, 0]]  # of the best way from no group to each coalition
+        for mask in range(1, values.shape[1]):
+            before = [total[mask ^ 1 << p] for p in range(groups) if mask >> p & 1]
+            total.append(values[:, mask] + best(torch.stack(before), dim=0))
+        found[name] = _on_the_way(total[-1][:, None] / (groups + 1), values)
+    return found
+
+
+def _on_the_way(scores: Tensor, values: Tensor) -> float | None:
+    """The mean of scores (B, K), less those of no group, as a share of what all groups make up."""
+    none = values[:, 0]
+    return known_mean((scores.mean(dim=1) - none).sum() / (values[:, -1] - none).sum())
 
 
 def _relative(contributions: Tensor, right: Tensor) -> float | None:
-    return _known((contributions - right).abs().sum() / right.abs().sum())
+    return known_mean((contributions - right).abs().sum() / right.abs().sum())
 
 
-def _known(values: Tensor) -> float | None:
-    """The mean of the values that are numbers; None without any."""
+def known_mean(values: Tensor) -> float | None:
+    """Return the mean of the values that are numbers; None without any."""
     mean = float(values.double().nanmean())
     return round(mean, 5) if math.isfinite(mean) else None
 
@@ -110,11 +155,11 @@ def _known(values: Tensor) -> float | None:
 def collect(settings: Settings, say: Callable[[str], object] = print) -> dict:
     """Explain the same images of each performer of the settings in all `WAYS`, and return the record.
 
-    ``rows``: one for each performer and way, with `measures` as ``<measure> <truth>``;
+    ``rows``: one for each performer and way, with `measures` as ``<measure> <truth>`` and `paths`;
     ``completeness``: the mean of ``|sum of contributions + b - yhat|`` over the mean of ``|yhat|``; and
     ``seconds`` for an image, without those of fitting g and of measuring. ``truths``: of each
     performer how many images, its groups and how many filters each has, the mean of each truth,
-    ``nonlinearity``, ``seconds`` for an image, and for each truth ``negative``, the share of its
+    ``nonlinearity``, ``seconds`` for an image, `orders`, and for each truth ``negative``, the share of its
     values below 0, ``floor``, the least rescaled error that contributions without one below 0 can
     have, ``entropy``, and ``kept``, the share of images that `metrics.true_contributions` keeps;
     ``agreement``: `metrics.rank_agreement` of the two. ``images``: how many there are at most.
@@ -136,14 +181,13 @@ class Bench:
     """One performer's images, part groups and truths, and how near an explanation comes to them.
 
     ``shown`` and ``background`` are measured, with w; ``values`` are the scores of all coalitions,
-    ``right`` the truths by name, each (B, P), and ``seconds`` what an image's coalitions took.
+    ``right`` the truths by name, each (B, P): those of `TRUTHS`, and ``mean_reference``, Shapley
+    values with the background's mean in an absent filter's place.
     """
 
     def __init__(self, run: experiment1.Run) -> None:
         self.run, self.head, (self.groups, self.names) = run, head_of(run), groups_of(run)
-        numbers, train = recognised(run, SHOWN), run.images("train")
-        self.shown = run.measure(run.images("test").subset(numbers), prior=True)
-        self.background = run.measure(train.subset(torch.arange(len(train))[:BACKGROUND]), prior=True)
+        self.shown, self.background = asked(run, SHOWN)
         peers.explain("gradient_times_input", self.head, self.shown)  # the first pass of all takes longer
         start = time.perf_counter()
         self.values = truth.coalition_values(self.head, self.shown.x, self.groups)
@@ -151,11 +195,12 @@ class Bench:
         means = truth.coalition_values(self.head, self.shown.x, self.groups, "mean", self.background.x)
         self.right = truths_of(self.values) | {"mean_reference": truth.shapley(means)}
 
-    def judge(self, explained: Explanation) -> dict[str, float | None]:
-        """Return `measures` against each truth, as ``<measure> <truth>``, and ``completeness``."""
+    def judge(self, said: Explanation) -> dict[str, float | None]:
+        """Return `measures` against each truth, as ``<measure> <truth>``, ``completeness`` and `paths`."""
         # what `merge` adds for filters without a group is empty
-        merged = explained.merge(self.groups, self.names).contributions[:, : len(self.names)]
-        row = {"completeness": _known(explained.residual.abs().mean() / self.shown.yhat.abs().mean())}
+        merged = said.merge(self.groups, self.names).contributions[:, : len(self.names)]
+        row = {"completeness": known_mean(said.residual.abs().mean() / self.shown.yhat.abs().mean())}
+        row |= paths(merged, self.values)
         for name, true in self.right.items():
             row |= {f"{measure} {name}": value for measure, value
                     in measures(merged, true, self.shown.yhat).items()}
@@ -163,28 +208,33 @@ class Bench:
 
     def about(self) -> dict:
         """Return what is true of the performer, see `collect`."""
-        about = {"images": len(self.shown), "groups": self.names, "seconds": self.seconds,
-                 "nonlinearity": _known(truth.nonlinearity(self.values)),
-                 "filters": torch.bincount(self.groups, minlength=len(self.names)).tolist(),
-                 "agreement": _known(metrics.rank_agreement(*(self.right[name] for name in TRUTHS)))}
-        for name, true in self.right.items():
-            kept = metrics.true_contributions(self.shown.yhat, true)[1]
-            about |= {f"mean {name}": [round(v, 5) for v in true.mean(dim=0).tolist()],
-                      f"negative {name}": _known((true < 0).double()),
-                      f"entropy {name}": _known(metrics.contribution_entropy(true)),
-                      f"floor {name}": _known(2 * _smaller_side(true).sum() / true.abs().sum()),
-                      f"kept {name}": _known(kept.double())}
-        return about
+        return {"images": len(self.shown), "groups": self.names, "seconds": self.seconds,
+                "filters": torch.bincount(self.groups, minlength=len(self.names)).tolist(),
+                **described(self.values, self.shown.yhat), **orders(self.values)}
 
 
 def _performer(run: experiment1.Run, say: Callable[[str], object]) -> tuple[list[dict], dict]:
     bench, rows = Bench(run), []
     for way in WAYS:
-        explained, taken = _explained(bench, way)
-        rows.append({"method": way, "seconds": round(taken / len(bench.shown), 6)} | bench.judge(explained))
+        said, taken = explained_in(run, way, bench.head, bench.shown, bench.background)
+        rows.append({"method": way, "seconds": round(taken / len(bench.shown), 6)} | bench.judge(said))
         say(f"{run.name}: {way}: rescaled error {rows[-1]['rescaled_error shapley']}, rank agreement "
             f"{rows[-1]['rank_agreement shapley']}, {rows[-1]['seconds']:.3f} s an image")
     return rows, bench.about()
+
+
+def described(values: Tensor, yhat: Tensor) -> dict:
+    """Return what `collect` says of both truths of scores (B, 2^P), of images with scores yhat (B,)."""
+    right = truths_of(values)
+    about = {"nonlinearity": known_mean(truth.nonlinearity(values)),
+             "agreement": known_mean(metrics.rank_agreement(*right.values()))}
+    for name, true in right.items():
+        about |= {f"mean {name}": [round(v, 5) for v in true.mean(dim=0).tolist()],
+                  f"negative {name}": known_mean((true < 0).double()),
+                  f"entropy {name}": known_mean(metrics.contribution_entropy(true)),
+                  f"floor {name}": known_mean(2 * _smaller_side(true).sum() / true.abs().sum()),
+                  f"kept {name}": known_mean(metrics.true_contributions(yhat, true)[1].double())}
+    return about
 
 
 def _smaller_side(true: Tensor) -> Tensor:
@@ -195,11 +245,36 @@ def _smaller_side(true: Tensor) -> Tensor:
     return torch.minimum(true.clamp_min(0).sum(dim=1), -true.clamp_max(0).sum(dim=1))
 
 
-def _explained(bench: Bench, way: str) -> tuple[Explanation, float]:
-    """The images explained in a way, filter by filter, and the seconds that it took."""
+def asked(run: experiment1.Run, most: int) -> tuple[Measured, Measured]:
+    """Measure the images that are explained, `recognised`, and those that peers learn from."""
+    test, train = run.images("test"), run.images("train")
+    return (run.measure(test.subset(recognised(run, most)), prior=True),
+            run.measure(train.subset(torch.arange(len(train))[:BACKGROUND]), prior=True))
+
+
+def explained_in(run: experiment1.Run, way: str, head: nn.Module, shown: Measured,
+                 background: Measured) -> tuple[Explanation, float]:
+    """Return the images explained in one of the `WAYS`, filter by filter, and the seconds that it took.
+
+    Those of a fit of g or of a correction, which see all training images, are left out.
+    """
     method, _, scale = way.rpartition("_")
-    fitted = bench.run.explainer(method, scale) if method in METHODS else None
+    fitted = run.explainer(method, scale) if method in METHODS else None
+    if way == CORRECTED:
+        train = _with_gradients(head, run.measured("train"))
+        removals = corrected.remove(corrected.of_head(head), train.x.split(64), train.y.shape[1])
+        net, _ = corrected.correct(train, removals, fit=replace(corrected.FIT, device=run.settings.device))
     start = time.perf_counter()
-    explained = (fitted.explain_measured(bench.shown) if fitted else
-                 peers.explain(way, bench.head, bench.shown, background=bench.background))
-    return explained, time.perf_counter() - start
+    if fitted:
+        said = fitted.explain_measured(shown)
+    elif way == CORRECTED:
+        said = FittedExplainer(net).explain_measured(_with_gradients(head, shown))
+    else:
+        said = peers.explain(way, head, shown, background=background)
+    return said, time.perf_counter() - start
+
+
+def _with_gradients(head: nn.Module, measured: Measured) -> Measured:
+    """The same with prior weights such that w y is gradient times input."""
+    products, y = peers.explain("gradient_times_input", head, measured).contributions, measured.y
+    return replace(measured, w=torch.where(y == 0, 0, products / torch.where(y == 0, 1, y)))

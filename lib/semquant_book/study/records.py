@@ -168,7 +168,8 @@ def collect_photographs(run: experiment1.Run, scale: str = "literal",
         run.make_explainers()
         content["explainers"] = [
             {key: kept[key] for key in ("architecture", "category", "performer_seed", "method", "scale",
-                                        "seed", "metrics", "history")}
+                                        "optimizer", "bias_start", "seed", "metrics", "history")
+             if key in kept}  # a store from before there was a choice lacks two
             for kept in (run.explainer_record(*which) for which in store.explainer_runs(settings))]
         content["references"] = run.references()["references"]
         shown = inspection.case(settings, run.architecture, run.category, run.seed, scale=scale)
@@ -213,14 +214,15 @@ def photographs(category: str = "dog") -> dict:
 def networks(category: str = "dog") -> dict:
     """Return the record of `collect_networks`, with ``explainers`` and ``references`` as tables."""
     content = read_record(_folder() / f"photographs-{category}.json")
-    return content | {name: tables.normalised(pd.DataFrame(content[name]))
-                      for name in ("explainers", "references")}
+    explainers = tables.arms(pd.DataFrame(content["explainers"]))
+    return content | {"explainers": tables.normalised(explainers),
+                      "references": tables.normalised(pd.DataFrame(content["references"]))}
 
 
 def explainer_frame(content: dict) -> pd.DataFrame:
     """Return the metrics of a record's explainers, one row each, as `tables.explainer_frame`."""
     rows = [tables.metrics_row(about) for about in content["explainers"]]
-    return tables.normalised(pd.DataFrame(rows))
+    return tables.normalised(tables.arms(pd.DataFrame(rows)))
 
 
 #: In ``book/assets``: scikit-image's "chelsea", CC0 by its photographer; ``chelsea.txt`` says so.

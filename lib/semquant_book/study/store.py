@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from semquant.checks import InputError, one_of
-from semquant_book.datasets.names import CONTROLS, LAST_LAYERS, METHODS, SCALES, SPLITS, VARIANTS
+from semquant_book.datasets.names import (
+    CONTROLS, LAST_LAYERS, METHODS, OPTIMIZERS, SCALES, SPLITS, VARIANTS)
 from semquant_book.files import write_atomic
 from semquant_book.folders import build_root, data_root
 from semquant_book.study.presets import Settings
@@ -39,11 +40,11 @@ __all__ = [
 
 DATA_FIELDS = ("images", "size", "train_images", "val_images", "test_images", "data_seed",
                "photo_shares")
-PERFORMER_FIELDS = (*DATA_FIELDS, "width", "batch_norm", "dropout", "weights", "recipe",
+PERFORMER_FIELDS = (*DATA_FIELDS, "width", "interpretable_layers", "batch_norm", "dropout", "weights", "recipe",
                     "performer_epochs", "performer_batch", "performer_lr", "weight_decay", "amp",
                     "channels_last")
 EXPLAINER_FIELDS = (*PERFORMER_FIELDS, "filter_loss", "explainer", "explainer_epochs",
-                    "explainer_batch", "explainer_lr")
+                    "explainer_batch")
 
 FACE_FIELDS = ("faces", "face_size", "face_train_images", "face_val_images", "face_test_images",
                "data_seed")
@@ -75,13 +76,18 @@ def performer_path(settings: Settings, architecture: str, category: str, seed: i
 
 
 def explainer_path(settings: Settings, architecture: str, category: str, performer_seed: int,
-                   method: str, scale: str, seed: int) -> Path:
-    """Return where an explainer's weights are kept; its record is beside, ending in ``.json``."""
+                   method: str, scale: str, seed: int, optimizer: str = "") -> Path:
+    """Return where an explainer's weights are kept; its record is beside, ending in ``.json``.
+
+    The optimiser is the settings' first if none is named.
+    """
     one_of("method", method, METHODS)
     one_of("scale", scale, SCALES)
-    name = f"{architecture}-{category}-p{performer_seed}-{method}-{scale}-s{seed}"
-    return _place(settings, f"explainers/{name}.safetensors", *EXPLAINER_FIELDS,
-                  beta=settings.beta if method == "ours" else 0.0)
+    optimizer = one_of("optimizer", optimizer or settings.explainer_optimizers[0], (*OPTIMIZERS,))
+    by, rate = ("", "explainer_lr") if optimizer == "adamw" else ("-sgd", "explainer_sgd_lr")
+    name = f"{architecture}-{category}-p{performer_seed}-{method}-{scale}{by}-s{seed}"
+    return _place(settings, f"explainers/{name}.safetensors", *EXPLAINER_FIELDS, rate,
+                  f"explainer_bias_{scale}", beta=settings.beta if method == "ours" else 0.0)
 
 
 def reference_path(settings: Settings, architecture: str, category: str,
@@ -96,10 +102,15 @@ def trial_path(settings: Settings, architecture: str, category: str, performer_s
     return _place(settings, f"trials/{architecture}-{category}-p{performer_seed}.json", *EXPLAINER_FIELDS)
 
 
-def explainer_runs(settings: Settings) -> list[tuple[str, str, int]]:
-    """Return (method, scale, seed) of every explainer that is fitted to one performer."""
-    return [(method, scale, seed) for scale in settings.scales
+def explainer_runs(settings: Settings) -> list[tuple[str, str, int, str]]:
+    """Return (method, scale, seed, optimiser) of every explainer that is fitted to one performer.
+
+    With other optimisers than the first once, in the first reading of y's scale.
+    """
+    first, *others = settings.explainer_optimizers
+    runs = [(method, scale, seed, first) for scale in settings.scales
             for seed in range(settings.explainer_seeds) for method in METHODS]
+    return runs + [(method, settings.scales[0], 0, other) for other in others for method in METHODS]
 
 
 def _digest(settings: Settings, *names: str, **extra: object) -> str:

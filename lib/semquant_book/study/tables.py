@@ -9,12 +9,12 @@ from dataclasses import replace
 import pandas as pd
 
 from semquant import metrics
-from semquant_book.datasets.names import ATTRIBUTES
+from semquant_book.datasets.names import ATTRIBUTES, OPTIMIZERS
 from semquant_book.study import experiment1, experiment2, store
 from semquant_book.study.concept_choice import linear_weights, moments, selection_record
 from semquant_book.study.presets import Settings
 
-__all__ = ["attribute_frame", "explainer_frame", "history_frame", "metrics_row", "normalised",
+__all__ = ["arms", "attribute_frame", "explainer_frame", "history_frame", "metrics_row", "normalised",
            "performer_frame", "reference_frame", "selection_frame", "yardstick_frame"]
 
 #: Table 3's parts, in its order.
@@ -34,6 +34,20 @@ def normalised(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(n=n, normalised_entropy=frame.entropy / n.map(math.log, na_action="ignore"))
 
 
+def arms(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a table of explainers whose ``scale`` names the optimiser too where it is not the first
+    row's: "literal, SGD" is a reading of its own.
+
+    Records from before there was a choice lack ``optimizer`` and ``bias_start``: AdamW, and 0 with y
+    literal, the smallest score with y scaled.
+    """
+    reading = frame.scale.str.partition(", ")[0]
+    before = {"optimizer": "adamw", "bias_start": reading.map({"literal": "zero", "scaled": "min"})}
+    frame = frame.assign(**{name: value for name, value in before.items() if name not in frame})
+    other = frame.optimizer != frame.optimizer.iloc[0]
+    return frame.assign(scale=reading.mask(other, reading + ", " + frame.optimizer.map(OPTIMIZERS)))
+
+
 def _runs(settings: Settings,
           performer_seeds: Sequence[int] | None = None) -> list[experiment1.Run]:
     """The performers of Experiment 1, without controls; of some seeds, or all."""
@@ -46,20 +60,20 @@ def explainer_frame(settings: Settings,
                     performer_seeds: Sequence[int] | None = None) -> pd.DataFrame:
     """Return the metrics of every explainer, one row each.
 
-    Columns ``architecture``, ``category``, ``performer_seed``, ``method``, ``scale``, ``seed``,
+    Columns ``architecture``, ``category``, ``performer_seed``, ``method``, ``seed``, those of `arms`,
     each metric of `evaluation.evaluate`, and ``error <part>`` and ``error_of_shares <part>`` for
     each part group, with ``error average`` over the parts of Table 3 that have filters; those of
     `normalised`.
     """
-    return normalised(pd.DataFrame([metrics_row(run.explainer_record(*which))
-                                    for run in _runs(settings, performer_seeds)
-                                    for which in store.explainer_runs(settings)]))
+    return normalised(arms(pd.DataFrame([metrics_row(run.explainer_record(*which))
+                                         for run in _runs(settings, performer_seeds)
+                                         for which in store.explainer_runs(settings)])))
 
 
 def metrics_row(about: dict) -> dict:
     """Flatten the metrics of an explainer's record, as `explainer_frame` describes."""
-    row = _chosen(about, "architecture", "category", "performer_seed", "method", "scale", "seed",
-                  "seconds")
+    row = _chosen(about, "architecture", "category", "performer_seed", "method", "scale", "optimizer",
+                  "bias_start", "seed", "seconds")
     for name, value in about["metrics"].items():
         if not isinstance(value, dict):
             row[name] = value
@@ -100,14 +114,15 @@ def reference_frame(settings: Settings, performer_seeds: Sequence[int] | None = 
 def history_frame(settings: Settings) -> pd.DataFrame:
     """Return what every epoch of ours in Experiment 1 measured, one row each.
 
-    Columns ``architecture``, ``category``, ``performer_seed``, ``scale``, ``seed``, ``epoch`` (from
-    1), ``distillation``, ``prior``, ``prior_weight``.
+    Columns ``architecture``, ``category``, ``performer_seed``, those of `arms`, ``seed``, ``epoch``
+    (from 1), ``distillation``, ``prior``, ``prior_weight``.
     """
     kept = (run.explainer_record(*which) for run in _runs(settings)
             for which in store.explainer_runs(settings) if which[0] == "ours")
-    return pd.DataFrame([
-        _chosen(about, "architecture", "category", "performer_seed", "scale", "seed")
-        | {"epoch": t} | epoch for about in kept for t, epoch in enumerate(about["history"], 1)])
+    return arms(pd.DataFrame([
+        _chosen(about, "architecture", "category", "performer_seed", "scale", "optimizer", "bias_start",
+                "seed")
+        | {"epoch": t} | epoch for about in kept for t, epoch in enumerate(about["history"], 1)]))
 
 
 def attribute_frame(settings: Settings, targets: Sequence[str] | None = None,

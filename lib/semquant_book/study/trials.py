@@ -12,19 +12,14 @@ from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
-import torch
-
-from semquant import corrected, peers
 from semquant.checks import InputError
-from semquant.concepts import Measured
 from semquant.distillation import distill_measured
-from semquant.explanation import Explanation
 from semquant.training import Diverged, cpu_threads
 from semquant_book.study import experiment1, ranking, regimes, store
 from semquant_book.study.presets import Settings, project_root
 from semquant_book.study.ranking import Bench
 
-__all__ = ["CORRECTED", "FITS", "HIGH_RATES", "PEERS", "RECORD", "REGIME_FIELDS", "TUNING", "corrected_way",
+__all__ = ["FITS", "HIGH_RATES", "RECORD", "REGIME_FIELDS", "TUNING", "WAYS",
            "gather", "performers", "planned", "run_trial", "trial"]
 
 RECORD = "trials"
@@ -39,10 +34,9 @@ FITS = (("sgd", "high", HIGH_RATES, ("none", "measured")), ("sgd", "fitting", (3
         ("adamw", "fitting", (1e-2,), ("none", "measured", "permuted")))
 #: Fitted from SGD's high start with the rate that counts.
 CONTROLS = ("permuted", "uniform")
-CORRECTED = "corrected"
-#: The ways beside explainers; in the pilot KernelSHAP and LIME agreed with Shapley sampling and took
+#: The ways beside the regimes' explainers; in the pilot KernelSHAP and LIME agreed with Shapley sampling and took
 #: three times as long.
-PEERS = tuple(name for name in ranking.PEERS if name not in ("lime", "kernel_shap"))
+WAYS = (ranking.CORRECTED, *(name for name in ranking.PEERS if name not in ("lime", "kernel_shap")))
 #: Measures of a fit, of the paper's and against exact Shapley values.
 REGIME_FIELDS = ("normalised_entropy", "entropy", "error average", "error_of_shares average", "deviation",
                  "accuracy", "squared_error", "error shapley", "rescaled_error shapley",
@@ -66,7 +60,7 @@ def trial(run: experiment1.Run, say: Callable[[str], object] = print) -> dict:
     bench = Bench(run)
     fits = list(_fits(run, bench))
     say(f"{run.name}: {len(fits)} fits in {time.perf_counter() - start:.0f} s")
-    ways = [{"method": way} | _of_way(bench, way) for way in (CORRECTED, *PEERS)]
+    ways = [{"method": way} | _of_way(bench, way) for way in WAYS]
     return {"regimes": fits, "ways": ways, "truth": bench.about(),
             "accuracy": run.record()["metrics"]["accuracy"],
             "seconds": round(time.perf_counter() - start)}
@@ -99,32 +93,9 @@ def _fits(run: experiment1.Run, bench: Bench) -> Iterator[dict]:
 
 
 def _of_way(bench: Bench, way: str) -> dict:
-    if way == CORRECTED:
-        explained, seconds = corrected_way(bench)
-    else:
-        start = time.perf_counter()
-        explained = peers.explain(way, bench.head, bench.shown, background=bench.background)
-        seconds = time.perf_counter() - start
-    row = bench.judge(explained) | {"seconds": seconds / len(bench.shown)}
+    said, seconds = ranking.explained_in(bench.run, way, bench.head, bench.shown, bench.background)
+    row = bench.judge(said) | {"seconds": seconds / len(bench.shown)}
     return {name: _short(row[name]) for name in WAY_FIELDS}
-
-
-def corrected_way(bench: Bench) -> tuple[Explanation, float]:
-    """Explain by gradient times input with a learned correction, and say the seconds without its fit."""
-    train = with_gradients(bench, bench.run.measured("train"))
-    removals = corrected.remove(corrected.of_head(bench.head), train.x.split(64), train.y.shape[1])
-    net, _ = corrected.correct(train, removals)
-    start = time.perf_counter()
-    shown = with_gradients(bench, bench.shown)
-    explained = Explanation(shown.yhat, shown.y, net.weigh(shown), float(net.bias))
-    return explained, time.perf_counter() - start
-
-
-def with_gradients(bench: Bench, measured: Measured) -> Measured:
-    """The same with prior weights such that w y is gradient times input."""
-    products = peers.explain("gradient_times_input", bench.head, measured).contributions
-    y = measured.y
-    return replace(measured, w=torch.where(y == 0, 0, products / torch.where(y == 0, 1, y)))
 
 
 def _short(value: float | None) -> float | None:
