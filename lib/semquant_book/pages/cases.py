@@ -10,8 +10,8 @@ from torch import Tensor
 
 from semquant.checks import one_of
 from semquant.explanation import Explanation, grad_cam
-from semquant_book.datasets.drawn import animals
-from semquant_book.datasets.names import METHODS, PHRASES, label
+from semquant_book.datasets.drawn import animals, faces
+from semquant_book.datasets.names import ATTRIBUTES, METHODS, PHRASES, label
 from semquant_book.pages import comparison
 from semquant_book.study import experiment2, inspection
 from semquant_book.study.pictures import animals_of
@@ -47,7 +47,8 @@ def of_case(shown: inspection.Case, settings: Settings, architecture: str, categ
         note += f" y {scale}."
     return explorer.case(
         images=pictures, methods=found.pop(one_of("scale", scale, found)), reading=scale, others=found,
-        assignment=shown.assignment, maps=shown.measured.x[some], note=note, **common)
+        assignment=shown.assignment, maps=shown.measured.x[some], note=note,
+        coalitions=shown.coalitions(some), **common)
 
 
 def _of_images(shown: inspection.Case, settings: Settings, architecture: str, category: str,
@@ -90,12 +91,14 @@ def again(shown: inspection.Case, settings: Settings, architecture: str, categor
 
 
 def of_attribute(settings: Settings, target: str, seed: int = 0, last_layer: str | None = None,
-                 chosen: Sequence[int] | None = None, share: float = 0.5) -> dict:
+                 chosen: Sequence[int] | None = None, share: float = 0.5, drawn: int = 10) -> dict:
     """Return the explorer's case of a target of Experiment 2.
 
     Shown are the `chosen` test faces, by default the first four that the network finds to have
     the attribute and the first four that it doesn't; ``last_layer`` is how g's last layer
-    starts, by default the settings' first.
+    starts, by default the settings' first. What the performer says of a face with one attribute
+    flipped comes along where that was drawn; `drawn` attributes of each such face, those that
+    contribute most, are shown flipped.
     """
     run = experiment2.Run(settings, target, seed)
     found = {method: run.explain(method, last_layer) for method in METHODS}
@@ -108,14 +111,28 @@ def of_attribute(settings: Settings, target: str, seed: int = 0, last_layer: str
     heat = grad_cam(net, "mask", net.prepare(images), experiment2.target_index(target))
     face = "drawn face" if settings.faces == "drawn" else "photographed face"
     there, absent = PHRASES[target]
+    flipped = run.flipped(chosen) if settings.faces == "drawn" else None
     return explorer.case(
         label(target), portraits(settings, chosen),
         {method: e[chosen] for method, e in found.items()},
         experiment=EXPERIMENT_2, says=(f"“{there}”", f"“{absent}”"),
         phrases=[PHRASES[name] for name in found["ours"].names], heatmaps=heat.cpu(),
         labels=[f"{face} {i + 1}" for i in chosen], share=share, reasons=len(found["ours"].names),
+        flipped=flipped, drawings=None if flipped is None else [
+            _drawings(settings, i, found["ours"][[i]], drawn) if here.isfinite().all() else {}
+            for i, here in zip(chosen, flipped)],
         note=f"Preset {settings.preset}, explainers with seed 0; test faces. A bar to the right "
-             "speaks for the attribute, one to the left against it.")
+             "speaks for the attribute, one to the left against it."
+             + (" A photograph's attributes can't be flipped." if flipped is None else ""))
+
+
+def _drawings(settings: Settings, face: int, explanation: Explanation, most: int) -> dict:
+    """One test face with one attribute flipped, by concept: words and picture."""
+    has = faces_of(settings, "test").attributes[face].tolist()
+    shown = explanation.contributions[0].abs().argsort(descending=True)[:most].tolist()
+    names = {k: explanation.names[k] for k in shown}
+    return {k: (PHRASES[name][int(has[ATTRIBUTES.index(name)])],
+                faces.render(settings.data_seed, "test", face, 96, (name,))) for k, name in names.items()}
 
 
 def of_everything(settings: Settings, category: str, images: int = 6) -> list[dict]:
@@ -129,5 +146,5 @@ def of_everything(settings: Settings, category: str, images: int = 6) -> list[di
         yhat = experiment2.outputs(settings, "test").scores[:, experiment2.target_index(target)]
         chosen = [*torch.nonzero(yhat > 0)[:half, 0].tolist(),
                   *torch.nonzero(yhat <= 0)[:images - half, 0].tolist()]
-        targets.append(of_attribute(settings, target, chosen=chosen))
+        targets.append(of_attribute(settings, target, chosen=chosen, drawn=0))
     return networks + targets
