@@ -11,6 +11,7 @@ from torch import Tensor
 from semquant.checks import one_of
 from semquant.explanation import Explanation, grad_cam
 from semquant_book.datasets.drawn import animals, faces
+from semquant_book.datasets.images import Images
 from semquant_book.datasets.names import ATTRIBUTES, METHODS, PHRASES, label
 from semquant_book.pages import comparison
 from semquant_book.study import experiment2, inspection
@@ -19,7 +20,7 @@ from semquant_book.study.portraits import faces_of, portraits
 from semquant_book.study.presets import Settings
 from semquant_book.views import explorer
 
-__all__ = ["again", "of_attribute", "of_case", "of_everything"]
+__all__ = ["again", "of_attribute", "of_case", "of_everything", "pictures_of"]
 
 EXPERIMENT_1 = "Experiment 1: parts of an animal"
 EXPERIMENT_2 = "Experiment 2: attributes of a face"
@@ -55,18 +56,20 @@ def _of_images(shown: inspection.Case, settings: Settings, architecture: str, ca
                chosen: Sequence[int]) -> tuple[list[int], np.ndarray | Tensor, dict]:
     """Positions, pictures, and what `explorer.case` takes that no explanation changes."""
     some = [i for i in chosen if i < len(shown.images)]
-    drawn = settings.images == "drawn"
-    if drawn:  # finer than the network sees them
-        pictures = np.stack([animals.render(*animals.parse_id(shown.images.ids[i]), size=FINE)[0]
-                             for i in some])
-    else:
-        pictures = shown.images.images[some]
-    word = "drawn" if drawn else "photographed"
+    pictures = pictures_of(shown.images.subset(torch.tensor(some)), settings)
+    word = "drawn" if settings.images == "drawn" else "photographed"
     return some, pictures, dict(
         title=comparison.paper()["labels"][architecture], experiment=EXPERIMENT_1,
         says=(f"“{category}”", f"“no {category}”"), groups=shown.groups,
         masks=shown.images.subset(torch.tensor(some)).group_masks(),
         heatmaps=shown.heatmaps(some), labels=[f"{word} {category} {i + 1}" for i in some])
+
+
+def pictures_of(images: Images, settings: Settings) -> np.ndarray | Tensor:
+    """Return images as they are shown: drawn ones finer than the network sees them."""
+    if settings.images != "drawn":
+        return images.images
+    return np.stack([animals.render(*animals.parse_id(name), size=FINE)[0] for name in images.ids])
 
 
 def again(shown: inspection.Case, settings: Settings, architecture: str, category: str,

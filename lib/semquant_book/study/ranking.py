@@ -24,8 +24,8 @@ from semquant_book.study import experiment1
 from semquant_book.study.presets import Settings
 from semquant_book.study.store import record
 
-__all__ = ["BACKGROUND", "PEERS", "SHOWN", "TRUTHS", "WAYS", "collect", "groups_of", "head_of",
-           "measures", "recognised", "truths_of"]
+__all__ = ["BACKGROUND", "PEERS", "SHOWN", "TRUTHS", "WAYS", "asked", "collect", "explained_in",
+           "groups_of", "head_of", "measures", "recognised", "truths_of"]
 
 SHOWN, BACKGROUND = 100, 500  # test images that are explained, training images that peers learn from
 TRUTHS = ("shapley", "removals")
@@ -133,16 +133,13 @@ def collect(settings: Settings, say: Callable[[str], object] = print) -> dict:
 
 
 def _performer(run: experiment1.Run, say: Callable[[str], object]) -> tuple[list[dict], dict]:
-    head, (groups, names), numbers = head_of(run), groups_of(run), recognised(run, SHOWN)
-    shown = run.measure(run.images("test").subset(numbers), prior=True)
-    train = run.images("train")
-    background = run.measure(train.subset(torch.arange(len(train))[:BACKGROUND]), prior=True)
+    head, (groups, names), (shown, background) = head_of(run), groups_of(run), asked(run, SHOWN)
     peers.explain("gradient_times_input", head, shown)  # the first pass of all takes longer
     start = time.perf_counter()
     values = truth.coalition_values(head, shown.x, groups)
     seconds, right, rows = time.perf_counter() - start, truths_of(values), []
     for way in WAYS:
-        explained, taken = _explained(run, way, head, shown, background)
+        explained, taken = explained_in(run, way, head, shown, background)
         merged = explained.merge(groups, names).contributions[:, : len(names)]  # the rest is empty
         rows.append({"method": way, "seconds": round(taken / len(shown), 6),
                      "completeness": _known(explained.residual.abs().mean() / shown.yhat.abs().mean())})
@@ -172,9 +169,16 @@ def _smaller_side(true: Tensor) -> Tensor:
     return torch.minimum(true.clamp_min(0).sum(dim=1), -true.clamp_max(0).sum(dim=1))
 
 
-def _explained(run: experiment1.Run, way: str, head: nn.Module, shown: Measured,
-               background: Measured) -> tuple[Explanation, float]:
-    """The images explained in a way, filter by filter, and the seconds that it took."""
+def asked(run: experiment1.Run, most: int) -> tuple[Measured, Measured]:
+    """Measure the images that are explained, `recognised`, and those that peers learn from."""
+    test, train = run.images("test"), run.images("train")
+    return (run.measure(test.subset(recognised(run, most)), prior=True),
+            run.measure(train.subset(torch.arange(len(train))[:BACKGROUND]), prior=True))
+
+
+def explained_in(run: experiment1.Run, way: str, head: nn.Module, shown: Measured,
+                 background: Measured) -> tuple[Explanation, float]:
+    """Return the images explained in one of the `WAYS`, filter by filter, and the seconds that it took."""
     method, _, scale = way.rpartition("_")
     fitted = run.explainer(method, scale) if method in METHODS else None
     start = time.perf_counter()

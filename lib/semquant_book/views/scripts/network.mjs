@@ -36,7 +36,7 @@ function askedPanel({ c, network, image, called, methodSwatch, says }) {
   const names = off.length > 3 ? `${off.length} parts` : off.map(called).join(", ");
   const without = flips ? `${names} flipped` : `without ${names}`;
   const explained = flips
-    ? "its fall with the attribute flipped in the drawing: turned to its opposite, where unticking only takes it out"
+    ? "its fall with the attribute flipped in the drawing: turned to its opposite, where unticking only takes it out; something may hide it, as a hat hides bangs"
     : "what a part adds to its score beside the other ticked parts; without a part all its filters are 0";
   const note = h("p", { class: "sq-note" }, `And the network? ${explained[0].toUpperCase()}${explained.slice(1)}.`);
   if (why) {
