@@ -90,7 +90,7 @@ def figure(several: Several, image: int = 0) -> Figure:
     places = range(len(right))
     for ax, (way, values) in zip(axes[0], columns.items()):
         shades = [SIGN_COLOURS["negative" if value < 0 else "positive"] for value in values.tolist()]
-        ax.barh(places, values, height=0.7, color=shades)
+        ax.barh(places, values.tolist(), height=0.7, color=shades)
         ax.axvline(0, color=FAINT, linewidth=0.8)
         ax.tick_params(labelsize=8)
         said = "what is true"
@@ -98,7 +98,7 @@ def figure(several: Several, image: int = 0) -> Figure:
             found = measures(several.of(way)[one], several.right[one], several.yhat[one])
             said = "\n".join(f"{word} {'–' if found[name] is None else signed(found[name])}" for name, word in
                              (("error", "error"), ("rank_agreement", "ranks")))
-            ax.vlines(right, [p - 0.42 for p in places], [p + 0.42 for p in places], color=INK, linewidth=1.4)
+            ax.vlines(right.tolist(), [p - 0.42 for p in places], [p + 0.42 for p in places], color=INK, linewidth=1.4)
         ax.set_title(f"{way}\n{said}", fontsize=8.5)
     named_rows(axes[0, 0], several.names)
     for ax in axes[0, 1:]:
