@@ -155,6 +155,71 @@ def test_a_part_that_is_switched_off_takes_its_contribution_along(explorer, case
     assert explorer.get_by_role("button", name="Undo changes").is_disabled()
 
 
+def test_beside_a_part_that_is_off_stands_what_the_network_says(explorer, case):
+    scores, merged = case.coalitions([0])[0], case.by_part("ours")
+    values = dict(zip(merged.names, merged.contributions[0].tolist()))
+    there = [name for name in merged.names if name in case.names]
+    bits = {name: 1 << k for k, name in enumerate(there)}
+    everyone = 2 ** len(there) - 1
+
+    def check(off):
+        present = everyone - sum(bits[name] for name in off)
+        for name in there:
+            alone = float(scores[present | bits[name]] - scores[present & ~bits[name]])
+            assert number(explorer, f"network-{name}") == pytest.approx(alone, abs=1e-5)
+        if off:
+            change, foretold = float(scores[present] - scores[-1]), -sum(values[name] for name in off)
+            assert number(explorer, "asked-network-before") == pytest.approx(float(case.measured.yhat[0]), abs=1e-5)
+            assert number(explorer, "asked-network-after") == pytest.approx(float(scores[present]), abs=1e-5)
+            assert number(explorer, "asked-network-change") == pytest.approx(change, abs=1e-5)
+            assert number(explorer, "asked-ours-change") == pytest.approx(foretold, abs=1e-5)
+            assert number(explorer, "asked-ours-off") == pytest.approx(foretold - change, abs=1e-5)
+            said = explorer.get_by_role("status").inner_text()
+            assert f"without {', '.join(off)}: the network's score changes by " in said
+
+    check([])
+    for k in (1, 2):
+        explorer.get_by_role("checkbox", name=f"count {there[k - 1]}", exact=True).press("Space")
+        check(there[:k])
+    choose_image(explorer, 1)
+    assert number(explorer, "asked-network-before") == pytest.approx(float(case.measured.yhat[1]), abs=1e-5)
+
+
+def test_the_network_was_run_with_whole_parts_only(explorer, case):
+    name = explorer.get_by_role("button", pressed=True).first.inner_text()
+    slide(explorer, f"Scale α of {name}", 0.5)
+    assert "run with whole parts" in explorer.locator('[data-name="network-why"]').inner_text()
+    assert "run with whole parts" in explorer.get_by_role("status").inner_text()
+    slide(explorer, f"Scale α of {name}", 0)  # which is without it
+    assert "asked-network-after" in numbers(explorer)
+
+
+def test_an_attribute_that_is_off_is_flipped_in_the_drawing(open_page, built, monkeypatch):
+    (view,) = views(open_page(ATTRIBUTE), "explanation")
+    monkeypatch.setenv("SEMQUANT_BUILD", str(built))
+    run = experiment2.Run(load_settings("smoke", targets=["Attractive"]), "Attractive")
+    labels = view.locator(".sq-thumbs input").evaluate_all("(all) => all.map((one) => one.ariaLabel)")
+    faces = [int(label.rpartition(" ")[2]) - 1 for label in labels]
+    drawn = [k for k, face in enumerate(faces) if face < run.settings.flip_faces]
+    assert 0 < len(drawn) < len(faces)
+    (flipped,), ours = run.flipped([faces[drawn[0]]]), run.explain("ours")[[faces[drawn[0]]]]
+    choose_image(view, drawn[0])
+    first, second = (reason.index for reason in ours.top(2)[0])
+    fall = float(ours.yhat[0] - flipped[first])
+    assert number(view, f"network-{ours.names[first]}") == pytest.approx(fall, abs=1e-5)
+    boxes = view.get_by_role("checkbox")
+    boxes.nth(0).press("Space")
+    assert number(view, "asked-network-change") == pytest.approx(-fall, abs=1e-5)
+    assert number(view, "asked-ours-off") == pytest.approx(fall - float(ours.contributions[0, first]), abs=1e-5)
+    assert view.get_by_role("img", name="the face drawn again").evaluate("(one) => one.naturalWidth") == 96
+    boxes.nth(1).press("Space")
+    assert "one attribute flipped" in view.locator('[data-name="network-why"]').inner_text()
+    beyond = next(k for k in range(len(faces)) if k not in drawn)
+    choose_image(view, beyond)
+    assert "not drawn" in view.locator('[data-name="network-why"]').inner_text()
+    assert f"network-{ours.names[first]}" not in numbers(view)
+
+
 def test_scaling_a_part_scales_its_contribution(explorer, case):
     merged = case.by_part("ours")
     values = dict(zip(merged.names, merged.contributions[0].tolist()))

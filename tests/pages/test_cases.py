@@ -10,7 +10,9 @@ from semquant_book.pages import cases
 from semquant_book.study import inspection
 from semquant_book.study import experiment2
 from semquant.explanation import Explanation
+from semquant_book.datasets.names import ATTRIBUTES, PHRASES
 from semquant_book.study.pictures import animals_of
+from semquant_book.study.portraits import faces_of
 from semquant_book.study.presets import load_settings
 
 
@@ -68,3 +70,29 @@ def test_faces_come_with_and_without_the_attribute(settings):
     assert (yhat > 0).sum() == min(4, int((found > 0).sum()))
     assert (yhat <= 0).sum() == min(4, int((found <= 0).sum()))
     assert len(packed["phrases"]) == len(packed["names"]) == 39
+
+
+def test_a_networks_case_holds_its_scores_without_parts(settings, shown):
+    packed = cases.of_case(shown, settings, "alexnet", "dog", [3, 1])
+    scores = unpacked(packed["coalitions"])
+    assert scores.shape == (2, 2 ** len(packed["groups"]))
+    assert np.allclose(scores[:, -1], shown.measured.yhat[[3, 1]], atol=1e-5)
+    for k, name in enumerate(packed["groups"]):
+        drops = shown.drops[[3, 1], [*shown.groups, "unassigned"].index(name)]
+        assert np.allclose(scores[:, -1] - scores[:, -1 - 2**k], drops, atol=1e-5)
+
+
+def test_faces_that_were_drawn_again_come_with_scores_and_drawings(settings):
+    run = experiment2.Run(settings, "Male")
+    last = settings.flip_faces
+    packed = cases.of_attribute(settings, "Male", chosen=[1, last], drawn=3)
+    flipped = unpacked(packed["flipped"])
+    assert np.array_equal(flipped[0], run.flipped([1])[0]) and np.isnan(flipped[1]).all()
+    drawings, nothing = packed["drawings"]
+    top = run.explain("ours")[[1]].top(3)[0]
+    assert [k for k, *_ in drawings] == [reason.index for reason in top] and nothing == []
+    has = faces_of(settings, "test").attributes[1]
+    for (_, words, address), reason in zip(drawings, top):
+        assert words == PHRASES[reason.name][int(has[ATTRIBUTES.index(reason.name)])]
+        assert address.startswith("data:image/webp")
+    assert cases.of_attribute(settings, "Male", chosen=[1], drawn=0)["drawings"] == [[]]

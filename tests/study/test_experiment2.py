@@ -153,6 +153,18 @@ def test_the_whole_chain(settings):
         (2, 0, "learned"), (2, 0, "linear"), (2, 1, "linear"), (39, 0, "learned"), (39, 0, "linear")]
 
 
+def test_faces_that_were_not_drawn_again_have_no_score_flipped(settings):
+    run = experiment2.Run(settings, "Male")
+    found, flips = run.flipped([1, 7, 0]), experiment2.flips(settings)
+    assert found.shape == (3, 39) and found[1].isnan().all()
+    male = ATTRIBUTES.index("Male")
+    for k, face in ((0, 1), (2, 0)):
+        for i, attribute in enumerate(experiment2.concepts_of("Male")):
+            assert found[k, i] == flips[face, attribute, male]
+    as_is = run.outputs("test").scores[:1, male]
+    assert torch.allclose(as_is - found[2], run.change_of_score()[0])
+
+
 def test_another_start_of_the_last_layer_is_another_explainer(settings):
     near, default = (experiment2.options(settings, "ours", last)["explainer"].last_std
                      for last in ("near_zero", "default"))

@@ -131,3 +131,31 @@ def test_photographs_that_may_not_be_shown_leave_the_numbers():
     assert packed["pictures"] is packed["maps"] is packed["masks"] is None
     data = explore(packed).data
     assert data["pictures"] == [] and data["cases"][0]["groups"] == ["ear", "leg", "unassigned"]
+
+
+def test_what_the_network_says_without_a_part_comes_along():
+    scores = torch.randn(2, 8, generator=torch.Generator().manual_seed(3))  # ear, leg, unassigned
+    packed = case("net", images(), made(), assignment=ASSIGNMENT, groups=GROUPS, coalitions=scores)
+    assert np.array_equal(unpacked(packed["coalitions"]), scores.numpy())
+    assert case("net", images(), made())["coalitions"] is None
+    assert len(packed["coalitions"]["base64"]) < 100
+
+
+def test_what_the_network_says_of_a_drawing_with_one_concept_flipped_comes_along():
+    flipped = torch.tensor([[1.0, 2.0, 3.0, 4.0], [torch.nan] * 4])
+    drawn = [{2: ("No ear", np.zeros((8, 8, 3), np.uint8))}, {}]
+    packed = case("net", images(), made(), flipped=flipped, drawings=drawn)
+    assert np.array_equal(unpacked(packed["flipped"]), flipped.numpy(), equal_nan=True)
+    ((k, words, address),), nothing = packed["drawings"]
+    assert (k, words, nothing) == (2, "No ear", []) and address.startswith("data:image/webp")
+
+
+@pytest.mark.parametrize("wrong, said", [
+    ({"coalitions": torch.zeros(2, 16), "assignment": ASSIGNMENT, "groups": GROUPS},
+     r"coalitions: \(2, 16\) does not fit \(2, 8\), all coalitions of \['ear', 'leg', 'unassigned'\]"),
+    ({"coalitions": torch.zeros(2, 1)}, "coalitions: .* of no groups"),
+    ({"flipped": torch.zeros(2, 3)}, r"flipped: \(2, 3\) does not fit \(2, 4\)"),
+    ({"drawings": [{}]}, "drawings: 1 does not fit 2")])
+def test_scores_that_do_not_fit_are_named(wrong, said):
+    with pytest.raises(InputError, match=said):
+        case("net", images(), made(), **wrong)

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from semquant.checks import one_of
 from semquant.explanation import Explanation, grad_cam
-from semquant_book.datasets.drawn import animals
-from semquant_book.datasets.names import METHODS, PHRASES, label
+from semquant_book.datasets.drawn import animals, faces
+from semquant_book.datasets.images import Images
+from semquant_book.datasets.names import ATTRIBUTES, METHODS, PHRASES, label
 from semquant_book.pages import comparison
 from semquant_book.study import experiment2, inspection
 from semquant_book.study.pictures import animals_of
@@ -19,7 +20,7 @@ from semquant_book.study.portraits import faces_of, portraits
 from semquant_book.study.presets import Settings
 from semquant_book.views import explorer
 
-__all__ = ["again", "of_attribute", "of_case", "of_everything"]
+__all__ = ["again", "of_attribute", "of_case", "of_everything", "pictures_of"]
 
 EXPERIMENT_1 = "Experiment 1: parts of an animal"
 EXPERIMENT_2 = "Experiment 2: attributes of a face"
@@ -47,25 +48,28 @@ def of_case(shown: inspection.Case, settings: Settings, architecture: str, categ
         note += f" y {scale}."
     return explorer.case(
         images=pictures, methods=found.pop(one_of("scale", scale, found)), reading=scale, others=found,
-        assignment=shown.assignment, maps=shown.measured.x[some], note=note, **common)
+        assignment=shown.assignment, maps=shown.measured.x[some], note=note,
+        coalitions=shown.coalitions(some), **common)
 
 
 def _of_images(shown: inspection.Case, settings: Settings, architecture: str, category: str,
                chosen: Sequence[int]) -> tuple[list[int], np.ndarray | Tensor, dict]:
     """Positions, pictures, and what `explorer.case` takes that no explanation changes."""
     some = [i for i in chosen if i < len(shown.images)]
-    drawn = settings.images == "drawn"
-    if drawn:  # finer than the network sees them
-        pictures = np.stack([animals.render(*animals.parse_id(shown.images.ids[i]), size=FINE)[0]
-                             for i in some])
-    else:
-        pictures = shown.images.images[some]
-    word = "drawn" if drawn else "photographed"
+    pictures = pictures_of(shown.images.subset(torch.tensor(some)), settings)
+    word = "drawn" if settings.images == "drawn" else "photographed"
     return some, pictures, dict(
         title=comparison.paper()["labels"][architecture], experiment=EXPERIMENT_1,
         says=(f"“{category}”", f"“no {category}”"), groups=shown.groups,
         masks=shown.images.subset(torch.tensor(some)).group_masks(),
         heatmaps=shown.heatmaps(some), labels=[f"{word} {category} {i + 1}" for i in some])
+
+
+def pictures_of(images: Images, settings: Settings) -> np.ndarray | Tensor:
+    """Return images as they are shown: drawn ones finer than the network sees them."""
+    if settings.images != "drawn":
+        return images.images
+    return np.stack([animals.render(*animals.parse_id(name), size=FINE)[0] for name in images.ids])
 
 
 def again(shown: inspection.Case, settings: Settings, architecture: str, category: str,
@@ -90,12 +94,14 @@ def again(shown: inspection.Case, settings: Settings, architecture: str, categor
 
 
 def of_attribute(settings: Settings, target: str, seed: int = 0, last_layer: str | None = None,
-                 chosen: Sequence[int] | None = None, share: float = 0.5) -> dict:
+                 chosen: Sequence[int] | None = None, share: float = 0.5, drawn: int = 10) -> dict:
     """Return the explorer's case of a target of Experiment 2.
 
     Shown are the `chosen` test faces, by default the first four that the network finds to have
     the attribute and the first four that it doesn't; ``last_layer`` is how g's last layer
-    starts, by default the settings' first.
+    starts, by default the settings' first. What the performer says of a face with one attribute
+    flipped comes along where that was drawn; `drawn` attributes of each such face, those that
+    contribute most, are shown flipped.
     """
     run = experiment2.Run(settings, target, seed)
     found = {method: run.explain(method, last_layer) for method in METHODS}
@@ -108,14 +114,28 @@ def of_attribute(settings: Settings, target: str, seed: int = 0, last_layer: str
     heat = grad_cam(net, "mask", net.prepare(images), experiment2.target_index(target))
     face = "drawn face" if settings.faces == "drawn" else "photographed face"
     there, absent = PHRASES[target]
+    flipped = run.flipped(chosen) if settings.faces == "drawn" else None
     return explorer.case(
         label(target), portraits(settings, chosen),
         {method: e[chosen] for method, e in found.items()},
         experiment=EXPERIMENT_2, says=(f"“{there}”", f"“{absent}”"),
         phrases=[PHRASES[name] for name in found["ours"].names], heatmaps=heat.cpu(),
         labels=[f"{face} {i + 1}" for i in chosen], share=share, reasons=len(found["ours"].names),
+        flipped=flipped, drawings=None if flipped is None else [
+            _drawings(settings, i, found["ours"][[i]], drawn) if here.isfinite().all() else {}
+            for i, here in zip(chosen, flipped)],
         note=f"Preset {settings.preset}, explainers with seed 0; test faces. A bar to the right "
-             "speaks for the attribute, one to the left against it.")
+             "speaks for the attribute, one to the left against it."
+             + (" A photograph's attributes can't be flipped." if flipped is None else ""))
+
+
+def _drawings(settings: Settings, face: int, explanation: Explanation, most: int) -> dict:
+    """One test face with one attribute flipped, by concept: words and picture."""
+    has = faces_of(settings, "test").attributes[face].tolist()
+    shown = explanation.contributions[0].abs().argsort(descending=True)[:most].tolist()
+    names = {k: explanation.names[k] for k in shown}
+    return {k: (PHRASES[name][int(has[ATTRIBUTES.index(name)])],
+                faces.render(settings.data_seed, "test", face, 96, (name,))) for k, name in names.items()}
 
 
 def of_everything(settings: Settings, category: str, images: int = 6) -> list[dict]:
@@ -129,5 +149,5 @@ def of_everything(settings: Settings, category: str, images: int = 6) -> list[di
         yhat = experiment2.outputs(settings, "test").scores[:, experiment2.target_index(target)]
         chosen = [*torch.nonzero(yhat > 0)[:half, 0].tolist(),
                   *torch.nonzero(yhat <= 0)[:images - half, 0].tolist()]
-        targets.append(of_attribute(settings, target, chosen=chosen))
+        targets.append(of_attribute(settings, target, chosen=chosen, drawn=0))
     return networks + targets

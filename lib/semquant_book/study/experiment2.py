@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -286,6 +287,15 @@ class Run:
         flipped = flips(self.settings, self.seed)[:, :, own]  # (F, 40)
         as_is = self.outputs("test").scores[: len(flipped), own]
         return (as_is[:, None] - flipped)[:, concepts_of(self.target)]
+
+    def flipped(self, chosen: Sequence[int]) -> Tensor:
+        """Return the scores of chosen test faces with each other attribute flipped, (k, 39).
+
+        NaN for faces that were not drawn again: all but the first F.
+        """
+        found = flips(self.settings, self.seed)[:, concepts_of(self.target), target_index(self.target)]
+        nothing = torch.full_like(found[0], torch.nan)
+        return torch.stack([found[i] if i < len(found) else nothing for i in chosen])
 
     def make_explainers(self) -> str:
         """Fit all explainers, the controls' included, and say how long it took."""

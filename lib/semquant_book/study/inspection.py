@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from semquant import metrics
+from semquant import metrics, truth
 from semquant.concepts import Measured
 from semquant.explanation import UNASSIGNED, Explanation, grad_cam
 from semquant.networks.performers import Performer
@@ -59,6 +59,18 @@ class Case:
     def truth(self) -> tuple[Tensor, Tensor]:
         """Return the true contributions of the parts, and which images they can be used of."""
         return metrics.true_contributions(self.measured.yhat, self.drops)
+
+    def coalitions(self, chosen: Sequence[int]) -> Tensor:
+        """Return chosen images' scores by all coalitions of the groups that have filters (k, 2^P).
+
+        In the groups' order, filters of none last, see `truth.coalition_values`; of an absent group
+        the filters are 0.
+        """
+        groups, named = torch.full_like(self.assignment, -1), self.assignment >= 0
+        groups[named] = self.assignment[named].unique(return_inverse=True)[1]
+        head = nn.Sequential(self.net.head, nn.Flatten(0))
+        x = self.measured.x[list(chosen)].to(next(self.net.parameters()).device)
+        return truth.coalition_values(head, x, groups).cpu()
 
     def heatmaps(self, chosen: Sequence[int]) -> Tensor:
         """Return Grad-CAM maps (k, S, S) of chosen images, for the mask's output."""

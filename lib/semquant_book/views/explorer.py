@@ -20,15 +20,16 @@ from semquant_book.views.widgets import View, colours, pack, picture
 __all__ = ["ExplanationExplorer", "case", "explore", "together"]
 
 MASK_SIZE = 64  # pixels a side that masks of parts are kept at
+SMALL = 96  # and drawings of a changed image are shown at
 HEAT = (np.array([plt.get_cmap("inferno")(0.25 + 0.7 * i / 255)[:3] for i in range(256)])
         * 255).round()  # as `style.overlay` colours a heat map
 
 
-class ExplanationExplorer(View, script="explanation"):
+class ExplanationExplorer(View, script="network explanation"):
     """Choose a network and an image; see the photo, the contributions, and what they add up to.
 
     Concepts can be switched off and their weights scaled; the explained score follows, with or
-    without a kernel.
+    without a kernel, and beside it what the network itself says then, where that was recorded.
     """
 
     caption = "What each concept contributes to a score: as it is, or with concepts switched off or scaled."
@@ -40,7 +41,9 @@ def case(title: str, images: ArrayLike | Tensor | None, methods: Mapping[str, Ex
          maps: Tensor | None = None, masks: Tensor | None = None, heatmaps: Tensor | None = None,
          phrases: Sequence[tuple[str, str]] | None = None, labels: Sequence[str] | None = None,
          share: float = 1.0, reasons: int = 3, note: str = "", reading: str = "",
-         others: Mapping[str, Mapping[str, Explanation]] | None = None) -> dict:
+         others: Mapping[str, Mapping[str, Explanation]] | None = None,
+         coalitions: Tensor | None = None, flipped: Tensor | None = None,
+         drawings: Sequence[Mapping[int, tuple[str, ArrayLike]]] | None = None) -> dict:
     """Pack explanations of B images by one network for `explore`; InputError if parts don't fit.
 
     `images` (B, 3, H, W) or (B, H, W, 3) are shown at 192 pixels; None for photographs that may
@@ -54,6 +57,12 @@ def case(title: str, images: ArrayLike | Tensor | None, methods: Mapping[str, Ex
     Grad-CAM (B, H, W) lie over the images. `says` is what a score above 0 and one below say,
     `phrases` the same of each concept's value. The most important reasons are as few as make up
     `share` of all contributions, at most `reasons` of them, see `Explanation.top`.
+
+    What the network itself says without a concept: `coalitions` (B, 2^P), its scores as
+    `truth.coalition_values` gives them, of the groups that have concepts, in their order, those of
+    no group last; or `flipped` (B, n), its score of the image with one concept turned to its
+    opposite, NaN where there is none, of which `drawings` show some: for each image by concept the
+    words and the picture.
     """
     if not methods:
         raise InputError("methods: none is given; accepted: one explanation or more, by name")
@@ -71,7 +80,9 @@ def case(title: str, images: ArrayLike | Tensor | None, methods: Mapping[str, Ex
         ("masks", None if masks is None else tuple(masks.shape[:2]), (count, len(groups))),
         ("heatmaps", None if heatmaps is None else len(heatmaps), count),
         ("phrases", None if phrases is None else len(phrases), n),
-        ("labels", None if labels is None else len(labels), count)):
+        ("labels", None if labels is None else len(labels), count),
+        ("flipped", None if flipped is None else tuple(flipped.shape), (count, n)),
+        ("drawings", None if drawings is None else len(drawings), count)):
         if got is not None and got != wanted:
             raise InputError(f"{name}: {got} does not fit {wanted}, of {count} images and {n} concepts")
     if others and not reading:
@@ -86,7 +97,10 @@ def case(title: str, images: ArrayLike | Tensor | None, methods: Mapping[str, Ex
         "reading": reading, "methods": _methods(methods, first.y),
         "others": [{"name": name, "methods": _methods(found, first.y)} for name, found in others.items()],
         "phrases": None if phrases is None else [list(pair) for pair in phrases],
-        "groups": None, "maps": None, "masks": None,
+        "groups": None, "maps": None, "masks": None, "coalitions": None,
+        "flipped": None if flipped is None else pack(flipped),
+        "drawings": None if drawings is None else [
+            [[k, words, picture(image, SMALL)] for k, (words, image) in some.items()] for some in drawings],
         "heat": None if heatmaps is None or images is None else _relative(heatmaps)}
     if assignment is not None:
         first.merge(assignment, groups)  # checks it
@@ -98,6 +112,12 @@ def case(title: str, images: ArrayLike | Tensor | None, methods: Mapping[str, Ex
         packed["part"] = pack(np.array([there.index(p) for p in part]), "u1")
         if masks is not None and images is not None:
             packed["masks"] = _bits(masks, [p for p in there if p < len(groups)])
+    if coalitions is not None:
+        wanted = (count, 2 ** len(packed["groups"] or ()))
+        if tuple(coalitions.shape) != wanted or packed["groups"] is None:
+            raise InputError(f"coalitions: {tuple(coalitions.shape)} does not fit {wanted}, all "
+                             f"coalitions of {packed['groups'] or 'no groups'}")
+        packed["coalitions"] = pack(coalitions)
     if maps is not None and images is not None:
         packed["maps"] = _relative(maps.clamp_min(0))
     return packed

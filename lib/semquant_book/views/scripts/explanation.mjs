@@ -37,9 +37,10 @@ export default view(({ data, root }) => {
     table.querySelector("input").focus(); // there is nothing more to undo
   }, { "data-name": "undo" });
   const note = h("p", { class: "sq-note" });
+  const asked = h("div", { class: "sq-asked" }); // what the network says, see network.mjs
   const columns = h("div", { class: "sq-columns" },
     h("div", { class: "sq-picture" }, h("div", { class: "sq-sight" }, canvas, h("div", {}, overlays, caption)), words, note),
-    h("div", {}, readings, equation, pies, table, h("div", { class: "sq-row sq-foot" }, detail, undo)));
+    h("div", {}, readings, equation, pies, table, asked, h("div", { class: "sq-row sq-foot" }, detail, undo)));
   const pick = cases.length > 1 && choice({
     label: "Network",
     options: cases.map((c, k) => ({ value: k, text: c.title, group: c.experiment })),
@@ -65,8 +66,8 @@ export default view(({ data, root }) => {
     const value = row.members.reduce((total, i) => total + alpha[i] * y[i], 0);
     return changed ? (row.on ? row.factor : 0) * value : value;
   }
-  const total = (method) =>
-    sum(rows.map((row) => contribution(row, method))) + reading().methods[method].bias;
+  const total = (method, changed = true) =>
+    sum(rows.map((row) => contribution(row, method, changed))) + reading().methods[method].bias;
   const changed = () => rows.some((row) => !row.on || row.factor !== 1);
 
   /** The explained score as it is printed: the rounded sum and the rounded b. */
@@ -173,6 +174,8 @@ export default view(({ data, root }) => {
     return c.phrases[row.members[0]][at(c.y, state.image).values[row.members[0]] > 0 ? 0 : 1];
   }
 
+  const columnNames = () => (isAsked(now()) ? [...methods(), "network"] : methods());
+
   function buildTable() {
     const shown = state.all || now().groups ? state.order : state.order.slice(0, FIRST_ROWS);
     const body = h("tbody", {}, shown.map((k) => {
@@ -183,7 +186,7 @@ export default view(({ data, root }) => {
       row.name_button = button([row.colour && swatch(row.colour), called(row)].filter(Boolean), () => {
         state.chosen = k; state.filter = null; describe(); paint();
       }, { class: "sq-link", "data-row": row.name, "aria-pressed": "false" });
-      row.cells = Object.fromEntries(methods().map((m) => [m, h("td", { "data-name": `${m}-${row.name}` })]));
+      row.cells = Object.fromEntries(columnNames().map((m) => [m, h("td", { "data-name": `${m}-${row.name}`, class: m === "network" && "sq-real" })]));
       row.scaled = h("span", { class: "sq-note" });
       const line = h("tr", {}, h("th", { scope: "row" },
         h("div", { class: "sq-head" }, row.box, row.name_button, row.scaled)), Object.values(row.cells));
@@ -201,7 +204,8 @@ export default view(({ data, root }) => {
       h("table", {},
         h("thead", {}, h("tr", {},
           h("th", { scope: "col" }, now().groups ? "part" : "concept"),
-          methods().map((m) => h("th", { scope: "col" }, methodSwatch(m), m)))),
+          methods().map((m) => h("th", { scope: "col" }, methodSwatch(m), m)),
+          isAsked(now()) ? h("th", { scope: "col" }, "and the network?") : "")),
         body),
       state.order.length > FIRST_ROWS && !now().groups ? button(
         state.all ? `Show ${FIRST_ROWS}` : `Show all ${rows.length}`,
@@ -228,19 +232,30 @@ export default view(({ data, root }) => {
           number(`${m}-total`, all, explained, "sq-strong"),
           number(`${m}-residual`, yhat - all, rounded(yhat) - explained), number("yhat", yhat, rounded(yhat)));
       }))));
-    const largest = Math.max(1e-9, ...rows.flatMap((r) => methods().flatMap((m) => [true, false].map((now) => Math.abs(contribution(r, m, now))))));
-    for (const row of rows) {
-      if (!row.cells) continue;
-      for (const m of methods()) {
-        const value = contribution(row, m);
+    const network = isAsked(c) ? networkOf(c, state.image, rows) : null;
+    const real = rows.map((row, k) => network?.worth(k) ?? NaN);
+    const largest = Math.max(1e-9, ...real.filter(Number.isFinite).map(Math.abs), ...rows.flatMap((r) =>
+      methods().flatMap((m) => [true, false].map((now) => Math.abs(contribution(r, m, now))))));
+    rows.forEach((row, k) => {
+      if (!row.cells) return;
+      for (const m of columnNames()) {
+        const value = m === "network" ? real[k] : contribution(row, m);
+        if (!Number.isFinite(value)) {
+          delete row.cells[m].dataset.value;
+          row.cells[m].replaceChildren("–");
+          continue;
+        }
         row.cells[m].dataset.value = value;
         row.cells[m].replaceChildren(c.groups ? "" : bar(value, largest), signed(value, 2, true));
       }
       row.line.classList.toggle("sq-off", !row.on);
       row.scaled.textContent = row.factor === 1 ? "" : `× ${row.factor.toFixed(1)}`;
-    }
+    });
     pies.replaceChildren(...(c.groups ? methods().map(pie) : []));
-    speak(yhat);
+    const said = network && askedPanel({ c, network, image: state.image, called, methodSwatch,
+      says: methods().map((m) => ({ name: m, before: total(m, false), after: total(m) })) });
+    asked.replaceChildren(...(said?.nodes ?? []));
+    speak(yhat, said?.words ?? "");
     mark();
     paint();
   }
@@ -342,7 +357,7 @@ export default view(({ data, root }) => {
     }
   }
 
-  function speak(yhat) {
+  function speak(yhat, more) {
     const c = now();
     const reasons = (m) => {
       const found = top(m).map(({ row, value, percent }) => `${called(row)} ${signed(value, 2, true)}`
@@ -355,7 +370,7 @@ export default view(({ data, root }) => {
       ...methods().map((m, k) => [k ? " " : "", h("strong", {}, `Most important by ${m}: `),
         h("span", { "data-name": `${m}-words` }, reasons(m)), "."]).flat());
     status.textContent = methods().map((m) => `explained by ${m}: ${signed(printed(m))}`).join(", ")
-      + `; the network's score: ${signed(yhat)}`;
+      + `; the network's score: ${signed(yhat)}` + more;
   }
 
   // ---- the picture -----------------------------------------------------------------------------------
@@ -516,7 +531,9 @@ function readCase(c) {
   const methods = (all) => Object.fromEntries(all.map((m) =>
     [m.name, { alpha: unpack(m.alpha), y: unpack(m.y ?? c.y), bias: m.bias }]));
   return {
-    ...c, yhat: unpack(c.yhat), y: unpack(c.y), part: c.part && unpack(c.part).values,
+    ...c, coalitions: c.coalitions && unpack(c.coalitions), flipped: c.flipped && unpack(c.flipped),
+    drawings: c.drawings?.map((some) => new Map(some.map(([k, words, address]) => [k, { words, address }]))),
+    yhat: unpack(c.yhat), y: unpack(c.y), part: c.part && unpack(c.part).values,
     heat: heat(c.heat), maps: heat(c.maps), masks: c.masks && unpack(c.masks),
     readings: [{ name: c.reading, methods: c.methods }, ...c.others].map(
       (one) => ({ name: one.name, methods: methods(one.methods) })),
