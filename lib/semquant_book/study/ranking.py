@@ -24,8 +24,8 @@ from semquant_book.study import experiment1
 from semquant_book.study.presets import Settings
 from semquant_book.study.store import record
 
-__all__ = ["BACKGROUND", "PEERS", "SHOWN", "TRUTHS", "WAYS", "collect", "groups_of", "head_of",
-           "measures", "recognised", "truths_of"]
+__all__ = ["BACKGROUND", "PEERS", "SHOWN", "TRUTHS", "WAYS", "collect", "described", "explained",
+           "groups_of", "head_of", "known_mean", "measures", "recognised", "truths_of"]
 
 SHOWN, BACKGROUND = 100, 500  # test images that are explained, training images that peers learn from
 TRUTHS = ("shapley", "removals")
@@ -90,19 +90,19 @@ def measures(contributions: Tensor, right: Tensor, yhat: Tensor) -> dict[str, fl
     entropies = (metrics.contribution_entropy(c) for c in (contributions, right))
     return {
         "error": _relative(contributions, right), "rescaled_error": _relative(scaled, right[whole]),
-        "paper_error": _known(metrics.contribution_error(
+        "paper_error": known_mean(metrics.contribution_error(
             contributions[keep], paper[keep], yhat[keep])) if bool(keep.any()) else None,
-        "rank_agreement": _known(metrics.rank_agreement(contributions, right)),
-        "sign_agreement": _known(same.sum(dim=1) / large.sum(dim=1)),
-        "entropy": _known(torch.sub(*entropies).abs())}
+        "rank_agreement": known_mean(metrics.rank_agreement(contributions, right)),
+        "sign_agreement": known_mean(same.sum(dim=1) / large.sum(dim=1)),
+        "entropy": known_mean(torch.sub(*entropies).abs())}
 
 
 def _relative(contributions: Tensor, right: Tensor) -> float | None:
-    return _known((contributions - right).abs().sum() / right.abs().sum())
+    return known_mean((contributions - right).abs().sum() / right.abs().sum())
 
 
-def _known(values: Tensor) -> float | None:
-    """The mean of the values that are numbers; None without any."""
+def known_mean(values: Tensor) -> float | None:
+    """Return the mean of the values that are numbers; None without any."""
     mean = float(values.double().nanmean())
     return round(mean, 5) if math.isfinite(mean) else None
 
@@ -142,26 +142,32 @@ def _performer(run: experiment1.Run, say: Callable[[str], object]) -> tuple[list
     values = truth.coalition_values(head, shown.x, groups)
     seconds, right, rows = time.perf_counter() - start, truths_of(values), []
     for way in WAYS:
-        explained, taken = _explained(run, way, head, shown, background)
-        merged = explained.merge(groups, names).contributions[:, : len(names)]  # the rest is empty
+        said, taken = explained(run, way, head, shown, background)
+        merged = said.merge(groups, names).contributions[:, : len(names)]  # the rest is empty
         rows.append({"method": way, "seconds": round(taken / len(shown), 6),
-                     "completeness": _known(explained.residual.abs().mean() / shown.yhat.abs().mean())})
+                     "completeness": known_mean(said.residual.abs().mean() / shown.yhat.abs().mean())})
         for name, true in right.items():
             rows[-1] |= {f"{measure} {name}": value for measure, value
                          in measures(merged, true, shown.yhat).items()}
         say(f"{run.name}: {way}: rescaled error {rows[-1]['rescaled_error shapley']}, rank agreement "
             f"{rows[-1]['rank_agreement shapley']}, {rows[-1]['seconds']:.3f} s an image")
-    about = {"images": len(shown), "groups": names, "nonlinearity": _known(truth.nonlinearity(values)),
-             "filters": torch.bincount(groups, minlength=len(names)).tolist(),
-             "seconds": round(seconds / len(shown), 6),
-             "agreement": _known(metrics.rank_agreement(*right.values()))}
+    return rows, {"images": len(shown), "groups": names, **described(values, shown.yhat),
+                  "filters": torch.bincount(groups, minlength=len(names)).tolist(),
+                  "seconds": round(seconds / len(shown), 6)}
+
+
+def described(values: Tensor, yhat: Tensor) -> dict:
+    """Return what `collect` says of both truths of scores (B, 2^P), of images with scores yhat (B,)."""
+    right = truths_of(values)
+    about = {"nonlinearity": known_mean(truth.nonlinearity(values)),
+             "agreement": known_mean(metrics.rank_agreement(*right.values()))}
     for name, true in right.items():
         about |= {f"mean {name}": [round(v, 5) for v in true.mean(dim=0).tolist()],
-                  f"negative {name}": _known((true < 0).double()),
-                  f"entropy {name}": _known(metrics.contribution_entropy(true)),
-                  f"floor {name}": _known(2 * _smaller_side(true).sum() / true.abs().sum()),
-                  f"kept {name}": _known(metrics.true_contributions(shown.yhat, true)[1].double())}
-    return rows, about
+                  f"negative {name}": known_mean((true < 0).double()),
+                  f"entropy {name}": known_mean(metrics.contribution_entropy(true)),
+                  f"floor {name}": known_mean(2 * _smaller_side(true).sum() / true.abs().sum()),
+                  f"kept {name}": known_mean(metrics.true_contributions(yhat, true)[1].double())}
+    return about
 
 
 def _smaller_side(true: Tensor) -> Tensor:
@@ -172,12 +178,12 @@ def _smaller_side(true: Tensor) -> Tensor:
     return torch.minimum(true.clamp_min(0).sum(dim=1), -true.clamp_max(0).sum(dim=1))
 
 
-def _explained(run: experiment1.Run, way: str, head: nn.Module, shown: Measured,
-               background: Measured) -> tuple[Explanation, float]:
-    """The images explained in a way, filter by filter, and the seconds that it took."""
+def explained(run: experiment1.Run, way: str, head: nn.Module, shown: Measured,
+              background: Measured) -> tuple[Explanation, float]:
+    """Return the images explained in one of the `WAYS`, filter by filter, and the seconds it took."""
     method, _, scale = way.rpartition("_")
     fitted = run.explainer(method, scale) if method in METHODS else None
     start = time.perf_counter()
-    explained = (fitted.explain_measured(shown) if fitted else
-                 peers.explain(way, head, shown, background=background))
-    return explained, time.perf_counter() - start
+    said = (fitted.explain_measured(shown) if fitted else
+            peers.explain(way, head, shown, background=background))
+    return said, time.perf_counter() - start
