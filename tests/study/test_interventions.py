@@ -215,5 +215,3 @@ def test_pairs_of_attributes_interact_by_what_both_flips_miss(settings, record):
 def test_photographs_in_place_of_drawings_are_refused():
     with pytest.raises(InputError, match="^images: 'pascal_part' is not one of drawn"):
         interventions.collect(load_settings("photographs"))
-    with pytest.raises(InputError, match="^faces: 'celeba' is not one of drawn"):
-        interventions.collect(load_settings("celeba", images="drawn"))

@@ -28,6 +28,7 @@ __all__ = ["comparison", "faces", "interacting", "interactions", "methods", "net
 NAMES = ranking.NAMES | {f"filters_{truth}": f"filters removed: {ranking.TRUTH_NAMES[truth]}" for truth in TRUTHS}
 PLACES = {"picture": "parts erased in the picture", "network": "filters removed in the network"}
 HIDING = {"blurred": "boxes blurred", "mean": "boxes of the mean colour"}
+MISSING = "The record was made without this part."
 RANKED = {"rescaled_error": "rescaled error", "rank_agreement": "rank agreement"}
 
 
@@ -123,9 +124,11 @@ def truths(record: dict) -> Styler:
     return styled(pd.DataFrame(cells), "The truth of each performer, in the picture and in the network")
 
 
-def interactions(record: dict, target: str) -> Styler:
+def interactions(record: dict, target: str) -> Styler | str:
     """Give the mean interaction of each pair of flipped attributes, in score units; on the diagonal the
     mean size of the single flip."""
+    if record["faces"] is None:
+        return MISSING
     names, about = [label(name) for name in record["faces"]["attributes"]], record["faces"]["targets"][target]
     cells = [[signed(value, 2) if p != q else number(about["single"][p], 2) for q, value in enumerate(row)]
              for p, row in enumerate(about["pairs"])]
@@ -135,6 +138,8 @@ def interactions(record: dict, target: str) -> Styler:
 
 def interacting(record: dict) -> str:
     """Say for each target how far it is from a sum, and which pair of attributes interacts most."""
+    if record["faces"] is None:
+        return MISSING
     names, lines = [label(name).lower() for name in record["faces"]["attributes"]], []
     for target, about in record["faces"]["targets"].items():
         p, q = max(combinations(range(len(names)), 2), key=lambda pair: about["sizes"][pair[0]][pair[1]])
@@ -146,8 +151,10 @@ def interacting(record: dict) -> str:
     return "\n".join(lines) + "\n\nThere is one performer, so that nothing here has an interval."
 
 
-def faces(record: dict, truth: str = "shapley") -> Styler:
+def faces(record: dict, truth: str = "shapley") -> Styler | str:
     """Give each way's distance from the truth by flipping, for each target."""
+    if record["faces"] is None:
+        return MISSING
     cells = {f"{label(target).lower()}, {RANKED[measure]}": {
         NAMES.get(row["method"], row["method"]): number(row[f"{measure} {truth}"]) for row in about["rows"]}
         for target, about in record["faces"]["targets"].items() for measure in RANKED}
@@ -159,7 +166,7 @@ def photographs(record: dict, truth: str = "shapley") -> Styler | str:
     """Give each way's distance from the truth in photographs, by what hidden boxes show; without a
     folder of photographs there is none."""
     if record["photographs"] is None:
-        return "The record was made without photographs."
+        return MISSING
     (about,) = record["photographs"]["truths"]
     return _table(record["photographs"], HIDING | {"network": PLACES["network"]}, truth,
                   f"Against {ranking.TRUTH_NAMES[truth]} of {about['images']} photographs; one performer, no interval")

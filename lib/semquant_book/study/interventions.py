@@ -137,11 +137,10 @@ def collect(settings: Settings, say: Callable[[str], object] = print) -> dict:
     ``faces``: for each of `TARGETS` rows of `FACE_WAYS` and ``truth`` likewise; of each pair the mean
     interaction and its mean size, and the mean size of ``single`` flips. ``photographs``: as
     ``animals``, of the first category through the pretrained trunk, with each of `HIDDEN` for
-    ``picture``; None without a folder of photographs. InputError for settings whose images or faces
-    are not drawn.
+    ``picture``. Photographed faces can't be flipped, and without a folder of photographs there are
+    none: then it is None. InputError for settings whose animals are not drawn.
     """
     one_of("images", settings.images, ("drawn",))
-    one_of("faces", settings.faces, ("drawn",))
     cpu_threads(settings.threads)
     with record(settings) as content:
         content["animals"] = {"rows": [], "truths": []}
@@ -150,7 +149,7 @@ def collect(settings: Settings, say: Callable[[str], object] = print) -> dict:
             run = experiment1.Run(settings, architecture, category, seed)
             numbers, players = ranking.recognised(run, SHOWN), players_of(category)
             _add(content["animals"], run, numbers, players, {"picture": erasing(run, numbers)}, say)
-        content["faces"] = _faces(settings, say)
+        content["faces"] = _faces(settings, say) if settings.faces == "drawn" else None
         content["photographs"] = None
         if os.environ.get("SEMQUANT_DATA"):
             category = settings.categories[0]
