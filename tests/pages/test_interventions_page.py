@@ -35,7 +35,7 @@ def row(way, errors, **about):
 
 
 def described():
-    return {"nonlinearity": 0.125, "negative shapley": 0.25, "entropy shapley": 1.5}
+    return {"nonlinearity": 0.125, "negative shapley": 0.25, "entropy shapley": 1.5, "mean shapley": [3.0, 1.0]}
 
 
 def record(photographs=False):
@@ -82,6 +82,14 @@ def test_the_table_has_the_networks_truth_as_one_more_way():
         "Against Shapley values, mean over 4 performers; ± is half the 95% interval")
 
 
+def test_fewer_than_four_performers_have_no_interval():
+    few = record()
+    few["animals"] = {key: [row for row in rows if row["architecture"] != "vgg16"] for key, rows in few["animals"].items()}
+    assert interventions.table(few).caption.endswith("mean over 3 performers; too few for an interval")
+    assert interventions.table(few).data.loc["LIME", "rescaled error, parts erased in the picture"] == "0.200"
+    assert "(3 performers, no interval), too few performers to tell" in interventions.methods(few)
+
+
 def test_how_near_the_networks_truth_comes_is_said_with_its_interval():
     said = interventions.network(record()).splitlines()
     assert said[0].startswith("Shapley values of filters removed in the network, against those of parts erased")
@@ -108,7 +116,7 @@ def test_both_truths_agree_or_differ_on_ours_and_the_baseline():
 def test_the_truths_are_described():
     about = interventions.truths(record()).data
     assert list(about) == ["AlexNet", "VGG-M", "VGG-S", "VGG-16"]
-    assert about["VGG-S"].tolist() == ["24", "1 of 2", *["0.125", "25%", "1.50"] * 2]
+    assert about["VGG-S"].tolist() == ["24", "1 of 2", *["0.125", "25%", "1.50"] * 2, "25%"]
 
 
 def test_the_pair_that_interacts_most_is_named():
@@ -147,10 +155,11 @@ def test_the_strip_shows_each_part_erased_and_its_score(monkeypatch):
     assert sheet[7:] == [(63, "no tail: −63.00"), (0, "no part: 0.00")]
 
 
-def test_the_record_that_comes_with_the_project_is_of_four_networks():
+def test_the_record_that_comes_with_the_project_is_of_the_settings_networks():
     kept = interventions.read()
-    assert [about["architecture"] for about in kept["animals"]["truths"]] == list(NETWORKS)
+    networks = kept["settings"]["architectures"]
+    assert [about["architecture"] for about in kept["animals"]["truths"]] == networks
     assert {(row["architecture"], row["method"]) for row in kept["animals"]["rows"]} == {
-        (architecture, way) for architecture in NETWORKS for way in (*WAYS, *OWN)}
+        (architecture, way) for architecture in networks for way in (*WAYS, *OWN)}
     assert set(kept["animals"]["rows"][0]) == set(record()["animals"]["rows"][0])
     assert ranking.NAMES.items() <= interventions.NAMES.items()

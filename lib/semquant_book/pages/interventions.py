@@ -19,7 +19,7 @@ from semquant_book.study import experiment1
 from semquant_book.study.interventions import erased, erasing, players_of
 from semquant_book.study.presets import project_root
 from semquant_book.study.ranking import TRUTHS
-from semquant_book.study.replicates import estimate
+from semquant_book.study.replicates import LEAST, Estimate, estimate
 from semquant_book.study.store import read_record
 
 __all__ = ["comparison", "faces", "interacting", "interactions", "methods", "network", "photographs", "read",
@@ -59,9 +59,10 @@ def comparison(record: dict, measure: str = "rescaled_error", truth: str = "shap
 def table(record: dict, truth: str = "shapley") -> Styler:
     """Give the distances of every way from the truth in both places, the nearest to the picture first;
     the truths in the network are two more ways."""
+    count = len(record["animals"]["truths"])
     return _table(record["animals"], PLACES, truth,
-                  f"Against {ranking.TRUTH_NAMES[truth]}, mean over {len(record['animals']['truths'])} "
-                  "performers; ± is half the 95% interval")
+                  f"Against {ranking.TRUTH_NAMES[truth]}, mean over {count} performers; "
+                  + ("± is half the 95% interval" if count >= LEAST else "too few for an interval"))
 
 
 def _table(part: dict, places: dict[str, str], truth: str, caption: str) -> Styler:
@@ -104,8 +105,10 @@ def methods(record: dict, truth: str = "shapley") -> str:
     return "Rescaled error of ours minus that of the baseline:\n\n" + "\n".join(lines)
 
 
-def _side(gap) -> str:
-    if not gap.known or gap.low <= 0 <= gap.high:
+def _side(gap: Estimate) -> str:
+    if not gap.known:
+        return "too few performers to tell"
+    if gap.low <= 0 <= gap.high:
         return "no detectable difference"
     return "ours is nearer" if gap.high < 0 else "the baseline is nearer"
 
@@ -120,6 +123,9 @@ def truths(record: dict) -> Styler:
             column[f"{words}: non-linearity"] = number(about[place]["nonlinearity"])
             column[f"{words}: Shapley values below 0"] = percent(about[place]["negative shapley"])
             column[f"{words}: H"] = number(about[place]["entropy shapley"], 2)
+        means = about["picture"]["mean shapley"]
+        column["of the picture's sum, parts without filters"] = percent(
+            sum(mean for mean, count in zip(means, about["filters"]) if not count) / sum(means))
         cells[paper()["labels"][about["architecture"]]] = column
     return styled(pd.DataFrame(cells), "The truth of each performer, in the picture and in the network")
 
