@@ -45,7 +45,7 @@ def record(photographs=False):
             error = ERRORS.get(way, (1.5,) * 4)[k]
             rows.append(row(way, {"picture": error, "network": 0.0 if way in OWN else error / 2}, **which))
     truths = [which | {"images": 24, "groups": ["eye", "ear"], "filters": [3, 0], "picture": described(),
-                       "network": described()} for which in about]
+                       "network": described(), "falls": [[0.5, None], [0.25, None]]} for which in about]
     pairs = np.zeros((6, 6))
     pairs[1, 4] = pairs[4, 1] = -0.5
     target = {"rows": [{"method": way} | {f"{m} {t}": 0.25 for m in MEASURED for t in TRUTHS} for way in FACE_WAYS],
@@ -119,6 +119,11 @@ def test_the_truths_are_described():
     assert about["VGG-S"].tolist() == ["24", "1 of 2", *["0.125", "25%", "1.50"] * 2, "25%"]
 
 
+def test_filters_lose_y_with_their_own_part_or_another():
+    said = interventions.falling(record())
+    assert "falls by 50.0% (50.0% to 50.0%, 4 performers), averaged over parts; when another part is, by 25.0% (" in said
+
+
 def test_the_pair_that_interacts_most_is_named():
     table = interventions.interactions(record(), "Male").data
     assert table.loc["Eyeglasses", "Smiling"] == table.loc["Smiling", "Eyeglasses"] == "−0.50"
@@ -161,5 +166,6 @@ def test_the_record_that_comes_with_the_project_is_of_the_settings_networks():
     assert [about["architecture"] for about in kept["animals"]["truths"]] == networks
     assert {(row["architecture"], row["method"]) for row in kept["animals"]["rows"]} == {
         (architecture, way) for architecture in networks for way in (*WAYS, *OWN)}
+    assert set(record()["animals"]["truths"][0]) <= set(kept["animals"]["truths"][0])
     assert set(kept["animals"]["rows"][0]) == set(record()["animals"]["rows"][0])
     assert ranking.NAMES.items() <= interventions.NAMES.items()

@@ -85,6 +85,21 @@ def test_a_filter_belongs_to_the_player_of_its_name(run, monkeypatch):
     assert merged.tolist() == [2, -1, 2, 5, 4]  # an eye is part of the head
 
 
+def test_filters_lose_what_they_no_longer_see(shown):
+    run, numbers, names = shown
+    found, assignment = interventions.falls(run, numbers), run.naming()[0]
+    torso = [p for p in animals.PARTS_OF["dog"] if animals.GROUP_OF[p] == "torso"]
+    bare = np.stack([animals.render(*animals.parse_id(name), without=torso)[0] for name in names])
+    images = Images(torch.from_numpy(bare).permute(0, 3, 1, 2), torch.ones(2, dtype=torch.bool), ["dog"] * 2, names)
+    before, after = run.measured("test").y[numbers], run.measure(images).y
+    for p in range(7):
+        own = assignment == p
+        if not own.any():
+            assert found[4, p].isnan()
+            continue
+        assert found[4, p].item() == pytest.approx(1 - (after[:, own].sum() / before[:, own].sum()).item(), abs=1e-4)
+
+
 @pytest.fixture(scope="module")
 def settings(run):
     return replace(run.settings, face_train_images=40, face_val_images=16, face_test_images=8)

@@ -22,7 +22,7 @@ from semquant_book.study.ranking import TRUTHS
 from semquant_book.study.replicates import LEAST, Estimate, estimate
 from semquant_book.study.store import read_record
 
-__all__ = ["comparison", "faces", "interacting", "interactions", "methods", "network", "photographs", "read",
+__all__ = ["comparison", "faces", "falling", "interacting", "interactions", "methods", "network", "photographs", "read",
            "strip", "table", "truths"]
 
 NAMES = ranking.NAMES | {f"filters_{truth}": f"filters removed: {ranking.TRUTH_NAMES[truth]}" for truth in TRUTHS}
@@ -128,6 +128,19 @@ def truths(record: dict) -> Styler:
             sum(mean for mean, count in zip(means, about["filters"]) if not count) / sum(means))
         cells[paper()["labels"][about["architecture"]]] = column
     return styled(pd.DataFrame(cells), "The truth of each performer, in the picture and in the network")
+
+
+def falling(record: dict) -> str:
+    """Say how much of y filters lose when the part that they are named after is erased, or another one."""
+    own, others = [], []
+    for about in record["animals"]["truths"]:
+        named = [p for p, count in enumerate(about["filters"]) if count]
+        lost = pd.DataFrame(about["falls"]).iloc[:, named].astype(float)
+        own.append(sum(lost.loc[p, p] for p in named) / len(named))
+        others.append((lost.to_numpy().sum() - own[-1] * len(named)) / (lost.size - len(named)))
+    return ("Do the filters see the part that they are named after? When it is erased in the picture, the $y$ of a part's "
+            f"filters falls by {told(estimate(own), 1, percent=True)}, averaged over parts; when another part is, by "
+            f"{told(estimate(others), 1, percent=True)}.")
 
 
 def interactions(record: dict, target: str) -> Styler | str:

@@ -32,7 +32,7 @@ from semquant_book.study.presets import Settings
 from semquant_book.study.store import record
 
 __all__ = ["FACES", "FACE_WAYS", "FLIPPED", "HIDDEN", "MEASURED", "PHOTOGRAPHS", "SHOWN", "TARGETS",
-           "collect", "erased", "erasing", "filters_of", "flipped", "flipping", "hidden", "hiding", "players_of"]
+           "collect", "erased", "erasing", "falls", "filters_of", "flipped", "flipping", "hidden", "hiding", "players_of"]
 
 SHOWN, FACES, PHOTOGRAPHS = 24, 40, 12  # test images whose coalitions are all run
 #: Attributes that are drawn independently of each other; each changes every face.
@@ -76,6 +76,21 @@ def erasing(run: experiment1.Run, numbers: Tensor) -> Tensor:
     (B, 2^P)."""
     test, net, size = run.images("test"), run.performer(), run.settings.pixels(run.architecture)
     return torch.stack([scores(net, erased(test.ids[i], size), run.settings)[:, 0] for i in numbers.tolist()])
+
+
+@torch.no_grad()
+def falls(run: experiment1.Run, numbers: Tensor) -> Tensor:
+    """Return the share of y that the filters of each player (columns) lose when each player (rows) is
+    erased, of y summed over filters and images: (P, P), NaN for a player without filters."""
+    test, net, players = run.images("test"), run.performer(), players_of(run.category)
+    whole, groups = 2 ** len(players) - 1, filters_of(run, players)
+    shown = [whole, *(whole ^ 1 << p for p in range(len(players)))]
+    summed = torch.zeros(len(shown), len(players))
+    for i in numbers.tolist():
+        pictures = erased(test.ids[i], run.settings.pixels(run.architecture))[shown]
+        y = net.maps(net.prepare(pictures.to(next(net.parameters()).device)))[1].sum(dim=(2, 3)).cpu()
+        summed += torch.stack([y[:, groups == p].sum(dim=1) for p in range(len(players))], dim=1)
+    return 1 - summed[1:] / summed[0]
 
 
 def flipped(settings: Settings, face: int) -> Tensor:
@@ -131,7 +146,7 @@ def collect(settings: Settings, say: Callable[[str], object] = print) -> dict:
     over the same part groups by the filters' names, and of both truths in the network as two more
     ways; with `MEASURED` as ``<measure> <truth> <where>``, where it is ``picture`` or ``network``.
     ``truths``: for each performer the players, how many filters each has, how many images, and of
-    each place what `ranking.described` says. Filters without a name are left out of the explanations,
+    each place what `ranking.described` says, and ``falls``, as `falls` says. Filters without a name are left out of the explanations,
     and are a player of their own of the truth in the network.
 
     ``faces``: for each of `TARGETS` rows of `FACE_WAYS` and ``truth`` likewise; of each pair the mean
@@ -149,6 +164,9 @@ def collect(settings: Settings, say: Callable[[str], object] = print) -> dict:
             run = experiment1.Run(settings, architecture, category, seed)
             numbers, players = ranking.recognised(run, SHOWN), players_of(category)
             _add(content["animals"], run, numbers, players, {"picture": erasing(run, numbers)}, say)
+            lost = falls(run, numbers).tolist()
+            content["animals"]["truths"][-1]["falls"] = [
+                [None if share != share else round(share, 4) for share in row] for row in lost]
         content["faces"] = _faces(settings, say) if settings.faces == "drawn" else None
         content["photographs"] = None
         if os.environ.get("SEMQUANT_DATA"):
