@@ -88,6 +88,7 @@ def test_fewer_than_four_performers_have_no_interval():
     assert interventions.table(few).caption.endswith("mean over 3 performers; too few for an interval")
     assert interventions.table(few).data.loc["LIME", "rescaled error, parts erased in the picture"] == "0.200"
     assert "(3 performers, no interval), too few performers to tell" in interventions.methods(few)
+    assert "two truths" not in interventions.methods(few)
 
 
 def test_how_near_the_networks_truth_comes_is_said_with_its_interval():

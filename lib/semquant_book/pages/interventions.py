@@ -101,7 +101,8 @@ def methods(record: dict, truth: str = "shapley") -> str:
         said = [_side(gap) for gap in gaps.values()]
         parts = "; ".join(f"{PLACES[place]} {told(gap, plus=True)}, {words}"
                           for (place, gap), words in zip(gaps.items(), said))
-        lines.append(f"- **{NAMES[way]}**: {parts}. The two truths {'agree' if len(set(said)) == 1 else 'differ'}.")
+        agree = f" The two truths {'agree' if len(set(said)) == 1 else 'differ'}."
+        lines.append(f"- **{NAMES[way]}**: {parts}." + agree * all(gap.known for gap in gaps.values()))
     return "Rescaled error of ours minus that of the baseline:\n\n" + "\n".join(lines)
 
 
