@@ -1,15 +1,12 @@
 # The whole reproduction as a graph of jobs: data -> performer -> explainers -> notebooks -> book.
 #
-#   snakemake --cores all --config preset=quick          (what `make book` runs)
-#   snakemake --cores all results                        (without notebooks and book)
+#   snakemake --cores all --config preset=quick [results]    (what `make book` runs; without the book)
+# Every job computes with a fixed number of threads, so that its numbers repeat, and writes whole files
+# only. A performer's training that was killed goes on from _build/checkpoints; other jobs start again,
+# which costs minutes but in the paper preset, where the explainers of one attribute take hours.
 #
-# Every job computes with a fixed number of threads, so that its numbers repeat, and writes whole
-# files only. What the training of a performer needs to go on after it was killed is in
-# _build/checkpoints; the other jobs start again, which costs minutes but in the paper preset, where
-# the explainers of one attribute are a job of hours.
-#
-# A job runs again where what it reads has changed, or its code has: `params: code` stands for all
-# modules that the job's module imports, without their comments and docstrings.
+# A job runs again where what it reads or its code has changed: `params: code` stands for all modules
+# that the job's module imports, without comments and docstrings.
 
 from semquant_book.datasets.names import ARCHITECTURES, ATTRIBUTES, CATEGORIES, TRUNK
 from semquant_book.folders import build_root, project_root
@@ -36,7 +33,6 @@ MADE = Results(SETTINGS)
 PAGES = {page: Page(ROOT / f"{page}.ipynb", MADE, config.get("data") or "")
          for page in toc_pages(ROOT) if (ROOT / f"{page}.ipynb").exists()}
 
-
 wildcard_constraints:
     architecture="|".join((*ARCHITECTURES, TRUNK)),
     category="|".join(CATEGORIES),
@@ -53,6 +49,10 @@ rule results:
     input: MADE.meant("results")
 
 
+rule trials:  # of book/right/protocol.md; the book reads their record
+    input: MADE.meant("trials")
+
+
 rule data:
     output: MADE.data("{category}")
     threads: THREADS * 2
@@ -67,8 +67,7 @@ rule performer:
     output: MADE.performer("{architecture}", "{category}", "{seed}")
     threads: THREADS
     resources: gpu=GPU
-    # the longest jobs first, so that no core waits for them at the end
-    priority: lambda wildcards: 20 if wildcards.architecture == "vgg16" else 10
+    priority: lambda wildcards: 20 if wildcards.architecture == "vgg16" else 10  # the longest first
     message: "train the performer {wildcards.architecture} {wildcards.category} seed {wildcards.seed}"
     params: code=code.digest(f"{STUDY}.animal_performers"), more=""
     shell:
@@ -90,10 +89,16 @@ rule explainers:
     resources: gpu=GPU
     priority: 5
     message: "fit the explainers of {wildcards.architecture} {wildcards.category} seed {wildcards.seed}"
-    params: code=code.digest(f"{STUDY}.experiment1")
+    params: code=code.digest(f"{STUDY}.experiment1"), job="explainers"
     shell:
-        RUN + " explainers --preset {PRESET} --category {wildcards.category}"
+        RUN + " {params.job} --preset {PRESET} --category {wildcards.category}"
         " --architecture {wildcards.architecture} --seed {wildcards.seed}"
+
+
+use rule explainers as trial with:
+    output: MADE.trial("{architecture}", "{category}", "{seed}")
+    message: "run the trial of {wildcards.architecture} {wildcards.category} seed {wildcards.seed}"
+    params: code=code.digest(f"{STUDY}.trials"), job="trial"
 
 
 rule faces:

@@ -68,7 +68,7 @@ def test_every_regime_and_prior_is_fitted_once_with_the_rate_taken(record):
 
 def test_a_fit_that_leaves_no_contribution_has_no_entropy():
     nothing = float("nan")
-    kept = regimes._kept({"entropy": nothing, "deviation": 0.5, "error": {"eye": 0.1}}, 64)
+    kept = regimes.kept({"entropy": nothing, "deviation": 0.5, "error": {"eye": 0.1}}, 64)
     assert kept == {"entropy": None, "normalised_entropy": None, "deviation": 0.5, "error average": 0.1, "n": 64}
 
 

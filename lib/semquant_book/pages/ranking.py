@@ -23,7 +23,8 @@ __all__ = ["best", "costs", "differences", "measured", "ranking", "read", "stand
 NAMES = {
     "ours_literal": "ours, y literal", "ours_scaled": "ours, y scaled",
     "baseline_literal": "baseline, y literal", "baseline_scaled": "baseline, y scaled",
-    "gradient_times_input": "gradient times input", "integrated_gradients": "integrated gradients",
+    "corrected": "gradient times input, corrected", "gradient_times_input": "gradient times input",
+    "integrated_gradients": "integrated gradients",
     "deeplift": "DeepLIFT", "feature_ablation": "each filter removed",
     "shapley_sampling": "Shapley sampling", "kernel_shap": "KernelSHAP", "lime": "LIME",
     "prior": "prior weights alone", "mean_share": "mean shares of the prior",

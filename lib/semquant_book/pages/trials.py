@@ -18,12 +18,10 @@ from semquant_book.study.hypotheses import (
 from semquant_book.study.presets import project_root
 from semquant_book.study.replicates import Estimate, bootstrap
 from semquant_book.study.store import read_record
-from semquant_book.study.ranking import CORRECTED
 from semquant_book.study.trials import RECORD, TUNING
 
 __all__ = ["PANELS", "by_network", "errors", "progress", "ranked", "read", "said", "table"]
 
-WAYS = NAMES | {CORRECTED: "gradient times input, corrected"}
 #: Truths in words, by the field that holds the rescaled error against them.
 PANELS = {ERROR: "Shapley values", "rescaled_error removals": "single removals",
           "rescaled_error mean_reference": "Shapley values, mean reference"}
@@ -95,7 +93,7 @@ def said(record: dict, hypotheses: Collection[int] = tuple(HYPOTHESES)) -> str:
 def errors(record: dict, metric: str = ERROR) -> pd.DataFrame:
     """Return a measure of every way, and of ours and the baseline in each regime, where the record has it:
     a row for each, a column for each performer of the tests."""
-    found = confirming(ways(record))[metric].astype(float).unstack("method").rename(columns=WAYS)
+    found = confirming(ways(record))[metric].astype(float).unstack("method").rename(columns=NAMES)
     if metric in record["columns"]["regimes"]:
         fitted = confirming(fits(record))
         fitted = fitted[fitted.chosen][metric].astype(float)
@@ -118,7 +116,7 @@ def ranked(record: dict) -> Figure:
 def by_network(record: dict, names: Collection[str] = ()) -> Styler:
     """Give the error of some ways for each network, and over all of them with its interval."""
     found = errors(record)
-    found = found.loc[[WAYS.get(name, name) for name in names]] if names else found
+    found = found.loc[[NAMES.get(name, name) for name in names]] if names else found
     labels, cells = paper()["labels"], {}
     for architecture, some in found.T.groupby(level="architecture", sort=False):
         cells[f"{labels[architecture]} ({len(some)})"] = some.mean().map(number)

@@ -36,6 +36,7 @@ def _parser() -> argparse.ArgumentParser:
     performer.add_argument("--without-filter-loss", action="store_true",
                            help="train it without the filter loss, as a control")
     job("explainers", "fit all explainers of a performer", architecture=True)
+    job("trial", "run a performer's trial, see book/right/protocol.md", architecture=True)
 
     faces = command("faces", "the jobs of Experiment 2")
     faces.add_argument("step", help="draw, performer, survey, explainers, selection")
@@ -74,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     book = command("book", "run what is missing and build the book")
     book.add_argument("--cores", default="all", help="how many cores to use (default all)")
     book.add_argument("--data", default="", help="folder of real photographs")
-    book.add_argument("--target", default="all", help="all, results, or a file that a job makes")
+    book.add_argument("--target", default="all", help="all, results, trials, or a file that a job makes")
     return parser
 
 
@@ -136,6 +137,9 @@ def _run(arguments: argparse.Namespace) -> str:
     from semquant_book.study import experiment1
     run = experiment1.Run(settings, arguments.architecture, arguments.category, arguments.seed,
                           not getattr(arguments, "without_filter_loss", False))
+    if arguments.command == "trial":
+        from semquant_book.study import trials
+        return trials.run_trial(run)
     return run.make_performer() if arguments.command == "performer" else run.make_explainers()
 
 

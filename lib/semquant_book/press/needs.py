@@ -27,7 +27,7 @@ __all__ = ["Page", "Results"]
 
 KEYS = ("needs", "parameters", "preset")
 WORDS = ("performers", "controls", "explainers", "faces", "face_performers", "surveys", "attributes",
-         "selections", "data", "results")
+         "selections", "data", "trials", "results")
 #: What may stand after a word.
 NAMES = (dict.fromkeys(("performers", "controls", "explainers"), (*ARCHITECTURES, TRUNK))
          | dict.fromkeys(("attributes", "selections"), ATTRIBUTES))
@@ -65,6 +65,10 @@ class Results:
         return [*_with_records(*found),
                 str(store.reference_path(self.settings, architecture, category, seed))]
 
+    def trial(self, architecture: str, category: str, seed: int | str) -> list[str]:
+        """The record of a performer's trial."""
+        return [str(store.trial_path(self.settings, architecture, category, seed))]
+
     def faces(self) -> list[str]:
         """The record of the faces."""
         return [str(store.faces_record(self.settings))]
@@ -99,7 +103,7 @@ class Results:
         """
         settings, (kind, *of) = self.settings, word.split()
         if kind == "results":
-            return list(chain.from_iterable(map(self.meant, WORDS[:-2])))
+            return list(chain.from_iterable(map(self.meant, WORDS[:-3])))
         for name in of:
             one_of(f"needs {kind}", name, NAMES.get(kind, ()))
         seeds = range(settings.performer_seeds)
@@ -110,6 +114,7 @@ class Results:
             "performers": (self.performer, networks, categories, seeds),
             "controls": (self.performer, controls, categories, seeds, [False]),
             "explainers": (self.explainers, networks, categories, seeds),
+            "trials": (self.trial, networks, categories, seeds),
             "faces": (self.faces,),
             "face_performers": (self.face_performer, seeds),
             "surveys": (self.surveys, seeds),

@@ -17,7 +17,7 @@ from semquant_book.datasets import celeba
 from semquant_book.datasets.names import ATTRIBUTES, CATEGORIES, SCALES, TRUNK
 from semquant_book.folders import build_root, data_root
 from semquant_book.study import (experiment1, frozen_trunk, interventions, ranking, records, regimes,
-                                 rehearsal, sweeps)
+                                 rehearsal, sweeps, trials)
 from semquant_book.study.portraits import celeba_folders
 from semquant_book.study.presets import Settings, load_settings
 from semquant_book.study.store import write_record
@@ -95,6 +95,8 @@ RECORDS = {
     "ranking": Recorded(ranking.collect, "quick", (*RUN, "experiment", "rows", "truths", "images")),
     "regimes": Recorded(regimes.collect, "quick", (
         *RUN, "experiment", "rows", "rates", "weights", "references")),
+    "trials": Recorded(trials.gather, "cpu", (*RUN, "experiment", "performers", "regimes", "ways", "columns",
+                                              "planned")),
     **{f"{TRUNK}-{category}": Recorded(partial(_trunk, category), "quick", (
         *RUN, "architecture", "category", "seed", "data", "metrics", "history", "parameters",
         "explainers", "other_splits", "examples")) for category in CATEGORIES if category != "bird"},
