@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = [
-    "EXPLAINER_FIELDS", "attribute_path", "attribute_runs", "data_record", "explainer_path", "explainer_runs",
+    "TRIAL_FIELDS", "attribute_path", "attribute_runs", "data_record", "explainer_path", "explainer_runs",
     "face_performer_path", "faces_record", "flips_path", "folder_digest", "gigabytes", "in_memory",
     "pack", "performer_path", "read_record", "record", "record_of", "reference_path",
     "selection_path", "survey_path", "tensor_digest", "trial_path", "unpack", "write_record"]
@@ -45,6 +45,7 @@ PERFORMER_FIELDS = (*DATA_FIELDS, "width", "interpretable_layers", "batch_norm",
                     "channels_last")
 EXPLAINER_FIELDS = (*PERFORMER_FIELDS, "filter_loss", "explainer", "explainer_epochs",
                     "explainer_batch")
+TRIAL_FIELDS = (*PERFORMER_FIELDS, "filter_loss", "explainer", "explainer_batch", "beta")
 
 FACE_FIELDS = ("faces", "face_size", "face_train_images", "face_val_images", "face_test_images",
                "data_seed")
@@ -99,7 +100,7 @@ def reference_path(settings: Settings, architecture: str, category: str,
 
 def trial_path(settings: Settings, architecture: str, category: str, performer_seed: int) -> Path:
     """Return where a performer's trial is kept, see `semquant_book.study.trials`."""
-    return _place(settings, f"trials/{architecture}-{category}-p{performer_seed}.json", *EXPLAINER_FIELDS)
+    return _place(settings, f"trials/{architecture}-{category}-p{performer_seed}.json", *TRIAL_FIELDS)
 
 
 def explainer_runs(settings: Settings) -> list[tuple[str, str, int, str]]:

@@ -158,7 +158,7 @@ def _committed(settings: Settings) -> dict | None:
         return None
     content = store.read_record(path)
     kept = content["settings"]
-    differ = [name for name in store.EXPLAINER_FIELDS if kept.get(name) != getattr(settings, name)]
+    differ = [name for name in store.TRIAL_FIELDS if kept.get(name) != getattr(settings, name)]
     if differ:
         raise InputError(f"trials: the record in {path} has other settings of {', '.join(differ)}; "
                          f"accepted: those of preset {kept['preset']}, or move the record away")
