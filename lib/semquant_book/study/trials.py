@@ -46,6 +46,8 @@ REGIME_FIELDS = ("normalised_entropy", "entropy", "error average", "error_of_sha
 WAY_FIELDS = ("seconds", "completeness", "error shapley", "rescaled_error shapley", "rank_agreement shapley",
               "sign_agreement shapley", "entropy shapley", "rescaled_error removals",
               "rescaled_error mean_reference")
+#: What is kept of a performer's truth.
+TRUTH_FIELDS = ("images", "nonlinearity", "agreement", "negative shapley", "floor shapley", "entropy shapley")
 
 
 def planned(settings: Settings) -> Iterator[tuple[str, str, int]]:
@@ -140,7 +142,7 @@ def gather(settings: Settings) -> dict:
         found, place = store.read_record(path), len(content["performers"])
         names = dict(zip(("architecture", "category", "performer_seed"), about))
         content["performers"].append(names | {key: found[key] for key in ("accuracy", "seconds")}
-                                     | found["truth"])
+                                     | {key: found["truth"][key] for key in TRUTH_FIELDS})
         for table in ("regimes", "ways"):
             content[table] += [[place, *row.values()] for row in found[table]]
         content |= {key: found[key] for key in ("settings", "versions", "peak_memory_mb")}
