@@ -62,7 +62,7 @@ def row_of(way: str, case: Case) -> tuple[dict, Tensor]:
     found = explain(every, labels)
     seconds = time.perf_counter() - start
     row = {"method": way, "seconds": round(seconds / len(every), 5)} | {
-        name: round(value, 5) for name, value in protocols(case.scored, explain, found).items()}
+        name: None if value != value else round(value, 5) for name, value in protocols(case.scored, explain, found).items()}
     yhat = case.scored.of(case.scored.scores, labels)
     for name, right in truths_of(case.scored.of(case.scored.renders, labels)).items():
         row |= {f"{measure} {name}": value for measure, value in measures(found.parts, right, yhat).items()}
