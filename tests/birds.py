@@ -12,6 +12,7 @@ SIDE, OBJECTS = 32, 2
 #: Four classes of two models a part; the first shares two parts with the second, two others with the third.
 MODELS = ((0, 0, 0, 0, 0), (0, 0, 1, 1, 1), (1, 1, 0, 0, 1), (1, 1, 1, 1, 0))
 NUMBERS = (3, 5, 8, 9)  # official numbers of the classes
+LEFT_OUT = ("foot", "tail", "wing")  # of the first training image
 PLACES = {part: (4 + 6 * p, 4 + 5 * p) for p, part in enumerate(PARTS)}
 
 
@@ -57,8 +58,11 @@ def folder(root, official: bool, train: int = 3, test: int = 2):
         records = []
         for one in [one for k in range(count) for one in classes]:
             name = f"{one['class_idx']}/{len(records):06d}"
-            records.append({"class_idx": one["class_idx"], "bg_objects": "2,4,"})
-            save(root / file / f"{name}{suffix}", picture(one["parts"]), official)
+            left_out = LEFT_OUT if file == "train" and len(records) == 0 else ()
+            shown = {part: m for part, m in one["parts"].items() if part not in left_out}
+            records.append({"class_idx": one["class_idx"], "bg_objects": "2,4,"} | {
+                f"{part}_model": f"{part}{shown[part]}" if part in shown else "placeholder" for part in PARTS})
+            save(root / file / f"{name}{suffix}", picture(shown), official)
             save(root / f"{file}_part_map" / f"{name}.png", part_map(one["parts"]), True)
             for kept in [k for r in range(6) for k in combinations(PARTS, r)] * (file == "test"):
                 shown = picture({part: one["parts"][part] for part in kept})

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from birds import MODELS, NUMBERS, OBJECTS, PLACES, SIDE, folder, part_map, picture
+from birds import LEFT_OUT, MODELS, NUMBERS, OBJECTS, PLACES, SIDE, folder, part_map, picture
 
 from semquant.checks import InputError
 from semquant_book.datasets import funnybirds
@@ -32,6 +32,17 @@ def test_the_lists_say_what_is_there(data, official):
     assert {bird.objects for bird in birds.birds["test"]} == {OBJECTS}
     if not official:
         assert [bird.index for bird in birds.birds["val"]] == [8, 9, 10, 11]
+
+
+def test_an_image_may_show_every_class_that_has_its_parts(data):
+    birds = funnybirds.read(data)
+    first = birds.birds["train"][0]
+    assert first.parts == 0b00011 and birds.birds["train"][1].parts == 0b11111
+    shown = [p for p, part in enumerate(PARTS) if part not in LEFT_OUT]
+    same = [all(MODELS[k][p] == MODELS[0][p] for p in shown) for k in range(4)]
+    assert birds.possible("train")[0].tolist() == [s / sum(same) for s in same] == [0.5, 0.5, 0, 0]
+    assert birds.possible("test").argmax(dim=1).equal(birds.labels("test"))
+    assert birds.possible("test").max(dim=1).values.eq(1).all()
 
 
 def test_images_are_those_of_the_files(data, official):
@@ -95,7 +106,7 @@ def test_what_is_missing_is_said_in_one_line(data):
 def test_a_class_that_is_not_there_is_named(data, official):
     root = data / "FunnyBirds"
     records = json.loads((root / "dataset_test.json").read_text())
-    (root / "dataset_test.json").write_text(json.dumps([*records, {"class_idx": 77, "bg_objects": ""}]))
+    (root / "dataset_test.json").write_text(json.dumps([*records, {"class_idx": 77}]))
     with pytest.raises(InputError, match="dataset_test.json names class 77, which is not there; accepted: 3, 5, 8, 9$"):
         funnybirds.read(data)
     (root / "subset.json").write_text(json.dumps({"classes": [{"label": 0, "class_idx": 44}], "splits": {}}))

@@ -45,11 +45,12 @@ _GREY = 204  # background object n is (204, 204, 204 + n)
 
 
 class Bird(NamedTuple):
-    """An image: the file of its record, its place there, its label, how many objects are behind it."""
+    """An image: its record, what it shows, and how many objects are behind it."""
 
     file: str  #: ``train`` or ``test``
-    index: int
+    index: int  #: The record's place in the file.
     label: int
+    parts: int  #: Bit mask of `PARTS`: of a training image some may have been left out.
     objects: int
 
 
@@ -66,6 +67,15 @@ class Birds:
     def labels(self, split: str) -> Tensor:
         """The labels (N,) of a split's images."""
         return torch.tensor([bird.label for bird in self.birds[split]], dtype=torch.long)
+
+    def possible(self, split: str) -> Tensor:
+        """For each of a split's images every class that has the parts shown, equally: (N, K), adding up
+        to 1."""
+        labels, kept = self.labels(split), torch.tensor([bird.parts for bird in self.birds[split]])
+        shown = (kept[:, None] >> torch.arange(len(PARTS)) & 1 == 1)[:, None]  # (N, 1, P)
+        same = self.models[labels][:, None] == self.models[None]  # (N, K, P)
+        found = (same | ~shown).all(dim=2).float()
+        return found / found.sum(dim=1, keepdim=True)
 
     def images(self, split: str, size: int) -> Decoded:
         """A split's images (N, 3, size, size) uint8, decoded whenever they are asked for."""
@@ -133,8 +143,9 @@ def _birds(root: Path, file: str, names: tuple[int, ...]) -> list[Bird]:
     name, place = f"dataset_{file}.json", {name: label for label, name in enumerate(names)}
     records = _list(root, name)
     _there(root, name, {one["class_idx"] for one in records}, place)
-    return [Bird(file, i, place[one["class_idx"]], len(re.findall(r"\d+", one["bg_objects"])))
-            for i, one in enumerate(records)]
+    return [Bird(file, i, place[one["class_idx"]],
+                 sum((one[f"{part}_model"] != "placeholder") << p for p, part in enumerate(PARTS)),
+                 len(re.findall(r"\d+", one["bg_objects"]))) for i, one in enumerate(records)]
 
 
 def _list(root: Path, name: str) -> list | dict:

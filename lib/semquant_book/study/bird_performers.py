@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from semquant.networks.interpretable import Mask, filter_loss
 from semquant.networks.performers import Performer, initialise
+from semquant.rows import Rows
 from semquant.training import Descent, FitOptions, TensorBatches, choose_device, cpu_threads, seed_everything
 from semquant_book.datasets.funnybirds import Birds
 from semquant_book.study import store
@@ -54,7 +55,7 @@ def performer(settings: Settings, birds: Birds, seed: int = 0) -> Performer:
         images = birds.images("train", SIDE)
         if store.in_memory("auto", len(images) * 3 * SIDE**2, "images of birds"):
             images = images[:]
-        return train(net, images, birds.labels("train"), options(**kept))
+        return train(net, images, birds.possible("train"), options(**kept))
 
     return kept_performer(net, store.birds_path(seed), settings, training,
                           lambda: {split: accuracy(net.eval(), birds, split, settings)
@@ -68,27 +69,28 @@ def accuracy(net: Performer, birds: Birds, split: str, settings: Settings) -> fl
     return float((found == birds.labels(split)).double().mean())
 
 
-def train(net: Performer, images: Tensor, labels: Tensor, options: FitOptions) -> list[dict[str, float]]:
-    """Train a performer in place by cross-entropy and the filter loss; returns what each epoch measured."""
+def train(net: Performer, images: Tensor | Rows, possible: Tensor, options: FitOptions) -> list[dict[str, float]]:
+    """Train a performer in place by the filter loss and the cross-entropy with what classes (N, K) each
+    image may show, as published; returns what each epoch measured."""
     device, prepare = choose_device(options.device), input_of(net, options.channels_last)
     net.to(device, memory_format=torch.channels_last if options.channels_last else torch.contiguous_format)
-    batches = TensorBatches(images, labels, batch_size=options.batch_size, device=device, flip=True)
+    batches = TensorBatches(images, possible, batch_size=options.batch_size, device=device, flip=True)
     optimizer = torch.optim.AdamW(net.parameters(), lr=options.learning_rate,
                                   weight_decay=options.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, options.learning_rate,
                                                    total_steps=options.epochs * len(batches))
     descent = Descent(net, optimizer, schedule, options)
     for epoch in descent.epochs():
-        for shown, label in batches:
+        for shown, classes in batches:
             shown = prepare(augmented(shown))
             with descent.precision():
                 z, x = net.maps(shown)
                 logits = net.head(x)
-            entropy = F.cross_entropy(logits.float(), label, label_smoothing=SMOOTHING)
-            every = torch.ones_like(label, dtype=torch.bool)  # each image shows a bird
+            entropy = F.cross_entropy(logits.float(), classes, label_smoothing=SMOOTHING)
+            every = torch.ones(len(shown), dtype=torch.bool, device=device)  # each image shows a bird
             filters = filter_loss(z.relu(), every, contrast=0.0)
             descent.step(entropy + FILTER_LOSS / epoch * filters, entropy=entropy, filter=filters,
-                         right=(logits.argmax(1) == label).double().mean())
+                         right=(classes.gather(1, logits.argmax(dim=1, keepdim=True)) > 0).double().mean())
     return descent.history
 
 
