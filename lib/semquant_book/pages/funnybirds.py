@@ -7,14 +7,15 @@ from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
 from semquant_book import figures
+from semquant_book.datasets.names import METHODS
 from semquant_book.figures.style import METHOD_COLOURS
 from semquant_book.pages.comparison import styled
 from semquant_book.pages.findings import number, percent
 from semquant_book.study.presets import project_root
 from semquant_book.study.store import read_record
 
-__all__ = ["beside_published", "differs", "example", "grid", "mean_score", "nearest", "protocols", "read",
-           "said", "scores", "standing", "true", "truths"]
+__all__ = ["beside_published", "differs", "example", "grid", "mean_score", "protocols", "read", "said",
+           "scores", "standing", "true", "truths"]
 
 #: What each way is called.
 NAMES = {
@@ -35,6 +36,7 @@ MEASURES = {"error": "error", "rescaled_error": "rescaled error", "rank_agreemen
 PUBLISHED = {"accuracy": 0.998, "csdc": 0.7353, "pc": 0.602, "dc": 0.532, "distractibility": 0.54372,
              "background_independence": 0.99826, "sd": 0.54592, "ts": 0.806}
 SAME = "pixel_gradient_times_input"  # the published row's way
+CLOSE, HIGH = 0.05, 0.9  # what is called close to another score, and high
 
 
 def read() -> dict:
@@ -61,7 +63,7 @@ def scores(record: dict) -> pd.DataFrame:
 def grid(record: dict) -> Figure:
     """Draw the scores of every way, the best mean at the top."""
     frame = scores(record).rename(index=NAMES, columns=PROTOCOLS)
-    return figures.score_grid(frame, {name: METHOD_COLOURS[name] for name in ("ours", "baseline")})
+    return figures.score_grid(frame, {name: METHOD_COLOURS[name] for name in METHODS})
 
 
 def protocols(record: dict) -> Styler:
@@ -86,93 +88,75 @@ def beside_published(record: dict) -> Styler:
 
 def differs(record: dict) -> pd.DataFrame:
     """Say in what the published run and this one differ."""
-    data, net, drops = record["data"], record["performer"], "half of the training images lack parts"
-    side = f"{net['side']} px"
-    return pd.DataFrame({
-        "network": ["ResNet-50, pretrained on ImageNet", f"{net['parameters']:,} parameters, from scratch, "
-                    f"{net['filters']} interpretable filters"],
-        "classes": ["50", str(data["classes"])],
-        "training images": [f"50,000; {drops}", f"{data['train']:,}; {drops}"],
-        "labels": ["every class that has the parts shown", "the bird's own class"],
-        "test images": ["500", f"{data['test']}, with objects removed {data['with_objects']}"],
-        "images": ["256 px, PNG", f"{side}, " + {".jpg": "from JPEG of 128 px", ".png": "from PNG"}[data["suffix"]]],
-        "renders": ["the authors'", "anew, from the authors' models and scenes" if data["suffix"] == ".jpg"
-                    else "the authors'"],
-        "edge around a part": ["2 of 256 px", f"1 of {side}"],
-        "classes searched": ["50", str(data["classes"])],
-    }, index=["published", "here"]).T
+    data, net = record["data"], record["performer"]
+    official = data["suffix"] == ".png"
+    rows = {
+        "network": ("ResNet-50, pretrained on ImageNet",
+                    f"{net['parameters']:,} parameters, from scratch, {net['filters']} interpretable filters"),
+        "classes": ("50", f"{data['classes']}; all searches are among these"),
+        "training images": ("50,000", f"{data['train']:,}"),
+        "test images": ("500", f"{data['test']}, {data['with_objects']} of them also without objects"),
+        "pixels": ("256, PNG", f"{net['side']}, from {'PNG of 256' if official else 'JPEG of 128'}"),
+        "renders": ("the authors'", "the authors'" if official else "anew, from the authors' models and scenes"),
+        "edge around a part": ("2 of 256 pixels", f"1 of {net['side']}")}
+    return pd.DataFrame(rows, index=["published", "here"]).T
 
 
 def said(record: dict) -> str:
-    """Say how good the network is and how this row stands beside the published one, in Markdown."""
+    """Say how good the network is and how its row stands beside the published one, in Markdown."""
     row = next(row for row in record["rows"] if row["method"] == SAME)
-    closer = [PROTOCOLS[name] for name in PROTOCOLS if abs(row[name] - PUBLISHED[name]) <= 0.05]
-    lower = [PROTOCOLS[name] for name in PROTOCOLS if row[name] < PUBLISHED[name] - 0.05]
-    higher = [PROTOCOLS[name] for name in PROTOCOLS if row[name] > PUBLISHED[name] + 0.05]
-    parts = [f"{words}: {', '.join(some)}" for words, some in (
-        ("within 0.05", closer), ("lower by more", lower), ("higher by more", higher)) if some]
-    return (f"The performer classifies {percent(record['accuracy'], 1)} of the {record['data']['test']} test images "
-            f"(chance: {percent(1 / record['data']['classes'], 1)}), the published one {percent(PUBLISHED['accuracy'], 1)}. "
-            f"The same way beside the published row, {'; '.join(parts)}. Network, classes and images differ, so "
-            "that no agreement is to be expected, and a difference is no failed reproduction.")
+    gaps = {title: row[name] - PUBLISHED[name] for name, title in PROTOCOLS.items()}
+    parts = [f"{words} in {', '.join(some)}" for words, some in (
+        (f"within {CLOSE}", [title for title, gap in gaps.items() if abs(gap) <= CLOSE]),
+        ("lower", [title for title, gap in gaps.items() if gap < -CLOSE]),
+        ("higher", [title for title, gap in gaps.items() if gap > CLOSE])) if some]
+    data = record["data"]
+    return (f"The performer classifies {percent(record['accuracy'], 1)} of {data['test']} test images correctly (chance: "
+            f"{percent(1 / data['classes'], 1)}), the published one {percent(PUBLISHED['accuracy'], 1)}. The same way is "
+            f"{'; '.join(parts)}. Network, classes and images differ, so that a difference is no failed reproduction.")
 
 
 def standing(record: dict) -> str:
     """Say where ours and the baseline stand among ways that are no truth, and what the prior loss did."""
-    frame = scores(record).drop(index=list(TRUE))
-    lines = []
-    for kind in ("signed", "positive"):
-        end = "" if kind == "signed" else "_positive"
-        ours, base = frame.loc[f"ours{end}"], frame.loc[f"baseline{end}"]
-        up = [PROTOCOLS[name] for name in PROTOCOLS if ours[name] > base[name]]
-        lines.append(f"- **{kind} weights**: ours {number(ours['mean'])}, place {_place(frame, f'ours{end}')} of "
-                     f"{len(frame)}; baseline {number(base['mean'])}, place {_place(frame, f'baseline{end}')}. Ours is "
-                     f"higher in {', '.join(up) if up else 'none'} ({len(up)} of {len(PROTOCOLS)}).")
+    frame, lines = scores(record).drop(index=list(TRUE)), []
+    for kind, end in (("signed", ""), ("positive", "_positive")):
+        ours, base = (frame.loc[method + end] for method in METHODS)
+        up = [title for name, title in PROTOCOLS.items() if ours[name] > base[name]]
+        lines.append(f"- **{kind} weights**: ours {_told(frame, f'ours{end}')}; baseline "
+                     f"{_told(frame, f'baseline{end}')}. Ours is higher in {', '.join(up) or 'none'} "
+                     f"({len(up)} of {len(PROTOCOLS)}).")
     first = frame.index[0]
-    prior = frame.loc["prior", "mean"]
-    return (f"By the mean of completeness, correctness and contrastivity the first is {NAMES[first]} "
-            f"({number(frame['mean'].iloc[0])}); prior weights alone have {number(prior)}, random shares "
-            f"{number(frame.loc['random', 'mean'])}.\n\n" + "\n".join(lines) + "\n\nOne performer, no interval: "
-            "which of two close scores is higher may be chance.")
+    return (f"By the mean the first of {len(frame)} ways that are no truth is {NAMES[first]}, "
+            f"{number(frame.loc[first, 'mean'])}; prior weights alone {_told(frame, 'prior')}; random shares "
+            f"{_told(frame, 'random')}.\n\n" + "\n".join(lines)
+            + "\n\nOne performer, no interval: which of two close scores is higher may be chance.")
 
 
-def _place(frame: pd.DataFrame, way: str) -> int:
-    return int(frame.index.get_loc(way)) + 1
+def _told(frame: pd.DataFrame, way: str) -> str:
+    return f"{number(frame.loc[way, 'mean'])}, place {frame.index.get_loc(way) + 1}"
 
 
 def true(record: dict) -> str:
-    """Say what the exact truth itself is given by the protocols, in Markdown."""
+    """Say what the protocols give the exact truth, and what it is like, in Markdown."""
     frame, about = scores(record), record["truth"]
-    short = {PROTOCOLS[name]: frame.loc["shapley", name] for name in PROTOCOLS}
-    below = [f"{name} {number(value)}" for name, value in short.items() if value < 0.9]
-    least, most = (about["parts"][f(range(5), key=about["mean"].__getitem__)] for f in (min, max))
-    return (f"Exact Shapley values, which are right by definition, score {number(frame.loc['shapley', 'mean'])}, place "
-            f"{_place(frame, 'shapley')} of {len(frame)}, below 0.9 in {', '.join(below) or 'none'}: a protocol's 1 is not "
-            f"what a true explanation gets. They agree with single removals by {number(about['agreement'])} (Spearman's, mean over "
-            f"images); {percent(about['negative'])} of them are below 0; scores are {percent(about['nonlinearity'])} from a sum "
-            f"over parts. The largest on average is the {most}'s, the smallest the {least}'s.")
+    own = {title: frame.loc["shapley", name] for name, title in PROTOCOLS.items()}
+    below = [f"{title} {number(value)}" for title, value in own.items() if value < HIGH]
+    means = pd.Series(about["mean"], about["parts"])
+    return (f"Exact Shapley values, right by definition, have {_told(frame, 'shapley')} of {len(frame)}, below {HIGH} in "
+            f"{', '.join(below) or 'none'}: not even the truth need be given 1. They agree with single removals by "
+            f"{number(about['agreement'])} (Spearman's, mean over images); {percent(about['negative'])} of them are below 0; "
+            f"scores are {percent(about['nonlinearity'])} from a sum over parts. The largest on average is the "
+            f"{means.idxmax()}'s, the smallest the {means.idxmin()}'s.")
 
 
 def truths(record: dict, truth: str = "shapley") -> Styler:
     """Give how far each way is from a truth of the renders, the nearest by rank agreement first."""
     rows = {row["method"]: row for row in record["rows"] if row["method"] != truth}
     order = sorted(rows, key=lambda way: -(rows[way][f"rank_agreement {truth}"] or -1))
-    cells = {words: [number(rows[way][f"{measure} {truth}"]) for way in order] for measure, words in MEASURES.items()}
+    cells = {words: [number(rows[way][f"{measure} {truth}"]) for way in order]
+             for measure, words in MEASURES.items()}
     return styled(pd.DataFrame(cells, index=[NAMES[way] for way in order]),
                    f"Against {NAMES[truth]}, {record['data']['test']} test images, one performer, no interval")
-
-
-def nearest(record: dict) -> str:
-    """Say which ways come nearest to the exact Shapley values of parts, in Markdown."""
-    rows, lines = [row for row in record["rows"] if row["method"] not in TRUE], []
-    for measure, sign in (("rank_agreement", -1), ("rescaled_error", 1)):
-        known = [row for row in rows if row[f"{measure} shapley"] is not None]
-        ranked = sorted(known, key=lambda row: sign * row[f"{measure} shapley"])
-        names = [row["method"] for row in ranked]
-        top = "; ".join(f"{NAMES[row['method']]} {number(row[f'{measure} shapley'])}" for row in ranked[:3])
-        ours = ", ".join(f"{NAMES[way]} {names.index(way) + 1}" for way in names if way.startswith(("ours", "baseline")))
-        lines.append(f"- **{MEASURES[measure]}**: {top}. Places of {len(names)}: {ours}.")
-    return "Nearest to exact Shapley values of parts, truths left out:\n\n" + "\n".join(lines)
 
 
 def example(record: dict) -> Figure:

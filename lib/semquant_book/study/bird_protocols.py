@@ -160,7 +160,8 @@ def rivals(models: Tensor) -> Tensor:
     pairs = torch.full((len(models), 2), -1)
     for k, same in enumerate(shared):
         near = (same.sum(dim=1) == models.shape[1] - 3).nonzero()[:, 0].tolist()
-        two = next(((a, b) for i, a in enumerate(near) for b in near[i + 1 :] if not (same[a] & same[b]).any()), None)
+        two = next(((a, b) for i, a in enumerate(near) for b in near[i + 1 :]
+                    if not (same[a] & same[b]).any()), None)
         if two:
             pairs[k] = torch.tensor(two)
     return pairs
@@ -184,7 +185,8 @@ def target_sensitivity(scored: Scored, explain: Explain) -> tuple[float, int]:
             & (score[:, 1, 1] < score[:, 0, 1])).nonzero()[:, 0]
     if not len(rows):
         return float("nan"), 0
-    said = [(of[rows] * explain(rows, pair[rows, k]).parts[:, None]).sum(dim=2) for k in range(2)]  # (n, pair of parts)
+    # for each rival, the importance of each pair of parts
+    said = [(of[rows] * explain(rows, pair[rows, k]).parts[:, None]).sum(dim=2) for k in range(2)]
     right = [said[0][:, 0] > said[1][:, 0], said[0][:, 1] < said[1][:, 1]]
     return float(torch.stack(right).double().mean()), len(rows)
 

@@ -21,8 +21,10 @@ from semquant_book.study.performing import scores
 from semquant_book.study.presets import Settings
 from semquant_book.study.ranking import measures, truths_of
 
-__all__ = ["EXAMPLE", "case_of", "collect", "row_of", "survey"]
+__all__ = ["EXAMPLE", "LEARNT", "case_of", "collect", "row_of", "survey"]
 
+LEARNT = 1200  # training images that g and the prior's factor learn from, evenly taken
+#: Ways whose importances of one bird are kept.
 EXAMPLE = ("shapley", "removals", "ours", "baseline", "gradient_times_input", "pixel_gradient_times_input")
 
 
@@ -41,11 +43,11 @@ def survey(net: Performer, birds: Birds, settings: Settings) -> Scored:
 
 
 def case_of(net: Performer, birds: Birds, settings: Settings) -> Case:
-    """Return what ways are asked about: the test images, and all training images' maps."""
+    """Return what ways are asked about: the test images, and the maps of some training images."""
     test, scored = birds.images("test", net.input_size), survey(net, birds, settings)
-    net = net.to("cpu").eval()
-    return Case(net, test[:], birds.part_maps("test", net.input_size), scored,
-                *(_maps(net, birds.images(split, net.input_size)) for split in ("test", "train")))
+    net, train = net.to("cpu").eval(), birds.images("train", net.input_size)
+    some = train.take(torch.arange(0, len(train), max(1, len(train) // LEARNT)))
+    return Case(net, test[:], birds.part_maps("test", net.input_size), scored, _maps(net, test), _maps(net, some))
 
 
 @torch.inference_mode()
@@ -86,8 +88,8 @@ def collect(settings: Settings, say: Callable[[str], object] = print) -> dict:
         for way in WAYS:
             row, said[way] = row_of(way, case)
             rows.append(row)
-            say(f"{way}: " + ", ".join(f"{name} {row[name]:.3f}" for name in ("csdc", "pc", "dc", "distractibility", "sd", "ts"))
-                + f", rescaled error {row['rescaled_error shapley']}")
+            say(f"{way}: " + ", ".join(f"{name} {row[name]}" for name in (
+                "csdc", "pc", "dc", "distractibility", "sd", "ts", "rank_agreement shapley")))
         values = scored.of(scored.renders, labels)
         right = truths_of(values)
         first = int((scored.predicted == labels).nonzero()[0, 0])
@@ -95,15 +97,21 @@ def collect(settings: Settings, say: Callable[[str], object] = print) -> dict:
             "rows": rows,
             "performer": {**about["metrics"], "parameters": about["parameters"], "seconds": about["seconds"],
                           "epochs": len(about["history"]), "side": net.input_size, "filters": net.n},
-            "data": {"classes": len(birds.names), "suffix": birds.suffix, **{split: len(some) for split, some in birds.birds.items()},
+            "data": {"classes": len(birds.names), "suffix": birds.suffix,
+                     **{split: len(some) for split, some in birds.birds.items()},
                      "with_objects": int((~scored.objects[:, 0, 0].isnan()).sum())},
             "accuracy": float((scored.predicted == labels).double().mean()),
             "background_independence": round(background_independence(scored), 5),
-            "fits": {"epochs": bird_ways.EPOCHS, "steps": bird_ways.STEPS},
-            "truth": {"parts": list(PARTS), "mean": [round(v, 4) for v in right["shapley"].mean(dim=0).tolist()],
+            "fits": {"epochs": bird_ways.EPOCHS, "images": len(case.train_x), "steps": bird_ways.STEPS},
+            "truth": {"parts": list(PARTS), "mean": _rounded(right["shapley"].mean(dim=0)),
                       "negative": float((right["shapley"] < 0).double().mean()),
                       "nonlinearity": float(truth.nonlinearity(values).mean()),
                       "agreement": float(metrics.rank_agreement(*right.values()).nanmean())},
-            "example": {"index": first, "label": int(labels[first]), "score": float(scored.scores[first, labels[first]]),
-                        "importances": {way: [round(v, 4) for v in said[way][first].tolist()] for way in EXAMPLE}}}
+            "example": {"index": first, "label": int(labels[first]),
+                        "score": float(scored.scores[first, labels[first]]),
+                        "importances": {way: _rounded(said[way][first]) for way in EXAMPLE}}}
     return content
+
+
+def _rounded(values: Tensor) -> list[float]:
+    return [round(value, 4) for value in values.tolist()]
