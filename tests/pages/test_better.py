@@ -1,10 +1,7 @@
 """What would be better: the grid of all truths, and sentences that follow it."""
 
-from dataclasses import replace
-
 import pandas as pd
 import pytest
-import torch
 
 from semquant_book import figures
 from semquant_book.pages import better, interventions, ranking, trials
@@ -30,7 +27,7 @@ def test_the_grid_has_each_error_once_and_the_best_mean_place_first(grid):
     ax = figure.axes[0]
     assert sorted(t.split(" ")[0] for t in texts(figure)) == ["0.10", "0.20", "0.30", "0.40", "0.50"]
     assert [label.get_text() for label in ax.get_yticklabels()] == [
-        "gradient times input, corrected", "gradient times input", "ours"]
+        "gradient times input", "gradient times input, corrected", "ours"]  # mean places 1/4, 1/2, 1
     assert ax.get_yticklabels()[2].get_color() == "#FF0000"
     assert [label.get_text() for label in ax.get_xticklabels()] == ["network", "drawing"]
 

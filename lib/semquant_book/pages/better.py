@@ -11,6 +11,7 @@ from pandas.io.formats.style import Styler
 from semquant import corrected
 from semquant.distillation import FittedExplainer
 from semquant_book import figures
+from semquant_book.datasets.names import METHODS
 from semquant_book.figures.style import METHOD_COLOURS
 from semquant_book.pages import funnybirds, interventions, ranking, trials
 from semquant_book.pages.comparison import styled
@@ -57,7 +58,7 @@ def _mean(values: pd.DataFrame, way: str, over) -> Estimate | None:
 
 def everywhere() -> Figure:
     """Draw `all_truths`."""
-    return figures.error_grid(all_truths(), {m: METHOD_COLOURS[m] for m in ("ours", "baseline")})
+    return figures.error_grid(all_truths(), {m: METHOD_COLOURS[m] for m in METHODS})
 
 
 def elsewhere() -> str:
