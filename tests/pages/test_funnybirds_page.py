@@ -98,7 +98,7 @@ def test_verdicts_are_computed_from_the_record(record):
     record["rows"][2]["csdc"] = 0.2
     assert "higher in PC, DC, D, SD (4 of 6)" in page.standing(record)
     true = page.true(record)
-    assert "have 0.950, place 1 of 13, below 0.9 in none" in true and "by 0.938 (Spearman's" in true
+    assert "have 0.950, place 1 of 14, below 0.9 in none" in true and "by 0.938 (Spearman's" in true
     assert "12% of them are below 0" in true or "13% of them are below 0" in true
     assert true.endswith("The largest on average is the foot's, the smallest the tail's.")
 
@@ -124,7 +124,7 @@ def test_the_example_has_a_panel_for_each_way(record):
 def test_the_record_that_comes_with_the_project_fits_the_page(record):
     kept = page.read()
     assert [row["method"] for row in kept["rows"]] == list(WAYS)
-    assert set(record["rows"][0]) == set(kept["rows"][0]) and set(RECORDS["funnybirds"].fields) <= set(kept)
+    assert set(record["rows"][0]) <= set(kept["rows"][0]) and set(RECORDS["funnybirds"].fields) <= set(kept)
     for name in ("data", "truth", "example"):
         assert set(record[name]) == set(kept[name])
     assert np.isfinite(page.scores(kept).to_numpy()).all()
