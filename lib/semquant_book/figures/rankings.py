@@ -70,7 +70,7 @@ def error_grid(errors: pd.DataFrame, colours: Mapping[str, str] = {}) -> Figure:
     places = (values.rank() - 1) / (values.notna().sum() - 1).clip(lower=1)
     order = places.mean(axis=1).sort_values(kind="stable").index
     shades = plt.get_cmap("Blues_r")
-    figure, ax = plt.subplots(figsize=(WIDTH, 1.1 + 0.3 * len(order)))
+    figure, ax = plt.subplots(figsize=(WIDTH, 1.3 + 0.3 * len(order)))
     ax.imshow(0.25 + 0.75 * places.loc[order].to_numpy(), cmap=shades, vmin=0, vmax=1, aspect="auto")
     for row, method in enumerate(order):
         for column, truth in enumerate(errors.columns):

@@ -45,9 +45,9 @@ def all_truths() -> pd.DataFrame:
         found[f"network,\n{words}\n({count} performers)"] = {
             name: _mean(values, ranking.NAMES.get(keys[0], keys[0]), bootstrap) for name, keys in WAYS.items()}
     values = ranking.measured(drawn, f"{ERROR} picture")
-    found[f"drawing, parts erased,\nShapley values\n({len(drawn['truths'])} performers)"] = {
+    found[f"drawing,\nparts erased,\nShapley values\n({len(drawn['truths'])} performers)"] = {
         name: _mean(values, keys[1], estimate) for name, keys in WAYS.items()}
-    found["FunnyBirds, renders,\nShapley values\n(1 performer)"] = {
+    found["FunnyBirds,\nrenders,\nShapley values\n(1 performer)"] = {
         name: estimate([birds.at[keys[2], ERROR]]) if keys[2] in birds.index else None for name, keys in WAYS.items()}
     return pd.DataFrame(found).astype(object).where(lambda frame: frame.notna(), None)
 

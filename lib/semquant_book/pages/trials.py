@@ -156,7 +156,7 @@ def ranked(record: dict) -> Figure:
     first = errors(record)
     panels = {PANELS[ERROR]: first} | {
         words: errors(record, metric).reindex(first.index) for metric, words in PANELS.items() if metric != ERROR}
-    panels = {f"against {words}": frame for words, frame in panels.items()}
+    panels = {words.replace(", ", ",\n"): frame for words, frame in panels.items()}
     return figures.ranking(panels, {m: METHOD_COLOURS[m] for m in METHODS}, list(panels))
 
 
