@@ -12,10 +12,10 @@ from semquant_book import figures
 from semquant_book.datasets.names import METHODS
 from semquant_book.figures.style import METHOD_COLOURS
 from semquant_book.pages.comparison import paper, styled
-from semquant_book.pages.findings import number, told
+from semquant_book.pages.findings import UNTOLD, number, told
 from semquant_book.pages.ranking import NAMES
 from semquant_book.study.hypotheses import (
-    ERROR, HOME, HYPOTHESES, REGIMES, Tested, confirming, difference, fits, regime, tests, verdict, ways)
+    ERROR, HOME, HYPOTHESES, LEVEL, REGIMES, Tested, confirming, difference, fits, regime, tests, verdict, ways)
 from semquant_book.study.presets import project_root
 from semquant_book.study.replicates import Estimate, bootstrap
 from semquant_book.study.store import read_record
@@ -53,46 +53,43 @@ def progress(record: dict) -> str:
 def answers(record: dict) -> Styler:
     """Say in a row each what the paper claims and what the trial found of it, and what to use instead: the
     answer, a number, its interval, how many performers."""
-    found, errors_ = tests(record), errors(record)
-    gains = [t for t in found if t.hypothesis == 1]
-    best = errors_.mean(axis=1).drop(NAMES["shapley_sampling"]).idxmin()
+    tested, found = tests(record), errors(record)
 
-    def row(claim: str, answer: str, value: Estimate, digits: int, words: str) -> tuple[str, dict]:
+    def row(claim: str, value: Estimate, digits: int, words: str, answer: str) -> tuple[str, dict]:
         interval = (f"{number(value.low, digits, plus=True)} to {number(value.high, digits, plus=True)}"
                     if value.known else "none")
         return claim, {"what came out": answer, "number": f"{number(value.value, digits, plus=True)} {words}",
-                       "95% interval": interval, "performers": _performers(value)}
+                       "95% interval": interval, "performers": str(len(value.values))}
 
-    def gap(first: str, second: str) -> Estimate:
-        return bootstrap(errors_.loc[first] - errors_.loc[second])
+    def planned(claim: str, test: Tested, words: str, yes: str = "yes", below: bool = False) -> tuple[str, dict]:
+        answer = _answer(test.found, yes, below) if test.corrected < LEVEL else UNTOLD
+        return row(claim, test.found, DIGITS[test.unit], words, answer)
 
-    rows = []
-    for test, which in zip(gains, REGIMES):
-        rows.append(row(f"The prior loss makes contributions more even: {regime(*which)}", _more(test.found, "yes"),
-                        test.found, 2, "nats"))
-    for which in (HOME, REGIMES[-1]):
-        value = difference(record, which, ERROR)
-        rows.append(row(f"It makes them more correct: {regime(*which)}", _more(value, "yes", below=True), value, 3, "of error"))
-    even = next(t for t in found if t.hypothesis == 4).found
-    rows.append(row("More even is more correct, over the fits to one performer", _more(even, "mostly yes", below=True),
-                    even, 2, "rank correlation with error"))
-    ours = gap(f"ours, {regime(*REGIMES[-1])}", NAMES["prior"])
-    rows.append(row("The explainer adds to its prior weights", _more(ours, "yes", below=True), ours, 3, "of error over the prior alone"))
-    gradient = gap(f"ours, {regime(*REGIMES[-1])}", NAMES["gradient_times_input"])
-    rows.append(row("It is nearer to the truth than gradient times input", _more(gradient, "yes", below=True), gradient, 3, "of error"))
-    instead = gap(best, NAMES["gradient_times_input"])
-    rows.append(row(f"Use instead: {best}, the nearest of all that run the head a few times",
-                    "nearer than gradient times input" if instead.known and instead.high < 0 else "not told from gradient times input",
-                    instead, 3, "of error"))
+    first, second = HOME, REGIMES[-1]
+    correct = {which: difference(record, which, ERROR) for which in (first, second)}
+    gradient = bootstrap(found.loc[f"ours, {regime(*second)}"] - found.loc[NAMES["gradient_times_input"]])
+    by_number = {n: [t for t in tested if t.hypothesis == n] for n in HYPOTHESES}
+    rows = [planned(f"The prior loss makes contributions more even: {regime(*which)}", test, "nats")
+            for which, test in zip(REGIMES, by_number[1])]
+    rows += [row(f"It makes them more correct: {regime(*which)}*", value, 3, "of error",
+                 _answer(value, "yes", below=True)) for which, value in correct.items()]
+    rows += [
+        planned("More even is more correct, over the fits to one performer", by_number[4][0],
+                "rank correlation with error", "yes, on the whole", below=True),
+        planned("The explainer is more correct than its prior weights alone", by_number[3][1], "of error", below=True),
+        row("And than gradient times input*", gradient, 3, "of error", _answer(gradient, "yes", below=True)),
+        planned("What to use instead: gradient times input, corrected; is it more correct than gradient times input?",
+                by_number[6][0], "of error", below=True),
+        planned("And than integrated gradients?", by_number[6][1], "of error", below=True)]
     return styled(pd.DataFrame([cells for _, cells in rows], index=[name for name, _ in rows]),
                   "Drawn animals, performers that no choice was made on; error: rescaled, against exact Shapley values of part "
-                  "groups of filters")
+                  "groups of filters. *: not in the plan, by its interval alone")
 
 
-def _more(value: Estimate, yes: str, below: bool = False) -> str:
-    """Yes, no with the opposite, or that it can't be told."""
+def _answer(value: Estimate, yes: str, below: bool) -> str:
+    """Yes, the opposite, or that it can't be told, by the interval alone."""
     if not value.known or value.low <= 0 <= value.high:
-        return "can't be told"
+        return UNTOLD
     return yes if (value.value < 0) == below else "no, the opposite"
 
 
