@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from semquant.checks import InputError
+from semquant_book.datasets.names import ARCHITECTURES
 from semquant_book.press.needs import KEYS, Page, Results
 from semquant_book.press.notebooks import notebook_parameters
 from semquant_book.press.site import toc_pages
@@ -68,10 +69,12 @@ def test_words_stand_for_what_jobs_make(results):
     assert names(results.meant("selections Male")) == ["faces-Male-p0"]
     assert set(results.meant("attributes")) > set(results.meant("attributes Male"))
     assert names(results.meant("data")) == ["dog"] and names(results.meant("faces")) == ["faces"]
+    assert names(results.meant("trials")) == [f"{name}-dog-p0" for name in ARCHITECTURES]
     every = results.meant("results")
     for word in ("performers", "controls", "explainers", "faces", "face_performers", "surveys",
                  "attributes", "selections"):
         assert set(results.meant(word)) <= set(every), word
+    assert not set(results.meant("trials")) & set(every)  # the book reads their record
 
 
 def test_words_mean_all_seeds_and_categories_of_the_settings(tmp_path, monkeypatch):

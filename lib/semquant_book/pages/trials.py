@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
 from semquant_book import figures
+from semquant_book.datasets.names import METHODS
 from semquant_book.figures.style import METHOD_COLOURS
 from semquant_book.pages.comparison import paper, styled
 from semquant_book.pages.findings import number, told
@@ -110,7 +111,7 @@ def ranked(record: dict) -> Figure:
     panels = {PANELS[ERROR]: first} | {
         words: errors(record, metric).reindex(first.index) for metric, words in PANELS.items() if metric != ERROR}
     panels = {f"against {words}": frame for words, frame in panels.items()}
-    return figures.ranking(panels, {m: METHOD_COLOURS[m] for m in ("ours", "baseline")}, list(panels))
+    return figures.ranking(panels, {m: METHOD_COLOURS[m] for m in METHODS}, list(panels))
 
 
 def by_network(record: dict, names: Collection[str] = ()) -> Styler:
