@@ -108,7 +108,7 @@ class Correction(nn.Module):
     @torch.no_grad()
     def weigh(self, measured: Measured, batch_size: int = 256) -> Tensor:
         """alpha (B, n) of measured images; 0 where y is 0, since nothing is contributed there."""
-        check_shapes(y=(measured.y, f"B {len(self.mean)}"), yhat=(measured.yhat, "B"))
+        check_shapes(mean=(self.mean, "n"), y=(measured.y, "B n"), yhat=(measured.yhat, "B"))
         w, device, found = _prior(measured), self.bias.device, []
         for b in torch.arange(len(measured)).split(batch_size):
             some = (t[b].to(device) for t in (measured.y, w, measured.yhat))
