@@ -74,7 +74,7 @@ def test_every_way_and_both_fits_of_each_regime_are_drawn():
     assert errors.loc["prior weights alone"].tolist() == [0.4] * 12
     assert errors.loc["ours, SGD, high start"].mean() == pytest.approx(0.5)
     figure = trials.ranked(record())
-    assert [ax.get_title("left") for ax in figure.axes] == [f"against {words}" for words in trials.PANELS.values()]
+    assert [ax.get_title("left") for ax in figure.axes] == [words.replace(", ", ",\n") for words in trials.PANELS.values()]
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert labels[:2] == ["gradient times input, corrected", "prior weights alone"]
     assert set(labels) == set(errors.index)

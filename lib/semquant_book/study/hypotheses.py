@@ -14,8 +14,8 @@ from semquant_book.study.replicates import (DRAWS, LEAST, PERFORMER, Estimate, b
 from semquant_book.study.ranking import CORRECTED
 from semquant_book.study.trials import TUNING
 
-__all__ = ["ERROR", "HYPOTHESES", "LEVEL", "MARGINS", "Tested", "confirming", "fits", "regime", "tests",
-           "verdict", "ways"]
+__all__ = ["ERROR", "HOME", "HYPOTHESES", "LEVEL", "MARGINS", "REGIMES", "Tested", "confirming",
+           "difference", "fits", "regime", "tests", "verdict", "ways"]
 
 ERROR = "rescaled_error shapley"
 LEVEL = 0.05
@@ -75,6 +75,13 @@ def _fit(frame: pd.DataFrame, which: tuple[str, str], prior: str, metric: str) -
     names = list(frame.index.names[len(PERFORMER):])
     some = frame[frame.chosen].reset_index(names)
     return some[(some[names] == [*which, prior]).all(axis=1)][metric].astype(float)
+
+
+def difference(record: dict, which: tuple[str, str], metric: str, of: str = "measured",
+               over: str = "none") -> Estimate:
+    """Return a measure with one prior minus that with another, in a regime, of the tests' performers."""
+    fitted = confirming(fits(record))
+    return bootstrap(_fit(fitted, which, of, metric) - _fit(fitted, which, over, metric))
 
 
 def tests(record: dict) -> list[Tested]:
