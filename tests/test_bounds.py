@@ -18,7 +18,7 @@ LIBRARY = PROJECT / "lib"
 NOTEBOOKS = sorted(path for path in (PROJECT / "book").rglob("*.ipynb")
                    if ".ipynb_checkpoints" not in path.parts)
 HIDDEN = {"hide-input", "remove-input", "hide-cell", "remove-cell"}
-BESIDES = ("views", "peers", "regressions", "truth")  # parts of the method that the paper does not have
+BESIDES = ("views", "peers", "regressions", "truth", "corrected")  # parts of the method that the paper does not have
 being_built = pytest.mark.xfail(strict=True, raises=AssertionError, reason="being built")
 
 
@@ -51,7 +51,12 @@ def code(cell: nbformat.NotebookNode) -> list[str]:
 def test_the_method_is_small(record_property):
     files = [path for path in (LIBRARY / "semquant").rglob("*.py")
              if path.relative_to(LIBRARY / "semquant").with_suffix("").parts[0] not in BESIDES]
-    within(record_property, "lines of lib/semquant", sum(map(lines, files)), 3000)
+    within(record_property, "lines of the paper's method", sum(map(lines, files)), 3000)
+
+
+def test_the_method_with_what_the_paper_does_not_have_is_small(record_property):
+    within(record_property, "lines of lib/semquant",
+           sum(map(lines, (LIBRARY / "semquant").rglob("*.py"))), 4500)
 
 
 @being_built

@@ -108,12 +108,10 @@ class Correction(nn.Module):
     @torch.no_grad()
     def weigh(self, measured: Measured, batch_size: int = 256) -> Tensor:
         """alpha (B, n) of measured images; 0 where y is 0, since nothing is contributed there."""
-        check_shapes(y=(measured.y, f"B {len(self.mean)}"), yhat=(measured.yhat, "B"))
-        if measured.w is None:
-            raise InputError("w: the correction needs measured prior weights, there are none")
-        device, found = self.bias.device, []
+        check_shapes(mean=(self.mean, "n"), y=(measured.y, "B n"), yhat=(measured.yhat, "B"))
+        w, device, found = _prior(measured), self.bias.device, []
         for b in torch.arange(len(measured)).split(batch_size):
-            some = (t[b].to(device) for t in (measured.y, measured.w, measured.yhat))
+            some = (t[b].to(device) for t in (measured.y, w, measured.yhat))
             found.append(self(*some).to(measured.y))
         y = measured.y
         return torch.where(y == 0, 0, torch.cat(found) / torch.where(y == 0, 1, y))
@@ -217,8 +215,9 @@ def correct(measured: Measured, removals: Removals, options: CorrectionOptions =
 
     Notes
     -----
-    Where the score is a sum over concepts, w y is right already and the correction shrinks to 0. The objective is FastSHAP's (Jethani and others 2022), which learns the contributions
-    themselves and not what a gradient leaves.
+    Where the score is a sum over concepts, w y is right already and the correction shrinks to 0. The
+    objective is FastSHAP's (Jethani and others 2022), which learns the contributions themselves and
+    not what a gradient leaves.
     """
     shapes = check_shapes(y=(measured.y, "B n"), yhat=(measured.yhat, "B"), w=(_prior(measured), "B n"),
                           present=(removals.present, "B K n"), scores=(removals.scores, "B K"),

@@ -278,8 +278,5 @@ def distill(model: nn.Module, concepts: FilterConcepts | OutputConcepts, images:
     with placed(model, choose_device(fit.device)):
         measured = measure(concepts, model, images, target, objective.prior != "none", prepare=prepare)
     names = concepts.names(measured.y.shape[1], target)
-    fitted = distill_measured(measured, objective=objective, explainer=explainer, fit=fit,
-                              names=names)
-    fitted.model, fitted.concepts = model, concepts
-    fitted.target, fitted.prepare = target, prepare
-    return fitted
+    fitted = distill_measured(measured, objective=objective, explainer=explainer, fit=fit, names=names)
+    return replace(fitted, model=model, concepts=concepts, target=target, prepare=prepare)

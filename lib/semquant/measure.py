@@ -43,10 +43,10 @@ def measure(concepts: FilterConcepts | OutputConcepts, model: nn.Module,
     """
     parts = _each_batch(lambda batch: concepts.measure(model, batch, target, prior), concepts.layer,
                         model, images, prepare, batch_size, keep_x)
-    x = None if keep_x else _again(
-        images, model, prepare, parts, lambda batch: concepts.measure(model, batch, target, False).x)
     found = Measured.join(parts)
-    found.x = found.x if keep_x else x
+    if not keep_x:
+        found.x = _again(images, model, prepare, parts,
+                         lambda batch: concepts.measure(model, batch, target, False).x)
     return found
 
 

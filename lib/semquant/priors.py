@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from semquant.checks import InputError, check_finite, check_shapes, one_of
+from semquant.checks import InputError, check_finite, check_shapes, number, one_of
 
 __all__ = ["CONTROLS", "POSITIONS", "control", "gram", "jacobian_autograd", "jacobian_closed_form",
            "jacobian_from_gradient", "jacobian_prior", "linear_layers", "permuted",
@@ -107,8 +107,7 @@ def taylor_from_gram(products: Tensor, target: int) -> Tensor:
     concepts, in their order. Returns w (B, K - 1), signed; 0 for a concept whose own derivative is 0.
     """
     outputs = check_shapes(products=(products, "B K K"))["K"]
-    if isinstance(target, bool) or not isinstance(target, int) or not 0 <= target < outputs:
-        raise InputError(f"target: {target!r} is not a whole number from 0 to {outputs - 1}")
+    number("target", target, 0, outputs - 1, integer=True)
     square = products.diagonal(dim1=1, dim2=2)  # (B, K)
     w = products[:, target] / torch.where(square > 0, square, torch.ones_like(square))  # 0 / 1
     return w[:, [k for k in range(outputs) if k != target]]

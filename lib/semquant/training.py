@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
 from semquant.checks import InputError, number, one_of
@@ -175,7 +175,7 @@ class TensorBatches:
         self.flip = flip
         self.generator = generator
         self.channels_last = channels_last
-        self._order: list[Tensor] = []
+        self._order: list[Tensor] = []  # of the epoch at hand; one list, which the loader reads
         self._loader = None
 
     def __len__(self) -> int:
@@ -206,7 +206,7 @@ class TensorBatches:
             return
         if self._loader is None:
             self._loader = DataLoader(
-                _Fetch(self.sources), batch_size=None, sampler=_Order(self._order),
+                _Fetch(self.sources), batch_size=None, sampler=self._order,
                 num_workers=self.workers, pin_memory=self.pin, persistent_workers=True,
                 generator=torch.Generator())  # of its own: torch's stays as `Descent` seeded it
         try:
@@ -214,19 +214,6 @@ class TensorBatches:
         except InputError as error:  # a worker's error comes with its traceback
             line = error.args[0].strip().splitlines()[-1]
             raise InputError(line.rpartition("InputError: ")[2]) from None
-
-
-class _Order(Sampler):
-    """The batches of the epoch at hand; a list of their own, since in a cycle workers outlive a fit."""
-
-    def __init__(self, order: list[Tensor]):
-        self.order = order
-
-    def __iter__(self) -> Iterator[Tensor]:
-        return iter(list(self.order))
-
-    def __len__(self) -> int:
-        return len(self.order)
 
 
 class _Fetch(Dataset):

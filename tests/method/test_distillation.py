@@ -92,7 +92,7 @@ def test_the_loss_of_a_step_from_its_parts(loss, divide):
         measured, loss=loss, epochs=3, batch_size=40, learning_rate=0.0, beta=5.0,
         divide_by_variance=divide, **CPU,
     )  # fmt: skip
-    alpha, _ = copy.deepcopy(fitted.g).train().explain(measured.x, measured.y)
+    alpha = copy.deepcopy(fitted.g).train()(measured.x)
     prior = {"cross_entropy": prior_cross_entropy, "l2": prior_l2}[loss](alpha, measured.w)
     distillation = distillation_loss(measured.yhat, alpha, measured.y, fitted.g.bias)
     distillation = distillation / (measured.yhat.var() if divide else 1.0)

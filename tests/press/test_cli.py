@@ -26,6 +26,8 @@ def semquant(*arguments: str, build) -> subprocess.CompletedProcess:
          "efficientnet_lite0 (did you mean alexnet?)"),
         (["explainers", "--preset", "smoke", "--architecture", "vgg_m", "--seed", "-1"],
          "seed: -1 is not a whole number of at least 0"),
+        (["trial", "--preset", "smoke", "--architecture", "vgg_m", "--category", "unicorn"],
+         "category: 'unicorn' is not one of bird, cat, cow, dog, horse, sheep"),
         (["faces", "explainers", "--preset", "smoke", "--target", "Atractive"],
          "target: 'Atractive' is not one of"),
         (["faces", "paint", "--preset", "smoke"],

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from semquant.checks import InputError
+from semquant_book.datasets.names import ARCHITECTURES
 from semquant_book.press.needs import KEYS, Page, Results
 from semquant_book.press.notebooks import notebook_parameters
 from semquant_book.press.site import toc_pages
@@ -68,10 +69,12 @@ def test_words_stand_for_what_jobs_make(results):
     assert names(results.meant("selections Male")) == ["faces-Male-p0"]
     assert set(results.meant("attributes")) > set(results.meant("attributes Male"))
     assert names(results.meant("data")) == ["dog"] and names(results.meant("faces")) == ["faces"]
+    assert names(results.meant("trials")) == [f"{name}-dog-p0" for name in ARCHITECTURES]
     every = results.meant("results")
     for word in ("performers", "controls", "explainers", "faces", "face_performers", "surveys",
                  "attributes", "selections"):
         assert set(results.meant(word)) <= set(every), word
+    assert not set(results.meant("trials")) & set(every)  # the book reads their record
 
 
 def test_words_mean_all_seeds_and_categories_of_the_settings(tmp_path, monkeypatch):
@@ -129,16 +132,20 @@ def test_a_page_about_drawings_has_a_preset_of_drawings(page, tmp_path, monkeypa
     assert page(settings=photographs, **asked | {"preset": None}).parameters == "-p preset smoke"
 
 
-def planned(built, root):
-    """The jobs that the workflow would run to bring all results up to date."""
+def planned(built, root, target="results"):
+    """The jobs that the workflow would run to bring a target up to date."""
     environment = os.environ | {"SEMQUANT_BUILD": str(built), "SEMQUANT_ROOT": str(root),
                                 "PYTHONPATH": str(root / "lib")}
-    done = subprocess.run([sys.executable, "-m", "snakemake", "results", "--cores", "1", "--nolock",
+    done = subprocess.run([sys.executable, "-m", "snakemake", target, "--cores", "1", "--nolock",
                            "--snakefile", str(root / "Snakefile"), "--directory", str(built),
                            "--config", "preset=smoke", "data=", "--dry-run", "--quiet", "rules"],
                           env=environment, capture_output=True, text=True, check=True)
     table = done.stdout.partition("Job stats:")[2].partition("total")[0]
     return {line.split()[0]: int(line.split()[1]) for line in table.splitlines()[3:] if line.strip()}
+
+
+def test_the_trial_is_a_job_for_each_performer_after_its_training(tmp_path):
+    assert planned(tmp_path, ROOT, "trials") == {"data": 1, "performer": 4, "trial": 4, "trials": 1}
 
 
 def test_changed_code_is_run_again_and_changed_words_are_not(built, tmp_path):

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
 from semquant_book import figures
-from semquant_book.datasets.names import METHODS
+from semquant_book.datasets.names import ARCHITECTURES, METHODS
 from semquant_book.figures.style import METHOD_COLOURS
 from semquant_book.pages.comparison import paper, styled
 from semquant_book.pages.findings import UNTOLD, number, told
@@ -162,8 +162,10 @@ def by_network(record: dict, names: Collection[str] = ()) -> Styler:
     found = errors(record)
     found = found.loc[[NAMES.get(name, name) for name in names]] if names else found
     labels, cells = paper()["labels"], {}
-    for architecture, some in found.T.groupby(level="architecture", sort=False):
-        cells[f"{labels[architecture]} ({len(some)})"] = some.mean().map(number)
+    there = set(found.columns.get_level_values("architecture"))
+    for architecture in (name for name in ARCHITECTURES if name in there):
+        some = found.xs(architecture, axis=1, level="architecture")
+        cells[f"{labels[architecture]} ({some.shape[1]})"] = some.mean(axis=1).map(number)
     cells["all"] = {name: figures.with_interval(bootstrap(values), 3) for name, values in found.iterrows()}
     return styled(pd.DataFrame(cells), "Rescaled error against Shapley values, mean over performers (how many); ± is half the "
                   "95% bootstrap interval")

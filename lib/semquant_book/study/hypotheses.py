@@ -14,8 +14,8 @@ from semquant_book.study.replicates import (DRAWS, LEAST, PERFORMER, Estimate, b
 from semquant_book.study.ranking import CORRECTED
 from semquant_book.study.trials import TUNING
 
-__all__ = ["ERROR", "HOME", "HYPOTHESES", "LEVEL", "MARGINS", "REGIMES", "Tested", "confirming", "difference", "fits", "regime", "tests",
-           "verdict", "ways"]
+__all__ = ["ERROR", "HOME", "HYPOTHESES", "LEVEL", "MARGINS", "REGIMES", "Tested", "confirming",
+           "difference", "fits", "regime", "tests", "verdict", "ways"]
 
 ERROR = "rescaled_error shapley"
 LEVEL = 0.05
@@ -72,8 +72,9 @@ def confirming(values: pd.Series | pd.DataFrame) -> pd.Series | pd.DataFrame:
 
 def _fit(frame: pd.DataFrame, which: tuple[str, str], prior: str, metric: str) -> pd.Series:
     """A metric of the fits that count, by performer."""
-    some = frame[frame.chosen].xs((*which, prior), level=("optimizer", "start", "prior"))
-    return some[metric].astype(float)
+    names = list(frame.index.names[len(PERFORMER):])
+    some = frame[frame.chosen].reset_index(names)
+    return some[(some[names] == [*which, prior]).all(axis=1)][metric].astype(float)
 
 
 def difference(record: dict, which: tuple[str, str], metric: str, of: str = "measured",
@@ -124,19 +125,19 @@ def _over_performers(error: pd.Series, record: dict) -> Tested:
     words = "rank correlation of non-linearity with the error of gradient × input, over performers"
     if len(both) < LEAST:
         return Tested(5, words, "correlation", 1, Estimate(float("nan"), None, None, ()), float("nan"))
-    value, generator = float(correlation(both["error"], both["index"])), np.random.default_rng(0)
+    error, index = both["error"].to_numpy(), both["index"].to_numpy()
+    value, generator = float(correlation(error, index)), np.random.default_rng(0)
     drawn = []
     for _ in range(DRAWS // 10):
         rows = np.concatenate([generator.choice(places, len(places)) for places
                                in both.groupby(level="architecture").indices.values()])
-        if both["index"].iloc[rows].nunique() > 1:
-            drawn.append(correlation(both["error"].iloc[rows], both["index"].iloc[rows]))
+        if len(set(index[rows])) > 1:
+            drawn.append(correlation(error[rows], index[rows]))
     low, high = np.quantile(drawn, [0.025, 0.975])
-    p = stats.permutation_test((both["error"].to_numpy(),), lambda a: correlation(a, both["index"]),
+    p = stats.permutation_test((error,), lambda some: correlation(some, index),
                                permutation_type="pairings", n_resamples=DRAWS // 10,
                                rng=np.random.default_rng(0)).pvalue
-    return Tested(5, words, "correlation", 1, Estimate(value, float(low), float(high), tuple(both["error"])),
-                  float(p))
+    return Tested(5, words, "correlation", 1, Estimate(value, float(low), float(high), tuple(error)), float(p))
 
 
 def verdict(test: Tested) -> str:

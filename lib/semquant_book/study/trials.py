@@ -6,9 +6,10 @@ those that are new, so that the plan can be run in pieces, on any machine.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import product
 from pathlib import Path
 
@@ -143,12 +144,14 @@ def gather(settings: Settings) -> dict:
         names = dict(zip(("architecture", "category", "performer_seed"), about))
         content["performers"].append(names | {key: found[key] for key in ("accuracy", "seconds")}
                                      | {key: found["truth"][key] for key in TRUTH_FIELDS})
-        for table in ("regimes", "ways"):
-            content[table] += [[place, *row.values()] for row in found[table]]
+        columns = content.setdefault("columns", {table: ["performer", *found[table][0]]
+                                                 for table in ("regimes", "ways")})
+        for table, fields in columns.items():
+            content[table] += [[place, *(row[name] for name in fields[1:])] for row in found[table]]
         content |= {key: found[key] for key in ("settings", "versions", "peak_memory_mb")}
-        content["columns"] = {table: ["performer", *found[table][0]] for table in ("regimes", "ways")}
     if not content["performers"]:
-        raise InputError(f"trials: none is done; accepted: make book PRESET={settings.preset}, which runs them")
+        raise InputError(f"trials: none is done; accepted: semquant book --preset {settings.preset} "
+                         "--target trials, which runs them")
     content["planned"] = len(list(planned(settings)))
     content["seconds"] = sum(p["seconds"] for p in content["performers"])
     return content
@@ -159,8 +162,8 @@ def _committed(settings: Settings) -> dict | None:
     if not path.exists():
         return None
     content = store.read_record(path)
-    kept = content["settings"]
-    differ = [name for name in store.TRIAL_FIELDS if kept.get(name) != getattr(settings, name)]
+    kept, here = content["settings"], json.loads(json.dumps(asdict(settings)))  # a record has lists
+    differ = [name for name in store.TRIAL_FIELDS if kept.get(name) != here[name]]
     if differ:
         raise InputError(f"trials: the record in {path} has other settings of {', '.join(differ)}; "
                          f"accepted: those of preset {kept['preset']}, or move the record away")

@@ -1,0 +1,98 @@
+"""The page on the trial, on a record whose effects are known."""
+
+import numpy as np
+import pytest
+from matplotlib import pyplot as plt
+
+from semquant_book.figures import with_interval
+from semquant_book.pages import ranking, trials
+from semquant_book.pages.findings import number
+from semquant_book.study import hypotheses
+from semquant_book.study.replicates import bootstrap
+from semquant_book.study.trials import WAYS
+from trial_record import record
+
+NETWORKS = ["AlexNet", "VGG-M", "VGG-S", "VGG-16"]
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(hypotheses, "DRAWS", 5000)
+    yield
+    plt.close("all")
+
+
+def test_how_far_the_plan_came_is_said():
+    said = trials.progress(record())
+    assert said.startswith("13 of the 72 performers that were planned are run. The tests are on the 12 of categories")
+    assert "(bird, cow, horse; seed 0): 3 of AlexNet, 3 of VGG-M, 3 of VGG-S, 3 of VGG-16." in said
+    more = record()
+    more["performers"][0]["performer_seed"] = 1
+    assert "; seeds 0, 1): " in trials.progress(more)
+
+
+def test_the_table_has_a_row_for_each_test():
+    table = trials.table(record(gains=(0.3, 0.3, 0.0, 0.0), over_prior=-0.1)).data
+    assert len(table) == 13 and set(table["performers"]) == {"12"}
+    home = table.loc["1. entropy, with the prior loss minus without: SGD, high start"]
+    low, high = (number(v, 2, plus=True) for v in (0.3, 0.3))
+    assert home.tolist() == ["holds", "above 0", "+0.30", f"{low} to {high}", home["p (Holm)"], "12"]
+    assert float(home["p (Holm)"]) == pytest.approx(13 * 2 / 2**12, abs=5e-4)
+    other = table.loc["1. entropy, with the prior loss minus without: SGD, fitting start"]
+    assert other.tolist()[:3] == ["does not hold: the opposite", "below +0.05", "+0.30"]
+    ours = table.loc["3. error, ours minus its prior: SGD, high start"]
+    assert ours.tolist()[:3] == ["does not hold: the opposite", "above 0", "\N{MINUS SIGN}0.100"]
+    fourth = next(row for name, row in table.iterrows() if name.startswith("4."))
+    assert fourth["expected"] == "not below 0"
+
+
+def test_some_hypotheses_may_be_asked_for():
+    assert [name[0] for name in trials.table(record(), [2, 5]).data.index] == ["2", "2", "5"]
+    said = trials.said(record(better=0.05), [2, 6]).splitlines()
+    assert len(said) == 2 and said[0].startswith("- **The prior's knowledge counts**: error, measured minus permuted")
+    assert said[0].count("12 performers), holds") == 2
+    assert said[1].count("does not hold: the opposite") == 3 and "+0.050 (+0.0" in said[1]
+
+
+def test_too_few_performers_have_no_interval_and_no_p():
+    few = record(categories=("bird",))
+    few["performers"] = few["performers"][:2]
+    for table in ("regimes", "ways"):
+        few[table] = [row for row in few[table] if row[0] < 2]
+    table = trials.table(few).data
+    assert set(table["verdict"]) == {"open"} and set(table["95% interval"]) == {"none"}
+    assert set(table["p (Holm)"]) == {"\N{EM DASH}"}
+    assert "(2 performers, no interval), open" in trials.said(few, [1])
+
+
+def test_every_way_and_both_fits_of_each_regime_are_drawn():
+    errors = trials.errors(record())
+    ways = {ranking.NAMES[way] for way in WAYS}
+    fits = {f"{method}, {name} start" for method in ("ours", "baseline")
+            for name in ("SGD, high", "SGD, fitting", "AdamW, high", "AdamW, fitting")}
+    assert set(errors.index) == ways | fits and errors.shape[1] == 12  # without the dog
+    assert errors.loc["prior weights alone"].tolist() == [0.4] * 12
+    assert errors.loc["ours, SGD, high start"].mean() == pytest.approx(0.5)
+    figure = trials.ranked(record())
+    assert [ax.get_title("left") for ax in figure.axes] == [words.replace(", ", ",\n") for words in trials.PANELS.values()]
+    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert labels[:2] == ["gradient times input, corrected", "prior weights alone"]
+    assert set(labels) == set(errors.index)
+
+
+def test_a_fit_that_diverged_has_no_error():
+    errors = trials.errors(record(diverged=(0,)))
+    assert errors.loc["ours, SGD, high start"].isna().sum() == 1 and errors.loc["ours, AdamW, high start"].notna().all()
+
+
+def test_errors_by_network_and_over_all():
+    kept = record()
+    table = trials.by_network(kept, ("corrected", "prior")).data
+    assert list(table) == [f"{name} (3)" for name in NETWORKS] + ["all"]
+    assert list(table.index) == ["gradient times input, corrected", "prior weights alone"]
+    rows = [0.3 + 0.01 * k for k in range(12)]
+    assert table.iloc[0, 1] == f"{np.mean(rows[1::4]):.3f}"
+    values = trials.errors(kept).loc["gradient times input, corrected"]
+    assert sorted(values) == pytest.approx(rows)
+    assert table.iloc[0, -1] == with_interval(bootstrap(values), 3)
+    assert len(trials.by_network(kept).data) == len(WAYS) + 8
