@@ -125,8 +125,9 @@ def weights_through(fits: Mapping[str, Mapping[int, Tensor]], y: Tensor,
         for ax, epoch in zip(row, shown):
             ax.plot(array(y), array(ways[epoch]).clip(floor), "o", markersize=3, markeredgewidth=0, alpha=0.8,
                     color=METHOD_COLOURS["baseline"])
-            agreement = signed(float(rank_agreement(ways[epoch][None], y[None])))
-            ax.set(yscale="log", title=f"{f'epoch {epoch}' if epoch else 'start'}: ρ = {agreement}")
+            agreement = float(rank_agreement(ways[epoch][None], y[None]))
+            ax.set(yscale="log", title=(f"epoch {epoch}" if epoch else "start")
+                   + (f": ρ = {signed(agreement)}" if agreement == agreement else ""))
         row[0].set_ylabel(f"{name}\nmean $\\alpha_i$")
     figure.supxlabel("mean value $y_i$", fontsize=9.5)
     return figure
