@@ -165,7 +165,7 @@ def remove(score: Callable[[Tensor, Tensor], Tensor], batches: Iterable[Tensor],
     return found
 
 
-def of_head(head: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:
+def of_head(head: Callable[[Tensor], Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
     """A head x (B, n, H, W) -> yhat (B,) as `remove` asks for it; an absent filter is 0."""
     def score(x: Tensor, present: Tensor) -> Tensor:
         home = home_of(head)

@@ -143,7 +143,7 @@ def catalogue(tmp_path, monkeypatch, server):
 
 
 def test_every_source_is_listed_with_size_checksum_and_licence(capsys):
-    assert semquant().startswith("11 sources")
+    assert semquant().startswith("12 sources")
     listed = capsys.readouterr().out
     for name, source in fetch.load_sources().items():
         assert f"\n{name}: " in f"\n{listed}"

@@ -2,6 +2,7 @@
 
 # ruff: noqa: F401, F403
 from semquant_book.figures.attributes import *
+from semquant_book.figures.birds import *
 from semquant_book.figures.chapters import *
 from semquant_book.figures.diagrams import *
 from semquant_book.figures.networks import *

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from semquant.checks import InputError
-from semquant_book.figures.style import METHOD_COLOURS, WIDTH, named_rows
+from semquant_book.figures.networks import with_interval
+from semquant_book.figures.style import METHOD_COLOURS, WIDTH, named_rows, readable_on
 from semquant_book.study.replicates import estimate
 
-__all__ = ["ranking"]
+__all__ = ["error_grid", "ranking"]
 
 
 def ranking(panels: Mapping[str, pd.DataFrame], colours: Mapping[str, str],
@@ -56,4 +58,33 @@ def ranking(panels: Mapping[str, pd.DataFrame], colours: Mapping[str, str],
         ax.set_axisbelow(True)
     for label, shade in zip(axes[0, 0].get_yticklabels(), shades):
         label.set_color("#222222" if shade == METHOD_COLOURS["paper"] else shade)
+    return figure
+
+
+def error_grid(errors: pd.DataFrame, colours: Mapping[str, str] = {}) -> Figure:
+    """Draw errors of methods against truths as a grid: a row for each method, the best mean place at the
+    top, a column for each truth. Cells are `study.replicates.Estimate`, with half their interval where
+    there is one, or None; the darker, the better a method's place in the column. `colours` as in
+    `ranking`."""
+    values = errors.map(lambda cell: float("nan") if cell is None else cell.value).astype(float)
+    places = (values.rank() - 1) / (values.notna().sum() - 1).clip(lower=1)
+    order = places.mean(axis=1).sort_values(kind="stable").index
+    shades = plt.get_cmap("Blues_r")
+    figure, ax = plt.subplots(figsize=(WIDTH, 1.3 + 0.3 * len(order)))
+    ax.imshow(0.25 + 0.75 * places.loc[order].to_numpy(), cmap=shades, vmin=0, vmax=1, aspect="auto")
+    for row, method in enumerate(order):
+        for column, truth in enumerate(errors.columns):
+            cell, place = errors.at[method, truth], places.at[method, truth]
+            if cell is not None and np.isfinite(cell.value):
+                ax.text(column, row, with_interval(cell, 2), ha="center", va="center", fontsize=8,
+                        color=readable_on(shades(0.25 + 0.75 * place)))
+    ax.set_xticks(range(errors.shape[1]), errors.columns)
+    ax.xaxis.tick_top()
+    ax.tick_params(axis="x", length=0, labelsize=8.5)
+    named_rows(ax, list(order))
+    ax.set_ylim(len(order) - 0.5, -0.5)
+    ax.spines[:].set_visible(False)
+    for label in ax.get_yticklabels():
+        name = label.get_text()
+        label.set_color(next((c for start, c in colours.items() if name.startswith(start)), "#222222"))
     return figure

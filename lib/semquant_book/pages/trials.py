@@ -9,18 +9,19 @@ from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
 from semquant_book import figures
+from semquant_book.datasets.names import METHODS
 from semquant_book.figures.style import METHOD_COLOURS
 from semquant_book.pages.comparison import paper, styled
 from semquant_book.pages.findings import number, told
 from semquant_book.pages.ranking import NAMES
 from semquant_book.study.hypotheses import (
-    ERROR, HYPOTHESES, REGIMES, Tested, confirming, fits, regime, tests, verdict, ways)
+    ERROR, HOME, HYPOTHESES, REGIMES, Tested, confirming, difference, fits, regime, tests, verdict, ways)
 from semquant_book.study.presets import project_root
 from semquant_book.study.replicates import Estimate, bootstrap
 from semquant_book.study.store import read_record
 from semquant_book.study.trials import RECORD, TUNING
 
-__all__ = ["PANELS", "by_network", "errors", "progress", "ranked", "read", "said", "table"]
+__all__ = ["PANELS", "answers", "by_network", "errors", "progress", "ranked", "read", "said", "table"]
 
 #: Truths in words, by the field that holds the rescaled error against them.
 PANELS = {ERROR: "Shapley values", "rescaled_error removals": "single removals",
@@ -47,6 +48,52 @@ def progress(record: dict) -> str:
     return (f"{len(about)} of the {record['planned']} performers that were planned are run. The tests are on the "
             f"{len(tested)} of categories that no choice was made on ({', '.join(tested.category.unique())}; {seeds}): "
             f"{counts}.")
+
+
+def answers(record: dict) -> Styler:
+    """Say in a row each what the paper claims and what the trial found of it, and what to use instead: the
+    answer, a number, its interval, how many performers."""
+    found, errors_ = tests(record), errors(record)
+    gains = [t for t in found if t.hypothesis == 1]
+    best = errors_.mean(axis=1).drop(NAMES["shapley_sampling"]).idxmin()
+
+    def row(claim: str, answer: str, value: Estimate, digits: int, words: str) -> tuple[str, dict]:
+        interval = (f"{number(value.low, digits, plus=True)} to {number(value.high, digits, plus=True)}"
+                    if value.known else "none")
+        return claim, {"what came out": answer, "number": f"{number(value.value, digits, plus=True)} {words}",
+                       "95% interval": interval, "performers": _performers(value)}
+
+    def gap(first: str, second: str) -> Estimate:
+        return bootstrap(errors_.loc[first] - errors_.loc[second])
+
+    rows = []
+    for test, which in zip(gains, REGIMES):
+        rows.append(row(f"The prior loss makes contributions more even: {regime(*which)}", _more(test.found, "yes"),
+                        test.found, 2, "nats"))
+    for which in (HOME, REGIMES[-1]):
+        value = difference(record, which, ERROR)
+        rows.append(row(f"It makes them more correct: {regime(*which)}", _more(value, "yes", below=True), value, 3, "of error"))
+    even = next(t for t in found if t.hypothesis == 4).found
+    rows.append(row("More even is more correct, over the fits to one performer", _more(even, "mostly yes", below=True),
+                    even, 2, "rank correlation with error"))
+    ours = gap(f"ours, {regime(*REGIMES[-1])}", NAMES["prior"])
+    rows.append(row("The explainer adds to its prior weights", _more(ours, "yes", below=True), ours, 3, "of error over the prior alone"))
+    gradient = gap(f"ours, {regime(*REGIMES[-1])}", NAMES["gradient_times_input"])
+    rows.append(row("It is nearer to the truth than gradient times input", _more(gradient, "yes", below=True), gradient, 3, "of error"))
+    instead = gap(best, NAMES["gradient_times_input"])
+    rows.append(row(f"Use instead: {best}, the nearest of all that run the head a few times",
+                    "nearer than gradient times input" if instead.known and instead.high < 0 else "not told from gradient times input",
+                    instead, 3, "of error"))
+    return styled(pd.DataFrame([cells for _, cells in rows], index=[name for name, _ in rows]),
+                  "Drawn animals, performers that no choice was made on; error: rescaled, against exact Shapley values of part "
+                  "groups of filters")
+
+
+def _more(value: Estimate, yes: str, below: bool = False) -> str:
+    """Yes, no with the opposite, or that it can't be told."""
+    if not value.known or value.low <= 0 <= value.high:
+        return "can't be told"
+    return yes if (value.value < 0) == below else "no, the opposite"
 
 
 def _performers(found: Estimate) -> str:
@@ -109,8 +156,8 @@ def ranked(record: dict) -> Figure:
     first = errors(record)
     panels = {PANELS[ERROR]: first} | {
         words: errors(record, metric).reindex(first.index) for metric, words in PANELS.items() if metric != ERROR}
-    panels = {f"against {words}": frame for words, frame in panels.items()}
-    return figures.ranking(panels, {m: METHOD_COLOURS[m] for m in ("ours", "baseline")}, list(panels))
+    panels = {words.replace(", ", ",\n"): frame for words, frame in panels.items()}
+    return figures.ranking(panels, {m: METHOD_COLOURS[m] for m in METHODS}, list(panels))
 
 
 def by_network(record: dict, names: Collection[str] = ()) -> Styler:

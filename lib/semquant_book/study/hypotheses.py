@@ -14,7 +14,7 @@ from semquant_book.study.replicates import (DRAWS, LEAST, PERFORMER, Estimate, b
 from semquant_book.study.ranking import CORRECTED
 from semquant_book.study.trials import TUNING
 
-__all__ = ["ERROR", "HYPOTHESES", "LEVEL", "MARGINS", "Tested", "confirming", "fits", "regime", "tests",
+__all__ = ["ERROR", "HOME", "HYPOTHESES", "LEVEL", "MARGINS", "REGIMES", "Tested", "confirming", "difference", "fits", "regime", "tests",
            "verdict", "ways"]
 
 ERROR = "rescaled_error shapley"
@@ -74,6 +74,13 @@ def _fit(frame: pd.DataFrame, which: tuple[str, str], prior: str, metric: str) -
     """A metric of the fits that count, by performer."""
     some = frame[frame.chosen].xs((*which, prior), level=("optimizer", "start", "prior"))
     return some[metric].astype(float)
+
+
+def difference(record: dict, which: tuple[str, str], metric: str, of: str = "measured",
+               over: str = "none") -> Estimate:
+    """Return a measure with one prior minus that with another, in a regime, of the tests' performers."""
+    fitted = confirming(fits(record))
+    return bootstrap(_fit(fitted, which, of, metric) - _fit(fitted, which, over, metric))
 
 
 def tests(record: dict) -> list[Tested]:

@@ -28,7 +28,7 @@ from semquant_book.study.store import record
 
 __all__ = ["BACKGROUND", "Bench", "CORRECTED", "PEERS", "SHOWN", "TRUTHS", "WAYS", "asked", "collect",
            "described", "explained_in", "groups_of", "head_of", "known_mean", "measures", "orders", "paths",
-           "recognised", "truths_of"]
+           "recognised", "truths_of", "with_gradients"]
 
 SHOWN, BACKGROUND = 100, 500  # test images that are explained, training images that peers learn from
 TRUTHS = ("shapley", "removals")
@@ -261,20 +261,20 @@ def explained_in(run: experiment1.Run, way: str, head: nn.Module, shown: Measure
     method, _, scale = way.rpartition("_")
     fitted = run.explainer(method, scale) if method in METHODS else None
     if way == CORRECTED:
-        train = _with_gradients(head, run.measured("train"))
+        train = with_gradients(head, run.measured("train"))
         removals = corrected.remove(corrected.of_head(head), train.x.split(64), train.y.shape[1])
         net, _ = corrected.correct(train, removals, fit=replace(corrected.FIT, device=run.settings.device))
     start = time.perf_counter()
     if fitted:
         said = fitted.explain_measured(shown)
     elif way == CORRECTED:
-        said = FittedExplainer(net).explain_measured(_with_gradients(head, shown))
+        said = FittedExplainer(net).explain_measured(with_gradients(head, shown))
     else:
         said = peers.explain(way, head, shown, background=background)
     return said, time.perf_counter() - start
 
 
-def _with_gradients(head: nn.Module, measured: Measured) -> Measured:
-    """The same with prior weights such that w y is gradient times input."""
+def with_gradients(head: nn.Module, measured: Measured) -> Measured:
+    """Return the same with prior weights such that w y is gradient times input."""
     products, y = peers.explain("gradient_times_input", head, measured).contributions, measured.y
     return replace(measured, w=torch.where(y == 0, 0, products / torch.where(y == 0, 1, y)))

@@ -16,8 +16,8 @@ from semquant.checks import InputError, one_of
 from semquant_book.datasets import celeba
 from semquant_book.datasets.names import ATTRIBUTES, CATEGORIES, SCALES, TRUNK
 from semquant_book.folders import build_root, data_root
-from semquant_book.study import (experiment1, frozen_trunk, interventions, ranking, records, regimes,
-                                 rehearsal, sweeps, trials)
+from semquant_book.study import (birds, experiment1, frozen_trunk, interventions, ranking, records,
+                                 regimes, rehearsal, sweeps, trials)
 from semquant_book.study.portraits import celeba_folders
 from semquant_book.study.presets import Settings, load_settings
 from semquant_book.study.store import write_record
@@ -87,6 +87,9 @@ RECORDS = {
     "interventions": Recorded(interventions.collect, "quick", (*RUN, "animals", "faces", "photographs")),
     "photographs-dog": Recorded(partial(records.collect_networks, category="dog"), "photographs", (
         *RUN, "experiment", "category", "data", "performers", "explainers", "references", "examples")),
+    "funnybirds": Recorded(birds.collect, "quick", (
+        *RUN, "experiment", "performer_seed", "rows", "performer", "data", "accuracy",
+        "background_independence", "fits", "truth", "example")),
     records.PHOTOGRAPH: Recorded(_photograph, "quick", (
         *RUN, "architecture", "category", "seed", "metrics", "groups", "assignment", "yhat", "readings",
         "maps", "heat")),

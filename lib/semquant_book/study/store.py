@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = [
-    "TRIAL_FIELDS", "attribute_path", "attribute_runs", "data_record", "explainer_path", "explainer_runs",
+    "TRIAL_FIELDS", "attribute_path", "attribute_runs", "birds_path", "data_record", "explainer_path",
+    "explainer_runs",
     "face_performer_path", "faces_record", "flips_path", "folder_digest", "gigabytes", "in_memory",
     "pack", "performer_path", "read_record", "record", "record_of", "reference_path",
     "selection_path", "survey_path", "tensor_digest", "trial_path", "unpack", "write_record"]
@@ -137,6 +138,12 @@ def folder_digest(root: Path, patterns: tuple[str, ...]) -> str:
         for file in inside or [place]:
             digest.update(f"{file.relative_to(root)} {file.stat().st_size}\n".encode())
     return digest.hexdigest()[:10]
+
+
+def birds_path(seed: int) -> Path:
+    """Return where the weights of the performer of FunnyBirds are kept; no setting decides them."""
+    found = folder_digest(data_root(), ("FunnyBirds/*.json", "FunnyBirds/train"))
+    return build_root() / f"store/performers/birds-s{seed}-{found}.safetensors"
 
 
 def faces_record(settings: Settings) -> Path:
