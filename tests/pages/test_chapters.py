@@ -277,6 +277,19 @@ def test_valleys_show_every_way_and_the_prior_s_line():
     assert right.lines[-1].get_xydata().tolist() == [[0, 0], [2, 1]]
 
 
+def test_weights_through_the_epochs_of_each_fit():
+    y = torch.tensor([1.0, 2.0, 3.0])
+    fall, level = torch.tensor([3.0, 2.0, 1e-9]), torch.ones(3)
+    fits = {"SGD": {0: level, 1: y, 2: fall}, "AdamW": {0: level, 1: level, 2: y}}
+    axes = figures.weights_through(fits, y).axes
+    assert [ax.get_title() for ax in axes] == [
+        "start", "epoch 1: ρ = 1.00", "epoch 2: ρ = −1.00", "start", "epoch 1", "epoch 2: ρ = 1.00"]  # no rank at one level
+    assert axes[2].lines[0].get_xdata().tolist() == [1, 2, 3]
+    assert axes[2].lines[0].get_ydata() == pytest.approx([3, 2, 3e-3])  # not below a thousandth
+    assert len(figures.weights_through(fits, y, (0, -1)).axes) == 4
+    plt.close("all")
+
+
 def test_crushing_shows_weights_against_values_from_step_to_step():
     ways, y, yhat, w = toy()
     ways["SGD"][-1, :, 1] = 0.25

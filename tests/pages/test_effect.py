@@ -1,16 +1,19 @@
-"""The page on when the paper's effect appears, on a record made by hand."""
+"""The page on when the paper's effect appears, on records made by hand."""
 
 import re
+from itertools import product
 
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from made_trial import trial
 from scipy import stats
 
 from semquant_book.folders import project_root
 from semquant_book.pages import effect
 from semquant_book.pages.findings import number
+from semquant_book.study.hypotheses import ERROR
 from semquant_book.study.regimes import RATES, WATCHED
 from semquant_book.study.store import read_record
 
@@ -41,10 +44,7 @@ def record(gains=(0.1, 0.2, 0.3, 0.4)):
                                             "deviation": 0.5})
                 weights.append(about | {"prior": prior, "start_alpha": [0.7, 0.7, 0.7],
                                         "alpha": [0.7, 0.07, 0.0], "y": [1.0, 10.0, 20.0]})
-    references = [{"architecture": a, "category": "dog", "performer_seed": 0, "method": method,
-                   "normalised_entropy": 0.8, "error average": 0.01, "error_of_shares average": 0.02}
-                  for a in NETWORKS for method in ("prior", "gradient_times_input", "uniform")]
-    return {"settings": {"categories": ["dog"]}, "rows": rows, "weights": weights, "rates": rates, "references": references}
+    return {"settings": {"categories": ["dog"]}, "rows": rows, "weights": weights, "rates": rates}
 
 
 def test_a_gain_has_students_interval_over_performers():
@@ -73,14 +73,48 @@ def test_what_priors_without_knowledge_bring_is_told_where_there_is_a_gain():
         "bring −0.038 (uniform) and −0.025 (permuted), where the measured one brings −0.050.")
 
 
-def test_tables_have_means_and_half_intervals():
-    table = effect.table(record()).data
-    assert table.loc["AdamW, high start", ("H / ln n", "baseline")] == "0.500 ± 0.000"
-    assert table.loc["SGD, high start", ("H / ln n", "ours")] == "0.750 ± 0.205"
-    assert table.loc["SGD, high start", ("error of shares", "ours")].startswith("0.115 ± 0.0")
-    assert "mean over 4 performers" in effect.table(record()).caption
-    yardsticks = effect.yardsticks(record()).data
-    assert yardsticks.loc["gradient times input", "the paper's error"] == "0.010 ± 0.000"
+def test_the_trial_by_regime_has_levels_and_differences_within_performers():
+    table = effect.by_regime(trial()).data
+    assert list(table.index) == list(effect.changes(trial(), ERROR))
+    levels = table["H / ln n"].loc["SGD, high start"]
+    gains = [0.2 * (1 + k / 10) for k in range(4)]  # of birds and cows
+    assert levels.tolist()[:2] == ["0.600", number(0.6 + np.mean(gains))]
+    means = [np.mean([gains[i] for i in drawn]) for drawn in product((0, 2), (0, 2), (1, 3), (1, 3))]  # within networks
+    half = (max(means) - min(means)) / 2  # each end comes in more than 2.5% of all draws
+    assert levels.iloc[2] == f"+0.230 ± {half:.3f}"
+    assert table["rescaled error"].loc["AdamW, fitting start"].iloc[2].startswith("+0.115 ± ")
+    assert "mean over 4 performers" in effect.by_regime(trial()).caption
+
+
+def test_where_the_prior_loss_raises_the_entropy_is_said_and_where_it_comes_nearer_to_the_truth():
+    said = effect.homes(trial())
+    assert said.startswith("The entropy over part groups of exact Shapley values is, in nats, 1.15 (1.05 to 1.25, 4 performers). ")
+    assert ("raises H / ln n with SGD from a high start, and lowers it with SGD from a fitting start and AdamW from a "
+            "fitting start.") in said
+    assert ("nearer to the truth's with SGD from a high start and SGD from a fitting start, and further from it "
+            "with AdamW from a fitting start.") in said
+
+
+def test_with_few_performers_no_regime_is_named():
+    few = trial(categories=("bird", "dog"))
+    assert effect.homes(few) == (
+        "The entropy over part groups of exact Shapley values is, in nats, 1.05 (2 performers, no interval). Fewer than 4 "
+        "performers have no interval, so that no regime is named.")
+    assert effect.by_regime(few).data["H / ln n"].loc["SGD, high start"].iloc[2] == "+0.210"
+
+
+def test_a_fit_that_diverged_has_no_pair():
+    gain = effect.changes(trial(diverged={(3, "sgd", "high", "none")}), ERROR)["SGD, high start"]
+    assert gain.values == pytest.approx((-0.1, -0.12, -0.11)) and not gain.known
+
+
+def test_the_map_is_shown_with_its_still_figure(monkeypatch):
+    shown = []
+    monkeypatch.setattr("IPython.display.display", shown.append)
+    effect.explore(trial())
+    still, view = shown
+    alt = re.search('alt="(.*?)"', still.data)[1]
+    assert len(alt) <= 300 and len(view.data["performers"]) == 4
 
 
 def test_the_rates_that_were_tried():

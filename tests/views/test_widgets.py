@@ -13,7 +13,7 @@ from PIL import Image
 
 from semquant.checks import InputError
 from semquant_book.figures.style import METHOD_COLOURS, SIGN_COLOURS, part_colour
-from semquant_book.views import chapters, explorer, ways, widgets
+from semquant_book.views import chapters, explorer, factorial, ways, widgets
 from semquant_book.views.widgets import pack, picture, show
 
 
@@ -50,7 +50,8 @@ def test_a_picture_keeps_its_colours_and_gets_its_size():
 
 
 KINDS = (explorer.ExplanationExplorer, chapters.BiasExplorer, chapters.PriorExplorer,
-         chapters.SelectionExplorer, chapters.TemplateExplorer, ways.WaysExplorer)
+         chapters.SelectionExplorer, chapters.TemplateExplorer, ways.WaysExplorer,
+         factorial.FactorialExplorer)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -13,12 +13,12 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from semquant.losses import prior_weight
-from semquant.metrics import contribution_entropy
+from semquant.metrics import contribution_entropy, rank_agreement
 from semquant_book.figures.style import (FAINT, INK, METHOD_COLOURS, WIDTH, array, bare,
-                                         part_colour, resize, rgb)
+                                         part_colour, resize, rgb, signed)
 
 __all__ = ["crushing", "explained_scores", "fading", "masking", "prior_and_falls", "prior_losses",
-           "template_row", "valleys", "weight_changes", "weights_over_images"]
+           "template_row", "valleys", "weight_changes", "weights_over_images", "weights_through"]
 
 BROKEN = (0, (4, 3))
 
@@ -108,6 +108,28 @@ def weight_changes(fits: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
                 color=METHOD_COLOURS["baseline"], markeredgewidth=0, alpha=0.8)
         ax.set(title=name.replace(", ", ",\n"), xlabel="mean value $y_i$", yscale="log")
     axes[0, 0].set_ylabel(r"$\alpha_i$, end over start")
+    return figure
+
+
+def weights_through(fits: Mapping[str, Mapping[int, Tensor]], y: Tensor,
+                    epochs: Sequence[int] = (0, 1, 5, -1)) -> Figure:
+    """Show each concept's mean weight against its mean value y (n,) after some epochs, a row for each
+    fit, its mean alpha (n,) by epoch. Of `epochs` -1 is the last; those that a fit does not have are
+    left out. Each panel has the rank correlation; what lies below a thousandth of the largest stands there."""
+    last = max(map(max, fits.values()))
+    shown = sorted({last if epoch < 0 else epoch for epoch in epochs if epoch <= last})
+    figure, axes = plt.subplots(len(fits), len(shown), figsize=(WIDTH, 0.5 + 1.7 * len(fits)), sharex=True,
+                                sharey=True, squeeze=False)
+    floor = max(float(alpha.max()) for ways in fits.values() for alpha in ways.values()) / 1e3
+    for row, (name, ways) in zip(axes, fits.items()):
+        for ax, epoch in zip(row, shown):
+            ax.plot(array(y), array(ways[epoch]).clip(floor), "o", markersize=3, markeredgewidth=0, alpha=0.8,
+                    color=METHOD_COLOURS["baseline"])
+            agreement = float(rank_agreement(ways[epoch][None], y[None]))
+            ax.set(yscale="log", title=(f"epoch {epoch}" if epoch else "start")
+                   + (f": ρ = {signed(agreement)}" if agreement == agreement else ""))
+        row[0].set_ylabel(f"{name}\nmean $\\alpha_i$")
+    figure.supxlabel("mean value $y_i$", fontsize=9.5)
     return figure
 
 

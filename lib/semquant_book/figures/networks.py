@@ -283,10 +283,10 @@ def comparison_table(measured: pd.DataFrame, paper: pd.DataFrame, *, digits: int
     return style.set_caption(caption) if caption else style
 
 
-def with_interval(mean: Estimate, digits: int = 3) -> str:
+def with_interval(mean: Estimate, digits: int = 3, plus: bool = False) -> str:
     """Write a mean, with half its interval where there is one."""
     half = f" ± {(mean.high - mean.low) / 2:.{digits}f}" if mean.known else ""
-    return signed(mean.value, digits) + half
+    return signed(mean.value, digits, plus) + half
 
 
 def _numbers(table: pd.DataFrame, row: object, column: object) -> np.ndarray:

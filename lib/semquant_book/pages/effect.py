@@ -1,4 +1,4 @@
-"""The page on when the paper's effect appears: slopes, tables and sentences of a recorded factorial."""
+"""The page on when the paper's effect appears: the trial by regime, and the pilot it came from."""
 
 from __future__ import annotations
 
@@ -7,29 +7,87 @@ from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
 from semquant_book import figures
-from semquant_book.pages.comparison import REFERENCES, paper, paper_of, styled
-from semquant_book.pages.findings import number, percent, spread, told
+from semquant_book.pages.comparison import paper, paper_of, styled
+from semquant_book.pages.findings import HOLDS, compared, number, percent, spread, told
+from semquant_book.study.hypotheses import ERROR, REGIMES, confirming, fits, regime
 from semquant_book.study.presets import project_root
 from semquant_book.study.regimes import PRIORS, RATES, WATCHED
-from semquant_book.study.replicates import PERFORMER, Estimate, estimate
+from semquant_book.study.replicates import LEAST, PERFORMER, Estimate, bootstrap, estimate
 from semquant_book.study.store import read_record
+from semquant_book.views import factorial, widgets
+from semquant_book.views.factorial import EVENNESS
 
-__all__ = ["by_rate", "controls", "crushed", "follows", "gains", "measures", "read", "regime", "said", "slopes",
-           "starts", "table", "tried", "yardsticks"]
+__all__ = ["by_rate", "by_regime", "changes", "controls", "crushed", "explore", "follows", "gains", "homes",
+           "in_regime", "measures", "performers", "read", "regime", "said", "slopes", "starts", "tried"]
 
-OPTIMIZERS = {"sgd": "SGD", "adamw": "AdamW"}
+AWAY = "entropy shapley"  # of a fit: how far its entropy over part groups is from the truth's
+TRIAL = {EVENNESS: "H / ln n", AWAY: "distance to the truth's entropy", ERROR: "rescaled error"}
 METRICS = {"normalised_entropy": ("H / ln n", 3), "error average": ("the paper's error", 3),
            "error_of_shares average": ("error of shares", 3), "deviation": ("relative deviation", 3)}
+
+
+def performers(record: dict) -> pd.DataFrame:
+    """Return what the trial keeps of the performers that the tests are on."""
+    return confirming(pd.DataFrame(record["performers"]).set_index([*PERFORMER]))
+
+
+def in_regime(record: dict, which: tuple[str, str], prior: str, metric: str) -> pd.Series:
+    """Return a metric of the trial's fits that count, by performer that the tests are on."""
+    frame = confirming(fits(record))
+    return frame[frame.chosen].xs((*which, prior), level=("optimizer", "start", "prior"))[metric].astype(float)
+
+
+def changes(record: dict, metric: str) -> dict[str, Estimate]:
+    """Return, for each regime of the trial, how much more ours has of a metric than the baseline."""
+    return {regime(*which): bootstrap(in_regime(record, which, "measured", metric)
+                                      - in_regime(record, which, "none", metric)) for which in REGIMES}
+
+
+def by_regime(record: dict) -> Styler:
+    """Put baseline and ours of the trial side by side in every regime, with the difference within performers."""
+    cells = {}
+    for metric, words in TRIAL.items():
+        for prior, method in (("none", "baseline"), ("measured", "ours")):
+            cells[words, method] = [number(in_regime(record, which, prior, metric).mean()) for which in REGIMES]
+        cells[words, "ours − baseline"] = [
+            figures.with_interval(gain, 3, plus=True) for gain in changes(record, metric).values()]
+    return styled(pd.DataFrame(cells, index=[regime(*which) for which in REGIMES]),
+                  f"The trial's regimes, mean over {len(performers(record))} performers; ± is half the 95% "
+                  "bootstrap interval")
+
+
+def homes(record: dict) -> str:
+    """Say in which regimes the entropy rises and falls, and where it comes nearer to the truth's own."""
+    count, own = len(performers(record)), bootstrap(performers(record)["entropy shapley"].astype(float))
+    beginning = f"The entropy over part groups of exact Shapley values is, in nats, {told(own, 2)}. "
+    if count < LEAST:
+        return f"{beginning}Fewer than {LEAST} performers have no interval, so that no regime is named."
+
+    def where(metric: str, above: bool) -> str:
+        named = [name.replace(", ", " from a ") for name, gain in changes(record, metric).items()
+                 if compared(gain, above=above) == HOLDS]
+        return f"with {', '.join(named[:-1])}{' and ' * (len(named) > 1)}{named[-1]}" if named else "in no regime"
+
+    return (f"{beginning}The prior loss raises H / ln n {where(EVENNESS, True)}, and lowers it {where(EVENNESS, False)}. "
+            f"It brings the entropy over part groups nearer to the truth's {where(AWAY, False)}, and further from it "
+            f"{where(AWAY, True)}. Named is where the 95% interval lies on one side of 0.")
+
+
+def explore(record: dict) -> None:
+    """Show the map of the trial, with its still figure."""
+    widgets.show(factorial.explore(
+        record, paper()["labels"], "Means are over performers; their intervals stand in the table above. H / ln n is over "
+        "filters, the truth's entropy and the distance to it over part groups. Errors are against exact Shapley values, "
+        "but for the paper's, whose truth is the fall of the score. The rate that counts is the one whose baseline fits "
+        "the training scores best, for each performer."), factorial.figure(record),
+        "Four panels, one for each regime: H / ln n against the rescaled error on a logarithmic axis, an arrow from the "
+        "baseline to ours for each performer, and their mean, large. Lines are gradient times input, as it is and "
+        "corrected, and the prior alone. The sentences above have the numbers.")
 
 
 def read() -> dict:
     """Return the recorded factorial that comes with the project."""
     return read_record(project_root() / "book" / "records" / "regimes.json")
-
-
-def regime(optimizer: str, start: str) -> str:
-    """Return what a regime is called."""
-    return f"{OPTIMIZERS[optimizer]}, {start} start"
 
 
 def measures(record: dict, metric: str) -> pd.DataFrame:
@@ -53,28 +111,6 @@ def slopes(record: dict) -> Figure:
         found = values.loc[which].groupby("architecture", sort=False).mean()
         panels[regime(*which).replace(", ", ",\n")] = found.rename(columns={"none": "baseline", "measured": "ours"})
     return figures.entropy_slopes({title: frame.rename(index=labels) for title, frame in panels.items()})
-
-
-def table(record: dict) -> Styler:
-    """Put baseline and ours side by side in every regime: evenness, both errors, deviation."""
-    cells = {}
-    for metric, (words, digits) in METRICS.items():
-        values = measures(record, metric)
-        for prior, method in (("none", "baseline"), ("measured", "ours")):
-            cells[words, method] = [figures.with_interval(estimate(values[prior].loc[which]), digits)
-                                    for which in RATES]
-    return styled(pd.DataFrame(cells, index=[regime(*which) for which in RATES]),
-                   f"Four regimes, mean over {_performers(record)} performers; ± is half the 95% interval")
-
-
-def yardsticks(record: dict) -> Styler:
-    """Give the same of what needs no fit; the best of all is what an explanation has to beat."""
-    frame = pd.DataFrame(record["references"])
-    cells = {words: [figures.with_interval(estimate(frame[frame.method == m][metric]), digits)
-                     for m in REFERENCES]
-             for metric, (words, digits) in METRICS.items() if metric in frame}
-    return styled(pd.DataFrame(cells, index=list(REFERENCES.values())),
-                   f"What needs no explainer, mean over {_performers(record)} performers")
 
 
 def said(record: dict) -> str:

@@ -66,6 +66,12 @@ function decades(low, high, { name } = {}) {
 /** The d of a line through points [x, y]. */
 const through = (points) => points.map(([x, y], k) => `${k ? "L" : "M"}${x.toFixed(1)},${y.toFixed(1)}`).join("");
 
+/** A mark of its own for each of a few, as colours may not be told apart. */
+const SHAPES = [(r) => `M0,${-r}A${r},${r} 0 1 1 0,${r}A${r},${r} 0 1 1 0,${-r}Z`,
+  (r) => `M${-r},${-r}H${r}V${r}H${-r}Z`, (r) => `M0,${-1.2 * r}L${1.2 * r},${r}H${-1.2 * r}Z`,
+  (r) => `M0,${-1.3 * r}L${1.3 * r},0L0,${1.3 * r}L${-1.3 * r},0Z`];
+const shape = (k, r) => SHAPES[k % SHAPES.length](r);
+
 /** A pointer's place in a chart, in the chart's own units. */
 function pointed(svg, event) {
   const box = svg.getBoundingClientRect();

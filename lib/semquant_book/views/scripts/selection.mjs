@@ -44,11 +44,6 @@ export default view(({ data }) => {
   const status = h("p", { class: "sq-hidden", role: "status", "aria-live": "polite" });
   const chart = sized(draw, 680);
 
-  /** A mark of its own for each target, as colours may not be told apart. */
-  const SHAPES = [(r) => `M0,${-r}A${r},${r} 0 1 1 0,${r}A${r},${r} 0 1 1 0,${-r}Z`,
-    (r) => `M${-r},${-r}H${r}V${r}H${-r}Z`, (r) => `M0,${-1.2 * r}L${1.2 * r},${r}H${-1.2 * r}Z`,
-    (r) => `M0,${-1.3 * r}L${1.3 * r},0L0,${1.3 * r}L${-1.3 * r},0Z`];
-  const shape = (k, r) => SHAPES[k % SHAPES.length](r);
   const mark = (k) => s("svg", { viewBox: "-8 -8 16 16", class: "sq-shape", "aria-hidden": "true" },
     s("path", { d: shape(k, 5.2), fill: targets[k].colour, class: "sq-mark" }));
 
