@@ -18,7 +18,7 @@ from semquant_book.views import factorial, widgets
 from semquant_book.views.factorial import EVENNESS
 
 __all__ = ["by_rate", "by_regime", "changes", "controls", "crushed", "explore", "follows", "gains", "homes",
-           "in_regime", "measures", "performers", "read", "regime", "said", "slopes", "starts", "tried"]
+           "in_regime", "measures", "performers", "read", "regime", "said", "slopes", "started", "starts", "tried"]
 
 AWAY = "entropy shapley"  # of a fit: how far its entropy over part groups is from the truth's
 TRIAL = {EVENNESS: "H / ln n", AWAY: "distance to the truth's entropy", ERROR: "rescaled error"}
@@ -179,6 +179,12 @@ def follows(record: dict) -> str:
     """Say how the baselines' weights go with the filters' values, from network to network."""
     values = measures(record, "follows_y")["none"]
     return "; ".join(f"{regime(*which)} {spread(values.loc[which])}" for which in RATES)
+
+
+def started(record: dict) -> str:
+    """Say where the sum starts, and how weights go with values at the end."""
+    return (f"Where the sum starts, over the networks: {starts(record)}. The rank correlation of the baselines' mean "
+            f"weights with the filters' mean values, over the networks: {follows(record)}.")
 
 
 def crushed(record: dict, architecture: str) -> Figure:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
+from IPython.display import display
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
@@ -23,8 +24,8 @@ from semquant_book.views import explorer, widgets
 
 __all__ = ["accuracies", "contribution_bars", "controls", "counted_parts", "entropies", "explore",
            "fall_of_losses", "filters", "higher", "learning", "named", "numbers", "part_error_dots",
-           "part_errors_said", "performer", "performers", "pies", "residuals", "shares_said",
-           "some", "thresholds", "trained", "what_was_run"]
+           "part_errors_said", "part_tables", "performer", "performers", "pies", "residuals", "shares_said",
+           "some", "supplement", "thresholds", "trained", "what_was_run", "where"]
 
 #: The rows of `numbers`.
 NUMBERS = {"entropy": "entropy H, nats", "normalised_entropy": "H / ln n",
@@ -276,3 +277,24 @@ def some(shown: inspection.Case, count: int, start: int = 5) -> list[int]:
     """Positions of a few images that no other page shows; the first where there are not so many."""
     start = start if len(shown.images) >= start + count else 0
     return list(range(min(start + count, len(shown.images))))[start:]
+
+
+def where(shown: Mapping[str, inspection.Case], name: str, draw: Callable[[inspection.Case], object]) -> object:
+    """Draw the case of a network, where there is one."""
+    return draw(shown[name]) if name in shown else None
+
+
+def part_tables(records: pd.DataFrame, category: str) -> None:
+    """Show Table 3 of a category, one table for each reading of y's scale."""
+    for scale, frame in records.groupby("scale", sort=False):
+        display(comparison.part_table(frame, published=category == "dog", caption=(
+            f"Table 3: error of part contributions, {category}, all networks, y {scale}")))
+
+
+def supplement(records: pd.DataFrame) -> None:
+    """Show the supplement's tables of one reading."""
+    display(comparison.per_category(records, "entropy", "supplement_entropy", caption="Supplement: entropy in nats"),
+            comparison.per_category(records, "accuracy", "supplement_accuracy", factor=100, digits=1,
+                                    caption="Supplement: accuracy in percent"),
+            comparison.per_category(records, "deviation", "supplement_deviation",
+                                    caption="Supplement: relative deviation"))
