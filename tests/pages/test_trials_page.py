@@ -5,9 +5,10 @@ import pytest
 from matplotlib import pyplot as plt
 
 from semquant_book.figures import with_interval
-from semquant_book.pages import ranking, trials
+from semquant_book.pages import funnybirds, ranking, trials
 from semquant_book.pages.findings import number
 from semquant_book.study import hypotheses
+from semquant_book.study.presets import project_root
 from semquant_book.study.replicates import bootstrap
 from semquant_book.study.trials import WAYS
 from trial_record import record
@@ -17,7 +18,7 @@ NETWORKS = ["AlexNet", "VGG-M", "VGG-S", "VGG-16"]
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr(hypotheses, "DRAWS", 5000)
+    monkeypatch.setattr(hypotheses, "DRAWS", 5000)  # of the slowest test alone
     yield
     plt.close("all")
 
@@ -96,3 +97,32 @@ def test_errors_by_network_and_over_all():
     assert sorted(values) == pytest.approx(rows)
     assert table.iloc[0, -1] == with_interval(bootstrap(values), 3)
     assert len(trials.by_network(kept).data) == len(WAYS) + 8
+
+
+def test_readme_has_the_records_numbers():
+    text = (project_root() / "README.md").read_text()
+    kept = trials.read()
+    rows = {n: next(line for line in text.splitlines() if words in line) for n, words in (
+        (1, "a plan written before the runs"), (3, "the same performers, distance"), (6, "with a learned correction"))}
+    rows[4] = rows[3]
+    for test in hypotheses.tests(kept):
+        if test.hypothesis not in rows or "ridge" in test.words or test.words.endswith("SGD, high start") * (test.hypothesis == 3):
+            continue
+        digits = {1: 2, 4: 2}.get(test.hypothesis, 3)
+        low, high = (number(v, digits, plus=True) for v in (test.found.low, test.found.high))
+        row = rows[test.hypothesis]
+        assert number(test.found.value, digits, plus=True) in row and f"({low} to {high})" in row, test.words
+    assert f"{len(hypotheses.tests(kept)[0].found.values)} performers of four other animals" in rows[1]
+    for metric in list(trials.PANELS)[1:]:
+        gap = trials.corrected_gap(kept, metric)
+        said = [number(v, plus=True) for v in (gap.value, gap.low, gap.high)]
+        assert f"{said[0]} ({said[1]} to {said[2]})" in rows[6], metric
+    assert number(trials.errors(kept).mean(axis=1)["gradient times input, corrected"]) in rows[6]
+
+
+def test_readme_has_the_birds_numbers():
+    row = next(line for line in (project_root() / "README.md").read_text().splitlines() if "| FunnyBirds" in line)
+    found = funnybirds.scores(funnybirds.read())["mean"]
+    for way in ("gradient_times_input", "corrected", "prior", "ours", "random", "pixel_gradient_times_input"):
+        assert number(found[way]) in row, way
+    assert number(funnybirds.mean_score(funnybirds.PUBLISHED)) in row

@@ -21,7 +21,7 @@ from semquant_book.study.replicates import Estimate, bootstrap
 from semquant_book.study.store import read_record
 from semquant_book.study.trials import RECORD, TUNING
 
-__all__ = ["PANELS", "answers", "by_network", "errors", "progress", "ranked", "read", "said", "table"]
+__all__ = ["PANELS", "answers", "by_network", "corrected_gap", "errors", "progress", "ranked", "read", "said", "table"]
 
 #: Truths in words, by the field that holds the rescaled error against them.
 PANELS = {ERROR: "Shapley values", "rescaled_error removals": "single removals",
@@ -81,6 +81,10 @@ def answers(record: dict) -> Styler:
         planned("What to use instead: gradient times input, corrected; is it more correct than gradient times input?",
                 by_number[6][0], "of error", below=True),
         planned("And than integrated gradients?", by_number[6][1], "of error", below=True)]
+    for metric, words in list(PANELS.items())[1:]:
+        other = corrected_gap(record, metric)
+        rows.append(row(f"And than gradient times input, against {words}?*", other, 3, "of error",
+                        _answer(other, "yes", below=True)))
     return styled(pd.DataFrame([cells for _, cells in rows], index=[name for name, _ in rows]),
                   "Drawn animals, performers that no choice was made on; error: rescaled, against exact Shapley values of part "
                   "groups of filters. *: not in the plan, by its interval alone")
@@ -155,6 +159,12 @@ def ranked(record: dict) -> Figure:
         words: errors(record, metric).reindex(first.index) for metric, words in PANELS.items() if metric != ERROR}
     panels = {words.replace(", ", ",\n"): frame for words, frame in panels.items()}
     return figures.ranking(panels, {m: METHOD_COLOURS[m] for m in METHODS}, list(panels))
+
+
+def corrected_gap(record: dict, metric: str) -> Estimate:
+    """Return the error of the correction minus that of gradient times input, against a truth of `PANELS`."""
+    found = errors(record, metric)
+    return bootstrap(found.loc[NAMES["corrected"]] - found.loc[NAMES["gradient_times_input"]])
 
 
 def by_network(record: dict, names: Collection[str] = ()) -> Styler:
