@@ -144,6 +144,15 @@ def planned(built, root, target="results"):
     return {line.split()[0]: int(line.split()[1]) for line in table.splitlines()[3:] if line.strip()}
 
 
+def test_a_trial_that_the_committed_record_has_is_not_run_again():
+    results = Results(load_settings("cpu"))
+    kept = json.loads((ROOT / "book/records/trials.json").read_text())
+    there = [(p["architecture"], p["category"], p["performer_seed"]) for p in kept["performers"]]
+    assert there and all(results.trial(*each) == [] for each in there)
+    assert len(results.meant("trials")) == kept["planned"] - len(there)
+    assert results.trial("{architecture}", "{category}", "{seed}")  # as the workflow asks
+
+
 def test_the_trial_is_a_job_for_each_performer_after_its_training(tmp_path):
     assert planned(tmp_path, ROOT, "trials") == {"data": 1, "performer": 4, "trial": 4, "trials": 1}
 

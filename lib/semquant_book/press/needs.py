@@ -66,7 +66,12 @@ class Results:
                 str(store.reference_path(self.settings, architecture, category, seed))]
 
     def trial(self, architecture: str, category: str, seed: int | str) -> list[str]:
-        """The record of a performer's trial."""
+        """The record of a performer's trial; none of one that the preset's committed record has."""
+        kept = project_root() / "book" / "records" / "trials.json"
+        content = store.read_record(kept) if kept.exists() else {"performers": [], "settings": {"preset": ""}}
+        there = [[p["architecture"], p["category"], p["performer_seed"]] for p in content["performers"]]
+        if content["settings"]["preset"] == self.settings.preset and [architecture, category, seed] in there:
+            return []
         return [str(store.trial_path(self.settings, architecture, category, seed))]
 
     def faces(self) -> list[str]:
