@@ -23,7 +23,8 @@ def functions_that_draw() -> set[str]:
         tree = ast.parse(path.read_text())
         for node in ast.walk(tree):
             if (isinstance(node, ast.FunctionDef) and node.returns is not None
-                    and ast.unparse(node.returns).strip("'\"").rpartition(".")[2] == "Figure"):
+                    and ast.unparse(node.returns).strip("'\"").removesuffix(" | None")
+                    .rpartition(".")[2] == "Figure"):
                 module = "figures" if path.parent.name == "figures" else path.stem
                 found.add(f"{module if node in tree.body else ''}.{node.name}")
     return found

@@ -59,4 +59,4 @@ def test_the_view_stands_after_its_figure_with_words(run, monkeypatch):
     monkeypatch.setattr("IPython.display.display", shown.append)
     one_picture.explore(run, count=2)
     still, view = shown
-    assert "gradient × input, prior, ours, baseline" in still.data and len(view.data["labels"]) == 2
+    assert "gradient × input, corrected, prior, ours, baseline" in still.data and len(view.data["labels"]) == 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import pandas as pd
 from IPython.display import display
@@ -25,7 +25,7 @@ from semquant_book.views import explorer, widgets
 __all__ = ["accuracies", "contribution_bars", "controls", "counted_parts", "entropies", "explore",
            "fall_of_losses", "filters", "higher", "learning", "named", "numbers", "part_error_dots",
            "part_errors_said", "part_tables", "performer", "performers", "pies", "residuals", "shares_said",
-           "some", "supplement", "thresholds", "trained", "what_was_run", "where"]
+           "some", "supplement", "thresholds", "trained", "what_was_run"]
 
 #: The rows of `numbers`.
 NUMBERS = {"entropy": "entropy H, nats", "normalised_entropy": "H / ln n",
@@ -63,21 +63,27 @@ def counted_parts(names: Sequence[str], groups: Sequence[str]) -> str:
     return ", ".join(f"{part} {names.count(part)}" for part in (*groups, UNASSIGNED) if part in names)
 
 
-def filters(shown: inspection.Case, per_part: int = 2) -> Figure:
-    """Draw the test images that excite each part's best filters most: Figure 4."""
-    return figures.filter_gallery(**inspection.strongest_images(shown, per_part=per_part))
+def filters(shown: inspection.Case | None, per_part: int = 2) -> Figure | None:
+    """Draw the test images that excite each part's best filters most: Figure 4; nothing without a case."""
+    return None if shown is None else figures.filter_gallery(
+        **inspection.strongest_images(shown, per_part=per_part))
 
 
-def pies(shown: inspection.Case, chosen: Sequence[int]) -> Figure:
-    """Draw a few test images, Grad-CAM, and the parts' contributions by both methods: Figure 5."""
-    chosen = list(chosen)
+def pies(shown: inspection.Case | None, chosen: Sequence[int] | int) -> Figure | None:
+    """Draw a few test images, Grad-CAM, and the parts' contributions by both methods: Figure 5. A number
+    stands for so many of `some`; nothing is drawn without a case."""
+    if shown is None:
+        return None
+    chosen = some(shown, chosen) if isinstance(chosen, int) else list(chosen)
     return figures.explanation_pies(shown.images.images[chosen], shown.heatmaps(chosen),
                                     *(shown.by_part(method)[chosen] for method in METHODS))
 
 
-def contribution_bars(shown: inspection.Case, chosen: Sequence[int]) -> Figure:
-    """Draw every filter's contribution to the scores of a few test images: Figure 7."""
-    chosen = list(chosen)
+def contribution_bars(shown: inspection.Case | None, chosen: Sequence[int] | int) -> Figure | None:
+    """Draw every filter's contribution to the scores of a few test images, chosen as in `pies`: Figure 7."""
+    if shown is None:
+        return None
+    chosen = some(shown, chosen) if isinstance(chosen, int) else list(chosen)
     return figures.contribution_distribution(shown.ours.contributions[chosen],
                                              shown.baseline.contributions[chosen])
 
@@ -277,11 +283,6 @@ def some(shown: inspection.Case, count: int, start: int = 5) -> list[int]:
     """Positions of a few images that no other page shows; the first where there are not so many."""
     start = start if len(shown.images) >= start + count else 0
     return list(range(min(start + count, len(shown.images))))[start:]
-
-
-def where(shown: Mapping[str, inspection.Case], name: str, draw: Callable[[inspection.Case], object]) -> object:
-    """Draw the case of a network, where there is one."""
-    return draw(shown[name]) if name in shown else None
 
 
 def part_tables(records: pd.DataFrame, category: str) -> None:

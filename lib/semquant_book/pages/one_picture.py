@@ -18,7 +18,7 @@ from semquant_book.views import ways, widgets
 __all__ = ["WAYS", "explore", "gathered"]
 
 #: What the ways are called, and what `study.ranking.WAYS` calls each reading of y.
-WAYS = {"gradient × input": {"": "gradient_times_input"}, "prior": {"": "prior"},
+WAYS = {"gradient × input": {"": "gradient_times_input"}, "corrected": {"": "corrected"}, "prior": {"": "prior"},
         **{method: {scale: f"{method}_{scale}" for scale in SCALES} for method in METHODS}}
 
 
