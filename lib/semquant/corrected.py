@@ -18,6 +18,8 @@ from semquant.training import (
 __all__ = ["FIT", "Correction", "CorrectionOptions", "Removals", "coalitions", "correct", "distill",
            "of_head", "of_model", "remove"]
 
+#: Images or maps (B, ...) -> which concepts are present (B, n) -> scores (B,).
+Score = Callable[[Tensor], Callable[[Tensor], Tensor]]
 #: How the correction is fitted by default.
 FIT = FitOptions(epochs=12, batch_size=128, learning_rate=5e-3, weight_decay=1.0)
 
@@ -134,14 +136,15 @@ def coalitions(images: int, count: int, n: int, generator: torch.Generator) -> T
     return torch.cat([half, ~half], dim=1)
 
 
-def remove(score: Callable[[Tensor, Tensor], Tensor], batches: Iterable[Tensor], n: int,
+def remove(score: Score, batches: Iterable[Tensor], n: int,
            options: CorrectionOptions = CorrectionOptions(), seed: int = 0) -> Removals:
-    """Score images with sets of concepts alone: one pass a set.
+    """Score images with sets of concepts alone: one pass a set, and one with none.
 
     Parameters
     ----------
     score : callable
-        images or maps (B, ...), present (B, n) -> scores (B,), as `of_head` and `of_model` give it.
+        images or maps (B, ...) -> a function of present (B, n) that gives their scores (B,), as
+        `of_head` and `of_model` give it.
     batches : iterable of tensors
         All training images, or their maps.
     n : int
@@ -153,9 +156,10 @@ def remove(score: Callable[[Tensor, Tensor], Tensor], batches: Iterable[Tensor],
     with torch.no_grad():
         for batch in batches:
             present = coalitions(len(batch), options.coalitions, n, generator)
-            scores = [score(batch, present[:, k]).cpu() for k in range(options.coalitions)]
-            empty = score(batch, torch.zeros_like(present[:, 0])).cpu()
-            parts.append((present, torch.stack(scores, dim=1), empty))
+            of, nothing = score(batch), torch.zeros_like(present[:, :1])
+            scores = [of(kept) for kept in torch.cat([present, nothing], dim=1).unbind(dim=1)]
+            *each, empty = torch.stack(scores).cpu()
+            parts.append((present, torch.stack(each, dim=1), empty))
     if not parts:
         raise InputError("images: none were given")
     found = Removals(*(torch.cat(column) for column in zip(*parts)))
@@ -163,30 +167,38 @@ def remove(score: Callable[[Tensor, Tensor], Tensor], batches: Iterable[Tensor],
     return found
 
 
-def of_head(head: Callable[[Tensor], Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
+def of_head(head: Callable[[Tensor], Tensor]) -> Score:
     """A head x (B, n, H, W) -> yhat (B,) as `remove` asks for it; an absent filter is 0."""
-    def score(x: Tensor, present: Tensor) -> Tensor:
-        home = home_of(head)
-        with evaluation_mode(head):
-            return head(x.to(home) * present.to(home)[:, :, None, None])
+    def score(x: Tensor) -> Callable[[Tensor], Tensor]:
+        x = x.to(home_of(head))
+
+        def of(present: Tensor) -> Tensor:
+            with evaluation_mode(head):
+                return head(x * present.to(x.device)[:, :, None, None])
+
+        return of
 
     return score
 
 
 def of_model(model: nn.Module, layer: str, target: int,
-             prepare: Callable[[Tensor], Tensor] | None = None) -> Callable[[Tensor, Tensor], Tensor]:
+             prepare: Callable[[Tensor], Tensor] | None = None) -> Score:
     """A model images (B, C, H, W) -> logits as `remove` asks for it; an absent filter of `layer` is 0."""
-    def score(images: Tensor, present: Tensor) -> Tensor:
-        home = home_of(model)
-        kept = present.to(home)[:, :, None, None]
-        hook = layer_of(model, layer).register_forward_hook(lambda module, inputs, x: x * kept)
-        images = images.to(home)
-        try:
-            with evaluation_mode(model):
-                outputs = model(images if prepare is None else prepare(images))
-        finally:
-            hook.remove()
-        return outputs if outputs.ndim == 1 else outputs[:, target]
+    def score(images: Tensor) -> Callable[[Tensor], Tensor]:
+        images = images.to(home_of(model))
+        images = images if prepare is None else prepare(images)
+
+        def of(present: Tensor) -> Tensor:
+            kept = present.to(images.device)[:, :, None, None]
+            hook = layer_of(model, layer).register_forward_hook(lambda module, inputs, x: x * kept)
+            try:
+                with evaluation_mode(model):
+                    outputs = model(images.clone())  # a model may work in place
+            finally:
+                hook.remove()
+            return outputs if outputs.ndim == 1 else outputs[:, target]
+
+        return of
 
     return score
 

@@ -125,7 +125,7 @@ def test_a_model_is_run_without_filters_and_left_as_it_was():
     x = model.layer(images(5)).detach()
     values = coalition_values(lambda maps: model.head(maps.relu()), x, torch.arange(N))
     columns = (present * (2 ** torch.arange(N))).sum(1)
-    torch.testing.assert_close(score(images(5), present).detach(), values[torch.arange(5), columns])
+    torch.testing.assert_close(score(images(5))(present).detach(), values[torch.arange(5), columns])
     assert model.training and not model.layer._forward_hooks
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
@@ -176,8 +176,8 @@ def without(measured):
     (lambda: CorrectionOptions(coalitions=3), "^coalitions: 3 is odd; accepted: an even number"),
     (lambda: CorrectionOptions(hidden=0), "^hidden: 0"),
     (lambda: corrected.coalitions(2, 2, 1, torch.Generator()), "^n: 1"),
-    (lambda: corrected.remove(lambda x, present: x, [], N), "^images: none were given"),
-    (lambda: corrected.remove(lambda x, present: x[:, 0] / 0, [torch.zeros(2, 1)], N), "^the scores without"),
+    (lambda: corrected.remove(lambda x: lambda present: x, [], N), "^images: none were given"),
+    (lambda: corrected.remove(lambda x: lambda present: x[:, 0] / 0, [torch.zeros(2, 1)], N), "^the scores without"),
     (lambda: without(few(w=None)), "^w: the correction needs measured prior weights"),
     (lambda: without(few(yhat=torch.ones(4))), "^images: a correction needs at least 2, whose scores differ"),
     (lambda: Correction(3, 8).weigh(few()), "^y: shape"),
