@@ -67,7 +67,8 @@ class Correction(nn.Module):
     Attributes
     ----------
     bias : tensor ()
-        b, the mean score without any concept.
+        b, the mean score without any concept. Where that score differs between images, as with a
+        path around the layer, contributions are off by the difference over n.
     """
 
     reads_prior = True
@@ -124,8 +125,9 @@ def coalitions(images: int, count: int, n: int, generator: torch.Generator) -> T
 
     A size s is drawn with probability proportional to :math:`(n - 1) / (s (n - s))`, from 1 to
     n - 1, and then one of all sets of that size; the second half are the complements of the first.
-    With sets so drawn, the contributions that minimise the squared error of `correct` and add up
-    to the score are the Shapley values (Charnes and others 1988; Lundberg and Lee 2017).
+    With sets so drawn, the contributions of an image that minimise the expected squared error of
+    `correct` and add up to its score less that without any concept are its Shapley values
+    (Charnes and others 1988; Lundberg and Lee 2017).
     """
     number("n", n, 2, integer=True)
     sizes = torch.arange(1, n)
@@ -227,7 +229,7 @@ def correct(measured: Measured, removals: Removals, options: CorrectionOptions =
 
     Notes
     -----
-    Where the score is a sum over concepts, w y is right already and the correction shrinks to 0. The
+    Where the score is linear in x, w y is right already and the correction shrinks to 0. The
     objective is FastSHAP's (Jethani and others 2022), which learns the contributions themselves and
     not what a gradient leaves.
     """

@@ -167,7 +167,7 @@ def test_the_record_that_comes_with_the_project_is_of_four_networks():
     assert [about["architecture"] for about in kept["truths"]] == list(NETWORKS)
     for architecture in NETWORKS:  # it may be from before the latest ways and measures
         ways = {row["method"] for row in kept["rows"] if row["architecture"] == architecture}
-        assert set(WAYS) - {"concept_head", "boosted", "corrected"} <= ways <= set(WAYS)
+        assert ways == set(WAYS)
     assert set(record()["rows"][0]) <= set(kept["rows"][0])
     assert set(record()["truths"][0]) <= set(kept["truths"][0])
 

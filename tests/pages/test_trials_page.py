@@ -36,11 +36,11 @@ def test_the_table_has_a_row_for_each_test():
     table = trials.table(record(gains=(0.3, 0.3, 0.0, 0.0), over_prior=-0.1)).data
     assert len(table) == 13 and set(table["performers"]) == {"12"}
     home = table.loc["1. entropy, with the prior loss minus without: SGD, high start"]
-    low, high = (number(v, 2, plus=True) for v in (0.3, 0.3))
-    assert home.tolist() == ["holds", "above 0", "+0.30", f"{low} to {high}", home["p (Holm)"], "12"]
+    low, high = (number(v, 3, plus=True) for v in (0.3, 0.3))
+    assert home.tolist() == ["holds", "above 0", "+0.300", f"{low} to {high}", home["p (Holm)"], "12"]
     assert float(home["p (Holm)"]) == pytest.approx(13 * 2 / 2**12, abs=5e-4)
     other = table.loc["1. entropy, with the prior loss minus without: SGD, fitting start"]
-    assert other.tolist()[:3] == ["does not hold: the opposite", "below +0.05", "+0.30"]
+    assert other.tolist()[:3] == ["does not hold: the opposite", "below +0.05", "+0.300"]
     ours = table.loc["3. error, ours minus its prior: SGD, high start"]
     assert ours.tolist()[:3] == ["does not hold: the opposite", "above 0", "\N{MINUS SIGN}0.100"]
     fourth = next(row for name, row in table.iterrows() if name.startswith("4."))
@@ -50,9 +50,9 @@ def test_the_table_has_a_row_for_each_test():
 def test_some_hypotheses_may_be_asked_for():
     assert [name[0] for name in trials.table(record(), [2, 5]).data.index] == ["2", "2", "5"]
     said = trials.said(record(better=0.05), [2, 6]).splitlines()
-    assert len(said) == 2 and said[0].startswith("- **The prior's knowledge counts**: error, measured minus permuted")
+    assert len(said) == 2 and said[0].startswith("- **The prior's knowledge counts** (as a whole: holds): error, measured minus permuted")
     assert said[0].count("12 performers), holds") == 2
-    assert said[1].count("does not hold: the opposite") == 3 and "+0.050 (+0.0" in said[1]
+    assert said[1].count("does not hold: the opposite") == 4 and "+0.050 (+0.0" in said[1]
 
 
 def test_too_few_performers_have_no_interval_and_no_p():
@@ -106,23 +106,31 @@ def test_readme_has_the_records_numbers():
         (1, "a plan written before the runs"), (3, "the same performers, distance"), (6, "with a learned correction"))}
     rows[4] = rows[3]
     for test in hypotheses.tests(kept):
-        if test.hypothesis not in rows or "ridge" in test.words or test.words.endswith("SGD, high start") * (test.hypothesis == 3):
+        if test.hypothesis not in rows or "ridge" in test.words:
             continue
-        digits = {1: 2, 4: 2}.get(test.hypothesis, 3)
+        digits = 2 if test.hypothesis == 4 else 3
         low, high = (number(v, digits, plus=True) for v in (test.found.low, test.found.high))
         row = rows[test.hypothesis]
         assert number(test.found.value, digits, plus=True) in row and f"({low} to {high})" in row, test.words
-    assert f"{len(hypotheses.tests(kept)[0].found.values)} performers of four other animals" in rows[1]
+    assert f"first {len(hypotheses.tests(kept)[0].found.values)} of 48 performers" in rows[1]
     for metric in list(trials.PANELS)[1:]:
         gap = trials.corrected_gap(kept, metric)
         said = [number(v, plus=True) for v in (gap.value, gap.low, gap.high)]
         assert f"{said[0]} ({said[1]} to {said[2]})" in rows[6], metric
-    assert number(trials.errors(kept).mean(axis=1)["gradient times input, corrected"]) in rows[6]
+    means = trials.errors(kept).mean(axis=1)
+    assert all(number(means[ranking.NAMES[way]]) in rows[6] for way in ("corrected", "gradient_times_input",
+                                                                         "shapley_sampling"))
+    gains = [hypotheses.difference(kept, hypotheses.HOME, "normalised_entropy")]
+    gains += [hypotheses.evenness(kept, start) for start in ("high", "fitting")]
+    for gain, row, digits in zip(gains, (rows[1], rows[4], rows[4]), (3, 2, 2)):
+        said = [number(v, digits, plus=True) for v in (gain.value, gain.low, gain.high)]
+        assert f"{said[0]} ({said[1]} to {said[2]})" in row
 
 
 def test_readme_has_the_birds_numbers():
     row = next(line for line in (project_root() / "README.md").read_text().splitlines() if "| FunnyBirds" in line)
     found = funnybirds.scores(funnybirds.read())["mean"]
-    for way in ("gradient_times_input", "corrected", "prior", "ours", "random", "pixel_gradient_times_input"):
+    for way in ("gradient_times_input", "corrected", "prior", "ours", "ours_positive", "random",
+                "pixel_gradient_times_input"):
         assert number(found[way]) in row, way
     assert number(funnybirds.mean_score(funnybirds.PUBLISHED)) in row

@@ -120,7 +120,8 @@ def test_verdicts_at_their_borders(unit):
         return verdict(hypotheses.Tested(1, "", unit, expected, Estimate(value, low, high, (value,) * 4), p, p))
 
     margin = MARGINS[unit]
-    assert said(0.1 * margin, 0.5 * margin, 0.04) == "holds"  # small, and there all the same
+    assert said(0.1 * margin, 0.5 * margin, 0.04) == "none"  # the plan's word for what is that small
+    assert said(0.1 * margin, 1.5 * margin, 0.04) == "holds"
     assert said(0.1 * margin, 0.5 * margin, 0.06) == "none"
     assert said(0.1 * margin, 1.5 * margin, 0.06) == "open"
     assert said(-2 * margin, -margin, 0.01) == "the opposite"

@@ -15,7 +15,7 @@ from semquant_book.pages.comparison import paper, styled
 from semquant_book.pages.findings import UNTOLD, number, told
 from semquant_book.pages.ranking import NAMES
 from semquant_book.study.hypotheses import (
-    ERROR, HOME, HYPOTHESES, LEVEL, REGIMES, Tested, confirming, difference, fits, regime, tests, verdict, ways)
+    ERROR, HOME, HYPOTHESES, LEVEL, REGIMES, Tested, confirming, difference, evenness, fits, regime, tests, verdict, ways)
 from semquant_book.study.presets import project_root
 from semquant_book.study.replicates import Estimate, bootstrap
 from semquant_book.study.store import read_record
@@ -26,7 +26,7 @@ __all__ = ["PANELS", "answers", "by_network", "corrected_gap", "errors", "progre
 #: Truths in words, by the field that holds the rescaled error against them.
 PANELS = {ERROR: "Shapley values", "rescaled_error removals": "single removals",
           "rescaled_error mean_reference": "Shapley values, mean reference"}
-DIGITS = {"nats": 2, "error": 3, "correlation": 2}
+DIGITS = {"nats": 3, "error": 3, "correlation": 2}
 EXPECTED = {1: "above 0", -1: "below 0"}
 WORDS = {"holds": "holds", "the opposite": "does not hold: the opposite", "none": "does not hold: no difference",
          "open": "open"}
@@ -67,15 +67,23 @@ def answers(record: dict) -> Styler:
 
     first, second = HOME, REGIMES[-1]
     correct = {which: difference(record, which, ERROR) for which in (first, second)}
+    equal = bootstrap(found.loc[f"ours, {regime(*first)}"] - found.loc[NAMES["equal_share"]])
+    even = {start: evenness(record, start) for start in ("high", "fitting")}
     gradient = bootstrap(found.loc[f"ours, {regime(*second)}"] - found.loc[NAMES["gradient_times_input"]])
     by_number = {n: [t for t in tested if t.hypothesis == n] for n in HYPOTHESES}
     rows = [planned(f"The prior loss makes contributions more even: {regime(*which)}", test, "nats")
             for which, test in zip(REGIMES, by_number[1])]
     rows += [row(f"It makes them more correct: {regime(*which)}*", value, 3, "of error",
                  _answer(value, "yes", below=True)) for which, value in correct.items()]
+    rows += [planned(f"And more so than a permuted prior: {regime(*which)}", test, "of error", below=True)
+             for which, test in zip((first, second), by_number[2])]
+    rows.append(row(f"And more correct than equal shares: {regime(*first)}*", equal, 3, "of error",
+                    _answer(equal, "yes", below=True)))
     rows += [
         planned("More even is more correct, over the fits to one performer", by_number[4][0],
-                "rank correlation with error", "yes, on the whole", below=True),
+                "rank correlation with error", "only over all fits pooled", below=True),
+        *(row(f"The same, over its fits from a {start} start*", value, 2, "rank correlation with error",
+              _answer(value, "yes", below=True)) for start, value in even.items()),
         planned("The explainer is more correct than its prior weights alone", by_number[3][1], "of error", below=True),
         row("And than gradient times input*", gradient, 3, "of error", _answer(gradient, "yes", below=True)),
         planned("What to use instead: gradient times input, corrected; is it more correct than gradient times input?",
@@ -119,7 +127,8 @@ def table(record: dict, hypotheses: Collection[int] = tuple(HYPOTHESES)) -> Styl
         "p (Holm)": _p(t), "performers": _performers(t.found)}) for t in tests(record) if t.hypothesis in hypotheses]
     return styled(pd.DataFrame([cells for _, cells in rows], index=[name for name, _ in rows]),
                   "The tests of the plan: mean over performers, its bootstrap interval within networks, p of a sign "
-                  "permutation after Holm's correction over all tests")
+                  "permutation after Holm's correction over all tests; of hypothesis 5 the correlation over performers, p by "
+                  "permuting pairs. Where below +0.05 or not below 0 is expected, the interval decides")
 
 
 def _expected(test: Tested) -> str:
@@ -134,7 +143,9 @@ def said(record: dict, hypotheses: Collection[int] = tuple(HYPOTHESES)) -> str:
     for hypothesis in hypotheses:
         parts = [f"{t.words} {told(t.found, DIGITS[t.unit], plus=True)}, {WORDS[verdict(t)]}"
                  for t in found if t.hypothesis == hypothesis]
-        lines.append(f"- **{HYPOTHESES[hypothesis]}**: {'; '.join(parts)}.")
+        verdicts = {verdict(t) for t in found if t.hypothesis == hypothesis}
+        whole = ("holds" if verdicts == {"holds"} else "the opposite" if "the opposite" in verdicts else "open")
+        lines.append(f"- **{HYPOTHESES[hypothesis]}** (as a whole: {WORDS[whole]}): {'; '.join(parts)}.")
     return "\n".join(lines)
 
 

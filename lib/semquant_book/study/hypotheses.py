@@ -15,7 +15,7 @@ from semquant_book.study.ranking import CORRECTED
 from semquant_book.study.trials import TUNING
 
 __all__ = ["ERROR", "HOME", "HYPOTHESES", "LEVEL", "MARGINS", "REGIMES", "Tested", "confirming",
-           "difference", "fits", "regime", "tests", "verdict", "ways"]
+           "difference", "evenness", "fits", "regime", "tests", "verdict", "ways"]
 
 ERROR = "rescaled_error shapley"
 LEVEL = 0.05
@@ -84,6 +84,14 @@ def difference(record: dict, which: tuple[str, str], metric: str, of: str = "mea
     return bootstrap(_fit(fitted, which, of, metric) - _fit(fitted, which, over, metric))
 
 
+def evenness(record: dict, start: str) -> Estimate:
+    """Return the rank correlation of entropy with error over a performer's fits from one start, of the
+    tests' performers: the fourth test, for a part of the fits."""
+    some = confirming(fits(record)).xs(start, level="start").astype({"entropy": float, ERROR: float})
+    return bootstrap(some.groupby(level=[*PERFORMER]).apply(
+        lambda rows: rows["entropy"].corr(rows[ERROR], method="spearman")))
+
+
 def tests(record: dict) -> list[Tested]:
     """Return all tests, of the categories that no choice was made on."""
     found = list(_tests(confirming(fits(record)), confirming(ways(record)), record))
@@ -143,8 +151,8 @@ def _over_performers(error: pd.Series, record: dict) -> Tested:
 def verdict(test: Tested) -> str:
     """Return what a test says of its hypothesis: holds, the opposite, none, or open.
 
-    An expected sign holds, or its opposite does, where p after Holm's correction is below `LEVEL`.
-    None: the interval lies within the margin. Where no effect is expected, the hypothesis holds as
+    None, before all else: the interval lies within the margin. An expected sign holds, or its opposite
+    does, where p after Holm's correction is below `LEVEL`. Where no effect is expected, the hypothesis holds as
     long as the interval ends below the margin (of entropy), or is not below 0 (of a correlation).
     """
     found, margin = test.found, MARGINS[test.unit]
@@ -154,6 +162,8 @@ def verdict(test: Tested) -> str:
         if test.unit == "correlation":
             return "holds" if found.high >= 0 else "the opposite"
         return "holds" if found.high < margin else "the opposite" if found.low > margin else "open"
+    if -margin < found.low and found.high < margin:
+        return "none"
     if test.corrected < LEVEL and found.low * found.high > 0:
         return "holds" if np.sign(found.value) == test.expected else "the opposite"
-    return "none" if -margin < found.low and found.high < margin else "open"
+    return "open"

@@ -35,8 +35,8 @@ FITS = (("sgd", "high", HIGH_RATES, ("none", "measured")), ("sgd", "fitting", (3
         ("adamw", "fitting", (1e-2,), ("none", "measured", "permuted")))
 #: Fitted from SGD's high start with the rate that counts.
 CONTROLS = ("permuted", "uniform")
-#: Peers that the plan leaves out: the first two took three times as long as Shapley sampling in the
-#: pilot and agreed with it, the others came later.
+#: Peers that the trial leaves out: in the pilot the first two took three times as long as Shapley
+#: sampling (KernelSHAP agreed with it, LIME was further off), the others came later.
 LEFT_OUT = ("lime", "kernel_shap", "boosted", "concept_head")
 #: The ways beside the regimes' explainers.
 WAYS = (ranking.CORRECTED, *(name for name in ranking.PEERS if name not in LEFT_OUT))
