@@ -25,7 +25,7 @@ def texts(figure):
 def test_the_grid_has_each_error_once_and_the_best_mean_place_first(grid):
     figure = figures.error_grid(grid, {"ours": "#FF0000"})
     ax = figure.axes[0]
-    assert sorted(t.split(" ")[0] for t in texts(figure)) == ["0.10", "0.20", "0.30", "0.40", "0.50"]
+    assert sorted(t.split(" ")[0] for t in texts(figure)) == ["0.100", "0.200", "0.300", "0.400", "0.500"]
     assert [label.get_text() for label in ax.get_yticklabels()] == [
         "gradient times input", "gradient times input, corrected", "ours"]  # mean places 1/4, 1/2, 1
     assert ax.get_yticklabels()[2].get_color() == "#FF0000"

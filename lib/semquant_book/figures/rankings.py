@@ -76,7 +76,7 @@ def error_grid(errors: pd.DataFrame, colours: Mapping[str, str] = {}) -> Figure:
         for column, truth in enumerate(errors.columns):
             cell, place = errors.at[method, truth], places.at[method, truth]
             if cell is not None and np.isfinite(cell.value):
-                ax.text(column, row, with_interval(cell, 2), ha="center", va="center", fontsize=8,
+                ax.text(column, row, with_interval(cell, 3), ha="center", va="center", fontsize=7.5,
                         color=readable_on(shades(0.25 + 0.75 * place)))
     ax.set_xticks(range(errors.shape[1]), errors.columns)
     ax.xaxis.tick_top()

@@ -165,10 +165,11 @@ def entropy_table(frame: pd.DataFrame, table: str, *keys: str, columns: str = "a
                    _titled(caption, found["entropy"][0], frame))
 
 
-def styled(table: pd.DataFrame, caption: str | None) -> Styler:
-    """Return a table of numbers as pages show it, with its title."""
-    style = table.style.set_table_attributes('class="dataframe"')
-    style = style.set_properties(**{"text-align": "right", "white-space": "nowrap"})
+def styled(table: pd.DataFrame, caption: str | None, sentences: bool = False) -> Styler:
+    """Return a table of numbers as pages show it, with its title. With `sentences` its rows begin with
+    such, and cells may be wrapped."""
+    style = table.style.set_table_attributes(f'class="dataframe{" sentences" * sentences}"')
+    style = style.set_properties(**{"text-align": "right"} | ({} if sentences else {"white-space": "nowrap"}))
     return style.set_caption(caption) if caption else style
 
 

@@ -47,9 +47,9 @@ def by_regime(record: dict) -> Styler:
     """Put baseline and ours of the trial side by side in every regime, with the difference within performers."""
     cells = {}
     for metric, words in TRIAL.items():
-        for prior, method in (("none", "baseline"), ("measured", "ours")):
-            cells[words, method] = [number(in_regime(record, which, prior, metric).mean()) for which in REGIMES]
-        cells[words, "ours − baseline"] = [
+        cells[words, "baseline → ours"] = [" → ".join(
+            number(in_regime(record, which, prior, metric).mean()) for prior in ("none", "measured")) for which in REGIMES]
+        cells[words, "difference"] = [
             figures.with_interval(gain, 3, plus=True) for gain in changes(record, metric).values()]
     return styled(pd.DataFrame(cells, index=[regime(*which) for which in REGIMES]),
                   f"The trial's regimes, mean over {len(performers(record))} performers; ± is half the 95% "

@@ -95,7 +95,7 @@ def answers(record: dict) -> Styler:
                         _answer(other, "yes", below=True)))
     return styled(pd.DataFrame([cells for _, cells in rows], index=[name for name, _ in rows]),
                   "Drawn animals, performers that no choice was made on; error: rescaled, against exact Shapley values of part "
-                  "groups of filters. *: not in the plan, by its interval alone")
+                  "groups of filters. *: not in the plan, by its interval alone", sentences=True)
 
 
 def _answer(value: Estimate, yes: str, below: bool) -> str:
@@ -128,7 +128,7 @@ def table(record: dict, hypotheses: Collection[int] = tuple(HYPOTHESES)) -> Styl
     return styled(pd.DataFrame([cells for _, cells in rows], index=[name for name, _ in rows]),
                   "The tests of the plan: mean over performers, its bootstrap interval within networks, p of a sign "
                   "permutation after Holm's correction over all tests; of hypothesis 5 the correlation over performers, p by "
-                  "permuting pairs. Where below +0.05 or not below 0 is expected, the interval decides")
+                  "permuting pairs. Where below +0.05 or not below 0 is expected, the interval decides", sentences=True)
 
 
 def _expected(test: Tested) -> str:
