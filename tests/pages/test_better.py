@@ -6,6 +6,7 @@ import pytest
 from semquant_book import figures
 from semquant_book.pages import better, interventions, ranking, trials
 from semquant_book.study.hypotheses import ERROR
+from semquant_book.study.presets import project_root
 from semquant_book.study.replicates import estimate
 
 
@@ -51,3 +52,11 @@ def test_the_kept_records_fill_the_grid_with_their_own_numbers():
     erased = found.loc["ours"].iloc[len(trials.PANELS)]
     assert erased.value == pytest.approx(ranking.measured(drawn, f"{ERROR} picture").loc["ours_scaled"].mean())
     assert "performer" in found.columns[0] and found.columns[-1].endswith("(1 performer)")
+
+
+def test_readme_has_the_numbers_of_erased_parts():
+    text = (project_root() / "README.md").read_text().replace("\n", " ")
+    said = text[text.index("parts are erased in the picture instead"):]
+    column = better.all_truths().iloc[:, len(trials.PANELS)]
+    for way in ("equal shares", "gradient times input", "gradient times input, corrected"):
+        assert figures.with_interval(column[way], 3) in said, way
