@@ -15,7 +15,7 @@ from semquant.training import (
     OPTIMIZERS, Descent, FitOptions, TensorBatches, choose_device, cosine, evaluation_mode, home_of,
     placed)
 
-__all__ = ["FIT", "Correction", "CorrectionOptions", "Removals", "coalitions", "correct", "distill",
+__all__ = ["FIT", "Correction", "CorrectionOptions", "Removals", "coalitions", "correct", "correct_model",
            "of_head", "of_model", "remove"]
 
 #: Images or maps (B, ...) -> which concepts are present (B, n) -> scores (B,).
@@ -260,9 +260,9 @@ def correct(measured: Measured, removals: Removals, options: CorrectionOptions =
     return net.eval(), descent.history
 
 
-def distill(model: nn.Module, concepts: FilterConcepts, images: Tensor | Iterable, target: int,
-            fit: FitOptions | None = None,
-            prepare: Callable[[Tensor], Tensor] | None = None) -> dict[str, object]:
+def correct_model(model: nn.Module, concepts: FilterConcepts, images: Tensor | Iterable, target: int,
+                  fit: FitOptions | None = None,
+                  prepare: Callable[[Tensor], Tensor] | None = None) -> dict[str, object]:
     """Fit a correction to a model: `semquant.distill` with the method "corrected".
 
     Returns the fields of a `semquant.FittedExplainer`. The concepts' own prior is not read.

@@ -270,7 +270,7 @@ def distill(model: nn.Module, concepts: FilterConcepts | OutputConcepts, images:
     >>> explanation.contributions, explanation.bias, explanation.residual
     """
     if method == "corrected":
-        return FittedExplainer(**corrected.distill(model, concepts, images, target, fit, prepare))
+        return FittedExplainer(**corrected.correct_model(model, concepts, images, target, fit, prepare))
     fit, objective = fit or FitOptions(), method
     if not isinstance(method, Objective):
         one_of("method", method, ("paper", "corrected"))
