@@ -211,7 +211,7 @@ def test_a_preset_of_photographs_goes_through_both_experiments(tmp_path):
     assert process.returncode == 0, said
     assert "left out: 0 dog objects" in said and "made anew whenever it is needed" in said
     built = tmp_path / "build" / "store"
-    assert len(list(built.glob("explainers/alexnet-dog-*.safetensors"))) == 2
+    assert len(list(built.glob("explainers/alexnet-dog-*.safetensors"))) == 4  # with AdamW, and with SGD
     assert len(list(built.glob("explainers/faces-Male-*.safetensors"))) == 7
     surveys = [load_file(path) for path in built.glob("surveys/faces-*.safetensors")]
     assert len(surveys) == 3 and not any("x" in kept for kept in surveys)
