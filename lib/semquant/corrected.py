@@ -165,7 +165,8 @@ def remove(score: Score, batches: Iterable[Tensor], n: int,
     if not parts:
         raise InputError("images: none were given")
     found = Removals(*(torch.cat(column) for column in zip(*parts)))
-    check_finite(**{"the scores without concepts": found.scores})
+    check_finite(**{"the scores without some concepts": found.scores,
+                    "the score without any concept": found.empty})
     return found
 
 

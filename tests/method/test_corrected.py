@@ -162,6 +162,10 @@ def test_a_concept_that_is_never_there_contributes_nothing():
     assert bool(torch.isfinite(alpha).all()) and bool((alpha[:, 2] == 0).all())
 
 
+def alone_nan(x):
+    return lambda present: torch.where(present.any(dim=1), 1.0, torch.nan)
+
+
 def few(**changes):
     y = torch.rand(4, N)
     return Measured(y, **({"y": y, "yhat": y.sum(1), "w": y} | changes))
@@ -178,6 +182,7 @@ def without(measured):
     (lambda: corrected.coalitions(2, 2, 1, torch.Generator()), "^n: 1"),
     (lambda: corrected.remove(lambda x: lambda present: x, [], N), "^images: none were given"),
     (lambda: corrected.remove(lambda x: lambda present: x[:, 0] / 0, [torch.zeros(2, 1)], N), "^the scores without"),
+    (lambda: corrected.remove(alone_nan, [torch.zeros(2, 1)], N), "^the score without any concept"),
     (lambda: without(few(w=None)), "^w: the correction needs measured prior weights"),
     (lambda: without(few(yhat=torch.ones(4))), "^images: a correction needs at least 2, whose scores differ"),
     (lambda: Correction(3, 8).weigh(few()), "^y: shape"),

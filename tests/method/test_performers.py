@@ -372,6 +372,13 @@ def test_the_gradient_of_both_filter_losses_is_that_of_finite_differences():
         assert float(layer.weight.grad.view(-1)[place]) == pytest.approx(slope, rel=1e-4)
 
 
+def test_a_pass_that_fails_leaves_the_performer_as_it_was():
+    performer = small(interpretable=2)
+    with pytest.raises(RuntimeError):
+        performer_loss(performer, some_images()[:, :2], POSITIVE, 1)
+    assert not any(m._forward_pre_hooks for m in performer.modules())
+
+
 def test_without_weight_there_is_no_filter_loss():
     parts = performer_loss(small(), some_images(), POSITIVE, 1, filter_weight=0)
     assert "filter" not in parts

@@ -12,6 +12,7 @@ smaller inputs take a stem with smaller steps (see `build`).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from typing import NamedTuple
 
 import torch
@@ -324,11 +325,10 @@ def performer_loss(performer: Performer, images: Tensor, positive: Tensor, epoch
     number("epoch", epoch, 1, integer=True)
     number("filter weight", filter_weight, 0)
     below: list[Tensor] = []  # the maps, (B, n', H, W), of an interpretable layer below z's
-    hooks = [mask.register_forward_pre_hook(lambda _, given: below.append(given[0]))
-             for mask in performer.features.modules() if isinstance(mask, Mask)]
-    z, x = performer.maps(images)
-    for hook in hooks:
-        hook.remove()
+    with ExitStack() as hooks:  # gone again also where the pass fails
+        for mask in (m for m in performer.features.modules() if isinstance(m, Mask)):
+            hooks.enter_context(mask.register_forward_pre_hook(lambda _, given: below.append(given[0])))
+        z, x = performer.maps(images)
     logits = performer.head(x)  # (B, K)
     if positive.numel() != logits.numel() or len(positive) != len(logits):
         raise InputError(f"positive: labels of shape {tuple(positive.shape)} do not fit logits of "
