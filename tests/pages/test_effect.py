@@ -74,7 +74,7 @@ def test_what_priors_without_knowledge_bring_is_told_where_there_is_a_gain():
 
 
 def test_the_trial_by_regime_has_levels_and_differences_within_performers():
-    table = effect.by_regime(trial()).data
+    table = effect.by_regime(trial()).data.T
     assert list(table.index) == list(effect.changes(trial(), ERROR))
     levels = table["H / ln n"].loc["SGD, high start"]
     gains = [0.2 * (1 + k / 10) for k in range(4)]  # of birds and cows
@@ -100,7 +100,7 @@ def test_with_few_performers_no_regime_is_named():
     assert effect.homes(few) == (
         "The entropy over part groups of exact Shapley values is, in nats, 1.05 (2 performers, no interval). Fewer than 4 "
         "performers have no interval, so that no regime is named.")
-    assert effect.by_regime(few).data["H / ln n"].loc["SGD, high start"].iloc[1] == "+0.210"
+    assert effect.by_regime(few).data.T["H / ln n"].loc["SGD, high start"].iloc[1] == "+0.210"
 
 
 def test_a_fit_that_diverged_has_no_pair():

@@ -138,11 +138,11 @@ def test_the_pair_that_interacts_most_is_named():
 def test_faces_and_photographs_have_tables_of_their_own():
     faces = interventions.faces(record()).data
     assert faces.loc["ours"].tolist() == ["0.250", "0.250"] and "ridge regression" in faces.index
-    assert interventions.photographs(record()) == interventions.MISSING
+    assert interventions.photographs(record()).data == interventions.MISSING
     without = record() | {"faces": None}
-    for said in (interventions.faces(without), interventions.interacting(without),
-                 interventions.interactions(without, "Male")):
-        assert said == interventions.MISSING
+    assert interventions.interacting(without) == interventions.MISSING
+    for said in (interventions.faces(without), interventions.interactions(without, "Male")):
+        assert said.data == interventions.MISSING
     photographs = interventions.photographs(record(photographs=True))
     assert photographs.data.loc["LIME"].tolist() == ["0.500", "0.750"] * 3
     assert "24 photographs; one performer, no interval" in photographs.caption

@@ -40,9 +40,9 @@ def test_the_table_has_a_row_for_each_test():
     assert home.tolist() == ["holds", "above 0", "+0.300", f"{low} to {high}", home["p (Holm)"], "12"]
     assert float(home["p (Holm)"]) == pytest.approx(13 * 2 / 2**12, abs=5e-4)
     other = table.loc["1. entropy, with the prior loss minus without: SGD, fitting start"]
-    assert other.tolist()[:3] == ["does not hold: the opposite", "below +0.05", "+0.300"]
+    assert other.tolist()[:3] == ["no: the opposite", "below +0.05", "+0.300"]
     ours = table.loc["3. error, ours minus its prior: SGD, high start"]
-    assert ours.tolist()[:3] == ["does not hold: the opposite", "above 0", "\N{MINUS SIGN}0.100"]
+    assert ours.tolist()[:3] == ["no: the opposite", "above 0", "\N{MINUS SIGN}0.100"]
     fourth = next(row for name, row in table.iterrows() if name.startswith("4."))
     assert fourth["expected"] == "not below 0"
 
@@ -52,7 +52,7 @@ def test_some_hypotheses_may_be_asked_for():
     said = trials.said(record(better=0.05), [2, 6]).splitlines()
     assert len(said) == 2 and said[0].startswith("- **The prior's knowledge counts** (as a whole: holds): error, measured minus permuted")
     assert said[0].count("12 performers), holds") == 2
-    assert said[1].count("does not hold: the opposite") == 4 and "+0.050 (+0.0" in said[1]
+    assert said[1].count("no: the opposite") == 4 and "+0.050 (+0.0" in said[1]
 
 
 def test_too_few_performers_have_no_interval_and_no_p():

@@ -51,7 +51,7 @@ def by_regime(record: dict) -> Styler:
             number(in_regime(record, which, prior, metric).mean()) for prior in ("none", "measured")) for which in REGIMES]
         cells[words, "difference"] = [
             figures.with_interval(gain, 3, plus=True) for gain in changes(record, metric).values()]
-    return styled(pd.DataFrame(cells, index=[regime(*which) for which in REGIMES]),
+    return styled(pd.DataFrame(cells, index=[regime(*which) for which in REGIMES]).T,
                   f"The trial's regimes, mean over {len(performers(record))} performers; ± is half the 95% "
                   "bootstrap interval")
 

@@ -6,6 +6,7 @@ from itertools import combinations
 
 import pandas as pd
 import torch
+from IPython.display import Markdown
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
@@ -144,11 +145,11 @@ def falling(record: dict) -> str:
             f"{told(estimate(others), 1, percent=True)}.")
 
 
-def interactions(record: dict, target: str) -> Styler | str:
+def interactions(record: dict, target: str) -> Styler | Markdown:
     """Give the mean interaction of each pair of flipped attributes, in score units; on the diagonal the
     mean size of the single flip."""
     if record["faces"] is None:
-        return MISSING
+        return Markdown(MISSING)
     names, about = [label(name) for name in record["faces"]["attributes"]], record["faces"]["targets"][target]
     cells = [[signed(value, 2) if p != q else number(about["single"][p], 2) for q, value in enumerate(row)]
              for p, row in enumerate(about["pairs"])]
@@ -171,10 +172,10 @@ def interacting(record: dict) -> str:
     return "\n".join(lines) + "\n\nThere is one performer, so that nothing here has an interval."
 
 
-def faces(record: dict, truth: str = "shapley") -> Styler | str:
+def faces(record: dict, truth: str = "shapley") -> Styler | Markdown:
     """Give each way's distance from the truth by flipping, for each target."""
     if record["faces"] is None:
-        return MISSING
+        return Markdown(MISSING)
     cells = {f"{label(target).lower()}, {RANKED[measure]}": {
         NAMES.get(row["method"], row["method"]): number(row[f"{measure} {truth}"]) for row in about["rows"]}
         for target, about in record["faces"]["targets"].items() for measure in RANKED}
@@ -182,11 +183,11 @@ def faces(record: dict, truth: str = "shapley") -> Styler | str:
                                        f"attributes, {record['faces']['faces']} faces; one performer, no interval")
 
 
-def photographs(record: dict, truth: str = "shapley") -> Styler | str:
+def photographs(record: dict, truth: str = "shapley") -> Styler | Markdown:
     """Give each way's distance from the truth in photographs, by what hidden boxes show; without a
     folder of photographs there is none."""
     if record["photographs"] is None:
-        return MISSING
+        return Markdown(MISSING)
     (about,) = record["photographs"]["truths"]
     return _table(record["photographs"], HIDING | {"network": PLACES["network"]}, truth,
                   f"Against {ranking.TRUTH_NAMES[truth]} of {about['images']} photographs; one performer, no interval")

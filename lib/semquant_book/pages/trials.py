@@ -28,7 +28,7 @@ PANELS = {ERROR: "Shapley values", "rescaled_error removals": "single removals",
           "rescaled_error mean_reference": "Shapley values, mean reference"}
 DIGITS = {"nats": 3, "error": 3, "correlation": 2}
 EXPECTED = {1: "above 0", -1: "below 0"}
-WORDS = {"holds": "holds", "the opposite": "does not hold: the opposite", "none": "does not hold: no difference",
+WORDS = {"holds": "holds", "the opposite": "no: the opposite", "none": "no: no difference",
          "open": "open"}
 
 
