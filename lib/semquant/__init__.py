@@ -17,6 +17,7 @@ _WHERE = {
     "Explanation": "explanation",
     "FilterConcepts": "concepts",
     "FittedExplainer": "distillation",
+    "Images": "images",
     "InputError": "checks",
     "Measured": "concepts",
     "OutputConcepts": "concepts",

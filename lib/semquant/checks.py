@@ -95,7 +95,9 @@ def check_shapes(**tensors: tuple[Tensor, str]) -> dict[str, int]:
 def check_finite(**tensors: Tensor | None) -> None:
     """Check that tensors hold neither NaN nor infinity (InputError); None is let through."""
     for field, tensor in tensors.items():
-        if tensor is not None and not bool(tensor.isfinite().all()):
+        if tensor is None or not tensor.numel():
+            continue
+        if not all(bool(end.isfinite()) for end in tensor.aminmax()):  # both are NaN where one value is
             bad = int((~tensor.isfinite()).sum())
             raise InputError(f"{field}: {bad} of {tensor.numel()} values are NaN or infinite")
 

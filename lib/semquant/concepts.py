@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor, nn
 
-from semquant import priors
+from semquant import priors, targets
 from semquant.checks import InputError, check_finite, check_shapes, number, one_of
 from semquant.losses import Objective
 from semquant.rows import Rows
@@ -149,7 +149,6 @@ class FilterConcepts:
         """What the concepts are called."""
         return [f"filter {i}" for i in range(n)]
 
-    @torch.enable_grad()
     def measure(self, model: nn.Module, images: Tensor, target: int, prior: bool = True) -> Measured:
         """Measure x, y, yhat and w in one pass; model and images are left as they were.
 
@@ -159,8 +158,8 @@ class FilterConcepts:
             images (B, C, H, W) -> logits (B, K) or (B,). It is run in evaluation mode.
         images : tensor (B, C, H, W)
             On the model's device.
-        target : int
-            Which output is yhat.
+        target : int, str, or one of them for each image
+            Which output is yhat, see `semquant.targets`.
         prior : bool
             False saves the backward pass: w is None then.
 
@@ -175,22 +174,30 @@ class FilterConcepts:
             If the layer is unknown, doesn't run exactly once or gives no map, if the target is no
             output, or an output is NaN.
         """
+        return self.measure_many(model, images, [target], prior)[0]
+
+    @torch.enable_grad()
+    def measure_many(self, model: nn.Module, images: Tensor, wanted: Sequence[int],
+                     prior: bool = True) -> list[Measured]:
+        """As `measure`, for several targets: one forward pass, and a backward pass for each."""
         outputs, x, _ = _forward(model, images, self.layer)
         check_shapes(images=(images, "B c h w"), **{f"output of {self.layer}": (x, "B n H W")})
-        yhat = outputs[:, number("target", target, 0, outputs.shape[1] - 1, integer=True)]
-        w = None
-        if prior:
-            if not yhat.requires_grad:
-                raise InputError(f"layer: the score does not depend on {self.layer!r}")
-            # one backward pass serves all images, since they don't influence each other
-            (gradient,) = torch.autograd.grad(yhat.sum(), x)
-            w = priors.jacobian_from_gradient(gradient, x.detach(), self.clip, self.positions)
-            check_finite(w=w)
+        scores = [targets.scores_of(outputs, target, model) for target in wanted]
+        weights = [self._prior(yhat, x, len(wanted) > 1) if prior else None for yhat in scores]
         x = x.detach()
         y = (x.clamp_min(0) if self.rectified else x).sum(dim=(2, 3))  # (B, n, H, W) -> (B, n)
-        if prior and self.positions == "weighted":
-            w = torch.where(y == 0, 0, w / torch.where(y == 0, 1, y))  # so that w y is the sum
-        return Measured(x, y, yhat.detach(), w)
+        if prior and self.positions == "weighted":  # so that w y is the sum
+            weights = [torch.where(y == 0, 0, w / torch.where(y == 0, 1, y)) for w in weights]
+        return [Measured(x, y, yhat.detach(), w) for yhat, w in zip(scores, weights)]
+
+    def _prior(self, yhat: Tensor, x: Tensor, again: bool) -> Tensor:
+        """w (B, n), from one backward pass: images don't influence each other."""
+        if not yhat.requires_grad:
+            raise InputError(f"layer: the score does not depend on {self.layer!r}")
+        (gradient,) = torch.autograd.grad(yhat.sum(), x, retain_graph=again)
+        w = priors.jacobian_from_gradient(gradient, x.detach(), self.clip, self.positions)
+        check_finite(w=w)
+        return w
 
 
 @dataclass
@@ -215,7 +222,7 @@ class Outputs:
             If an output doesn't exist, is there twice, or is the target itself.
         """
         k = self.scores.shape[1]
-        number("target", target, 0, k - 1, integer=True)
+        target = number("target", targets.resolve(target), 0, k - 1, integer=True)
         others = [i for i in range(k) if i != target]
         among = others if among is None else list(among)
         for i in among:
@@ -299,4 +306,10 @@ class OutputConcepts:
 
     def measure(self, model: nn.Module, images: Tensor, target: int, prior: bool = True) -> Measured:
         """As `FilterConcepts.measure`; y are the other outputs' logits (B, K - 1)."""
-        return self.survey(model, images, prior).about(target)
+        return self.measure_many(model, images, [target], prior)[0]
+
+    def measure_many(self, model: nn.Module, images: Tensor, wanted: Sequence[int],
+                     prior: bool = True) -> list[Measured]:
+        """As `measure`, for several targets from one pass."""
+        found = self.survey(model, images, prior)
+        return [found.about(targets.resolve(target, model, self)) for target in wanted]

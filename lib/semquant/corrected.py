@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
 
 from semquant.checks import InputError, check_finite, check_shapes, number
 from semquant.concepts import FilterConcepts, Measured, layer_of
-from semquant.measure import image_batches, measure
+from semquant.images import Images, input_by
+from semquant.measure import measured_batches
 from semquant.training import (
     OPTIMIZERS, Descent, FitOptions, TensorBatches, choose_device, cosine, evaluation_mode, home_of,
     placed)
@@ -188,8 +190,7 @@ def of_model(model: nn.Module, layer: str, target: int,
              prepare: Callable[[Tensor], Tensor] | None = None) -> Score:
     """A model images (B, C, H, W) -> logits as `remove` asks for it; an absent filter of `layer` is 0."""
     def score(images: Tensor) -> Callable[[Tensor], Tensor]:
-        images = images.to(home_of(model))
-        images = images if prepare is None else prepare(images)
+        images = input_by(prepare)(images.to(home_of(model)))
 
         def of(present: Tensor) -> Tensor:
             kept = present.to(images.device)[:, :, None, None]
@@ -261,7 +262,7 @@ def correct(measured: Measured, removals: Removals, options: CorrectionOptions =
     return net.eval(), descent.history
 
 
-def correct_model(model: nn.Module, concepts: FilterConcepts, images: Tensor | Iterable, target: int,
+def correct_model(model: nn.Module, concepts: FilterConcepts, images: Images | object, target: int,
                   fit: FitOptions | None = None,
                   prepare: Callable[[Tensor], Tensor] | None = None) -> dict[str, object]:
     """Fit a correction to a model: `semquant.distill` with the method "corrected".
@@ -274,11 +275,17 @@ def correct_model(model: nn.Module, concepts: FilterConcepts, images: Tensor | I
     fit = FIT if fit is None else fit
     concepts = FilterConcepts(concepts.layer, concepts.rectified, "weighted", clip=False)
     with placed(model, choose_device(fit.device)):
-        measured = measure(concepts, model, images, target, prepare=prepare)
-        n = measured.y.shape[1]
-        removals = remove(of_model(model, concepts.layer, target, prepare), image_batches(images), n,
-                          seed=fit.seed)
-    g, history = correct(measured, removals, fit=fit)
+        passing, parts = measured_batches(concepts, model, images, target, prepare=prepare), []
+
+        def batches() -> Iterator[Tensor]:  # one reading: a loader may give another order, or nothing, later
+            for batch, part in chain([first], passing):
+                parts.append(replace(part, x=part.x.new_empty(0, *part.x.shape[1:])))  # x is not read
+                yield batch
+
+        first = next(passing)
+        n = first[1].y.shape[1]
+        removals = remove(of_model(model, concepts.layer, target, prepare), batches(), n, seed=fit.seed)
+    g, history = correct(Measured.join(parts), removals, fit=fit)
     return {"g": g, "history": history, "names": concepts.names(n), "model": model,
             "concepts": concepts, "target": target, "prepare": prepare}
 

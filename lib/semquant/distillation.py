@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -12,14 +12,15 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from semquant import corrected, priors
+from semquant import corrected, priors, targets
 from semquant.checks import InputError, check_finite, check_shapes, one_of
 from semquant.concepts import FilterConcepts, Measured, OutputConcepts
 from semquant.corrected import Correction
 from semquant.explainers import Explainer, ExplainerOptions, starting_scale
 from semquant.explanation import Explanation
+from semquant.images import Images
 from semquant.losses import Objective, distillation_loss, prior_loss, prior_weight
-from semquant.measure import measure
+from semquant.measure import measure, measured_batches
 from semquant.networks.performers import load_weights
 from semquant.training import (
     OPTIMIZERS, Descent, FitOptions, TensorBatches, choose_device, cosine, placed)
@@ -96,13 +97,15 @@ class FittedExplainer:
     target: int | None = None
     prepare: Callable[[Tensor], Tensor] | None = None
 
-    def explain(self, images: Tensor | Iterable, batch_size: int = 64) -> Explanation:
-        """Explain the model's score on images (B, C, H, W), or on those of a loader."""
+    def explain(self, images: Images | object, batch_size: int = 64) -> Explanation:
+        """Explain the model's score on `Images`, a batch at a time; see there what `images` may be."""
         if self.model is None:
             raise InputError("model: none is known here, use explain_measured(measured)")
-        return self.explain_measured(measure(self.concepts, self.model, images, self.target,
-                                             self.g.reads_prior, prepare=self.prepare,
-                                             batch_size=batch_size))
+        each = [self.explain_measured(part) for _, part in measured_batches(  # no batch's x is kept
+            self.concepts, self.model, images, self.target, self.g.reads_prior, prepare=self.prepare,
+            batch_size=batch_size)]
+        found = {name: torch.cat([getattr(part, name) for part in each]) for name in ("yhat", "y", "alpha")}
+        return replace(each[0], **found)
 
     def explain_measured(self, measured: Measured, batch_size: int = 256) -> Explanation:
         """Explain scores that were measured before; w is read by a `Correction` only."""
@@ -227,8 +230,8 @@ def _fresh(measured: Measured, options: ExplainerOptions, seed: int) -> Explaine
     return g
 
 
-def distill(model: nn.Module, concepts: FilterConcepts | OutputConcepts, images: Tensor | Iterable,
-            target: int, *, method: str | Objective = "paper",
+def distill(model: nn.Module, concepts: FilterConcepts | OutputConcepts, images: Images | object,
+            target: int | str, *, method: str | Objective = "paper",
             explainer: ExplainerOptions = ExplainerOptions(), fit: FitOptions | None = None,
             prepare: Callable[[Tensor], Tensor] | None = None) -> FittedExplainer:
     """Distill one output of a CNN into an additive explainer.
@@ -240,11 +243,12 @@ def distill(model: nn.Module, concepts: FilterConcepts | OutputConcepts, images:
         not changed.
     concepts : FilterConcepts or OutputConcepts
         What y is.
-    images : tensor (N, C, H, W) or loader
-        Training images, without labels: batches of images, or tuples whose first item they are.
-        Each is run through the model once.
-    target : int
-        Which output is explained.
+    images : Images, or what they can be made from
+        Training images: a tensor (N, C, H, W), a loader, a list, a folder and more, see
+        `semquant.Images`. Labels are not read. Each is run through the model once.
+    target : int or str
+        Which output is explained, by number or by name where the model or the concepts know names,
+        see `semquant.targets`.
     method : {"paper", "corrected"} or Objective
         ``"paper"`` is the paper's `Objective` for these concepts, ``concepts.objective``:
         cross-entropy and beta 10 for filters, squared distance and 0.2 for outputs. With filters and
@@ -255,7 +259,8 @@ def distill(model: nn.Module, concepts: FilterConcepts | OutputConcepts, images:
         As in `distill_measured`; on the fit's device the model is run as well, and moved back. A
         correction reads no explainer options, and has its own fit by default.
     prepare : callable, optional
-        Applied to each batch of images before the model, here and in ``explain``.
+        Applied to each batch of images before the model, here and in ``explain``. Without it bytes
+        become numbers from 0 to 1.
 
     Returns
     -------
@@ -269,6 +274,9 @@ def distill(model: nn.Module, concepts: FilterConcepts | OutputConcepts, images:
     >>> explanation = explainer.explain(images)
     >>> explanation.contributions, explanation.bias, explanation.residual
     """
+    target = targets.resolve(target, model, concepts)
+    if fit is not None and fit.progress is not None:
+        images = replace(Images.of(images), progress=fit.progress)
     if method == "corrected":
         return FittedExplainer(**corrected.correct_model(model, concepts, images, target, fit, prepare))
     fit, objective = fit or FitOptions(), method

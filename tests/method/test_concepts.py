@@ -9,7 +9,8 @@ from torch import nn
 from semquant import priors
 from semquant.checks import InputError
 from semquant.concepts import FilterConcepts, Measured, OutputConcepts
-from semquant.measure import image_batches, measure, survey
+from semquant.images import image_batches
+from semquant.measure import measure, survey
 from semquant.training import evaluation_mode
 
 
