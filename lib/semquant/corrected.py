@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
-from itertools import chain
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from semquant.checks import InputError, check_finite, check_shapes, number
 from semquant.concepts import FilterConcepts, Measured, layer_of
-from semquant.images import Images, input_by
-from semquant.measure import measured_batches
+from semquant.images import image_batches, input_by
+from semquant.measure import measure
 from semquant.training import (
     OPTIMIZERS, Descent, FitOptions, TensorBatches, choose_device, cosine, evaluation_mode, home_of,
     placed)
@@ -262,7 +261,7 @@ def correct(measured: Measured, removals: Removals, options: CorrectionOptions =
     return net.eval(), descent.history
 
 
-def correct_model(model: nn.Module, concepts: FilterConcepts, images: Images | object, target: int,
+def correct_model(model: nn.Module, concepts: FilterConcepts, images: Tensor | Iterable, target: int,
                   fit: FitOptions | None = None,
                   prepare: Callable[[Tensor], Tensor] | None = None) -> dict[str, object]:
     """Fit a correction to a model: `semquant.distill` with the method "corrected".
@@ -275,17 +274,11 @@ def correct_model(model: nn.Module, concepts: FilterConcepts, images: Images | o
     fit = FIT if fit is None else fit
     concepts = FilterConcepts(concepts.layer, concepts.rectified, "weighted", clip=False)
     with placed(model, choose_device(fit.device)):
-        passing, parts = measured_batches(concepts, model, images, target, prepare=prepare), []
-
-        def batches() -> Iterator[Tensor]:  # one reading: a loader may give another order, or nothing, later
-            for batch, part in chain([first], passing):
-                parts.append(replace(part, x=part.x.new_empty(0, *part.x.shape[1:])))  # x is not read
-                yield batch
-
-        first = next(passing)
-        n = first[1].y.shape[1]
-        removals = remove(of_model(model, concepts.layer, target, prepare), batches(), n, seed=fit.seed)
-    g, history = correct(Measured.join(parts), removals, fit=fit)
+        measured = measure(concepts, model, images, target, prepare=prepare)
+        n = measured.y.shape[1]
+        removals = remove(of_model(model, concepts.layer, target, prepare), image_batches(images), n,
+                          seed=fit.seed)
+    g, history = correct(measured, removals, fit=fit)
     return {"g": g, "history": history, "names": concepts.names(n), "model": model,
             "concepts": concepts, "target": target, "prepare": prepare}
 

@@ -22,6 +22,7 @@ from semquant.images import Images
 from semquant.losses import Objective, distillation_loss, prior_loss, prior_weight
 from semquant.measure import measure, measured_batches
 from semquant.networks.performers import load_weights
+from semquant.rows import Gathered
 from semquant.training import (
     OPTIMIZERS, Descent, FitOptions, TensorBatches, choose_device, cosine, placed)
 
@@ -101,11 +102,12 @@ class FittedExplainer:
         """Explain the model's score on `Images`, a batch at a time; see there what `images` may be."""
         if self.model is None:
             raise InputError("model: none is known here, use explain_measured(measured)")
-        each = [self.explain_measured(part) for _, part in measured_batches(  # no batch's x is kept
-            self.concepts, self.model, images, self.target, self.g.reads_prior, prepare=self.prepare,
-            batch_size=batch_size)]
-        found = {name: torch.cat([getattr(part, name) for part in each]) for name in ("yhat", "y", "alpha")}
-        return replace(each[0], **found)
+        gathered = Gathered()
+        for _, part in measured_batches(self.concepts, self.model, images, self.target, self.g.reads_prior,
+                                        prepare=self.prepare, batch_size=batch_size):
+            found = self.explain_measured(part)
+            gathered.add({name: getattr(found, name) for name in ("yhat", "y", "alpha")})
+        return replace(found, **gathered.whole())
 
     def explain_measured(self, measured: Measured, batch_size: int = 256) -> Explanation:
         """Explain scores that were measured before; w is read by a `Correction` only."""

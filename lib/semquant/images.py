@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
-from semquant.checks import InputError, check_shapes, number, one_of
+from semquant.checks import InputError, check_shapes, needed, number, one_of
 from semquant.rows import Computed, Rows
 
 __all__ = ["Images", "image_batches", "input_by"]
@@ -77,6 +77,7 @@ class Images:
             if len(pair) != 2:
                 raise InputError(f"size: {self.size!r} is not a number or (height, width)")
             self.size = tuple(number("size", length, 1, integer=True) for length in pair)
+        self._key = self.key
         self._found = self._opened(self.source)
 
     @classmethod
@@ -108,6 +109,8 @@ class Images:
         """
         number("batch_size", batch_size, 1, integer=True)
         found, first = self.rows(), None
+        if found is not None and not len(found):
+            raise InputError("images: none were given")
         with tqdm(total=self.expected(), desc=self.progress, unit="image",
                   disable=True if self.progress is None else None) as bar:
             for batch in self._passing(batch_size) if found is None else found.split(batch_size):
@@ -121,7 +124,7 @@ class Images:
     def _opened(self, source: object) -> Tensor | Rows | Iterable:
         """What can be read by number as a tensor or rows; what passes by as it is."""
         if isinstance(source, Mapping):
-            source = _picked(source, self.key)
+            source, self._key = _picked(source, self.key), None
         if isinstance(source, str | Path):
             source = _files(Path(source))
         if _is_picture(source):
@@ -131,9 +134,9 @@ class Images:
         if isinstance(source, Tensor) and source.ndim == 3 and len(source) in CHANNELS:
             source = source[None]
         if isinstance(source, Tensor | Rows):
-            return self._limited(source)
+            return self._limited(_picked(source, self._key))
         if isinstance(source, list | tuple):
-            items = [_picked(item, self.key) for item in source]
+            items = [_picked(item, self._key) for item in source]
             batches = {_dimensions(item, f"item {i}") > 3 for i, item in enumerate(items)}
             if len(batches) > 1:
                 raise InputError("images: single images and batches are mixed; accepted: one kind")
@@ -144,25 +147,28 @@ class Images:
         if isinstance(source, Iterable):
             return source
         if not (hasattr(source, "__getitem__") and hasattr(source, "__len__")):
-            raise InputError(f"images: {type(source).__name__} is neither a tensor nor a loader; accepted: a "
-                             "tensor, an array, a list, a Dataset with a length, a loader, a folder")
-        return _Items(source, self._single, min(len(source), self.max_images or len(source)))
+            raise InputError(f"images: {type(source).__name__} is neither a tensor nor a loader; accepted: "
+                             "also an array, a list, a Dataset with a length, a folder")
+        return _Items(source, self._of_item, min(len(source), self.max_images or len(source)))
 
     def _limited(self, images: Tensor | Rows) -> Tensor | Rows:
         if self.max_images is not None and self.max_images < len(images):
-            images = images[: self.max_images] if isinstance(images, Tensor) else _Items(
-                images, lambda item: item[0], self.max_images)
+            images = (images[: self.max_images] if isinstance(images, Tensor)
+                      else _Items(images, None, self.max_images))
         if self.size is not None and len(images):
             images = Computed(images, partial(_resized, size=self.size),
                               (len(images), *images.shape[1:-2], *self.size))
         return images
 
+    def _of_item(self, item: object) -> Tensor:
+        return self._single(_picked(item, self._key))
+
     def _single(self, item: object) -> Tensor:
-        image = _tensor(_picked(item, self.key))
+        image = _stacked(list(map(_tensor, item))) if isinstance(item, list) else _tensor(item)
         if image.ndim == 4 and len(image) == 1:  # with a batch axis of its own
             image = image[0]
         if image.ndim > 3:
-            raise InputError(f"images: an item of shape {tuple(image.shape)} is not a single image (C, H, W)")
+            raise InputError(f"images: an item of shape {tuple(image.shape)} is not one image (C, H, W)")
         return _resized(image, self.size)
 
     def _passing(self, batch_size: int) -> Iterator[Tensor]:
@@ -170,7 +176,7 @@ class Images:
         left, waiting = self.max_images or math.inf, []
         batched = isinstance(self._found, DataLoader) and self._found.batch_sampler is not None
         for item in self._found:
-            item = _picked(item, self.key)
+            item = _picked(item, self._key)
             if isinstance(item, list):
                 batch = _stacked([self._single(image) for image in item])
             elif batched or _dimensions(item, "an item") > 3:
@@ -202,7 +208,7 @@ def input_by(prepare: Callable[[Tensor], Tensor] | None) -> Callable[[Tensor], T
     with its channels last: its last axis has length 3 or 4, and the two before it are longer than 4.
     """
     if prepare is not None and not callable(prepare):
-        raise InputError(f"prepare: {type(prepare).__name__} can't be called; accepted: a function of a batch")
+        raise InputError(f"prepare: {type(prepare).__name__} can't be called; accepted: a function")
 
     def ready(batch: Tensor) -> Tensor:
         if prepare is not None:
@@ -221,7 +227,7 @@ def input_by(prepare: Callable[[Tensor], Tensor] | None) -> Callable[[Tensor], T
 class _Items(Rows):
     """Single images that are fetched by number, each turned into a tensor when it is asked for."""
 
-    def __init__(self, items: Sequence, single: Callable[[object], Tensor], count: int) -> None:
+    def __init__(self, items: Sequence, single: Callable[[object], Tensor] | None, count: int) -> None:
         self.items, self.single, self.count = items, single, count
 
     def __len__(self) -> int:
@@ -252,7 +258,7 @@ class _Array(Rows):
 
 
 def _picked(item: object, key: str | int | None = None) -> object:
-    """The images in what a source gives, which may be in dicts and tuples; a list of single images whole."""
+    """The images in what a source gives, be it in dicts and tuples; a list of single images whole."""
     if isinstance(item, Mapping):
         return _picked(item[_entry(item, key)])
     if not isinstance(item, list | tuple):
@@ -267,7 +273,9 @@ def _picked(item: object, key: str | int | None = None) -> object:
     if singles > 1 and isinstance(item, tuple):
         raise InputError(f"images: which of a tuple's {singles} images? accepted: key=0 for the first, and "
                          "a list for several images")
-    if singles > 1 or not item:
+    if not item:
+        raise InputError("images: an empty list in place of images")
+    if isinstance(item, list) and (singles > 1 or singles == len(item)):
         return item
     return _picked(item[0], key)
 
@@ -280,7 +288,8 @@ def _entry(item: Mapping, key: str | int | None) -> object:
     found = named or [name for name, value in item.items()
                       if _is_single(value) or getattr(value, "ndim", 0) > 3]
     if not named and len(found) != 1:
-        raise InputError(f"images: which entry of the dict? accepted: key=, one of {', '.join(map(str, item))}")
+        raise InputError("images: which entry of the dict? accepted: key=, one of "
+                         + ", ".join(map(str, item)))
     return found[0]
 
 
@@ -309,21 +318,29 @@ def _dimensions(item: object, what: str) -> int:
 def _tensor(item: object, arrange: bool = True) -> Tensor:
     """A tensor of an image or of a batch; an array's channels are brought to the front."""
     if isinstance(item, str | Path):
-        with _file(item) as picture:
-            item = _loaded(picture, item).convert("RGB")
+        try:
+            with _file(item) as picture:
+                _check_mode(picture.mode, item)
+                item = picture.convert("RGB")
+        except InputError:
+            raise
+        except Exception as error:  # PIL's decoders raise what they like
+            raise InputError(f"images: {item} can't be read ({error})") from error
     if _is_picture(item):
         _check_mode(item.mode, "a picture")
         item = np.asarray(item if item.mode in ("L", "RGB") else item.convert("RGB"))
+        item, arrange = item[None] if item.ndim == 2 else np.moveaxis(item, -1, 0), False
     if isinstance(item, np.ndarray):
         array = _channels_first(item) if arrange else item
-        item = torch.from_numpy(array.astype(np.float32 if array.dtype.kind == "f" and array.itemsize > 4
-                                             else array.dtype.newbyteorder("=")))  # a copy
+        double = array.dtype.kind == "f" and array.itemsize > 4
+        kind = np.float32 if double else array.dtype.newbyteorder("=")
+        item = torch.from_numpy(array.astype(kind, order="C"))  # a copy
     _dimensions(item, "an item")
     return item
 
 
 def _channels_first(array: np.ndarray) -> np.ndarray:
-    """A view (..., C, H, W) of bytes or floats (..., H, W, C), or as they are; a grey image gets an axis."""
+    """A view (..., C, H, W) of bytes or floats, told by 1, 3 or 4 channels; a grey image gets an axis."""
     if array.dtype != np.uint8 and array.dtype.kind != "f":
         raise InputError(f"images: an array of {array.dtype}; accepted: uint8 from 0 to 255, or floats")
     if array.ndim == 2:
@@ -349,15 +366,15 @@ def _resized(images: Tensor, size: tuple[int, int] | None) -> Tensor:
 def _stacked(images: list[Tensor]) -> Tensor:
     _check_alike([image.shape for image in images])
     if len({image.dtype for image in images}) > 1:
-        raise InputError(f"images: bytes and floats are mixed ({images[0].dtype} first); accepted: one type")
+        raise InputError("images: bytes and floats are mixed; accepted: one type")
     return torch.stack(images)
 
 
 def _check_alike(shapes: Iterable[Sequence[int]]) -> None:
     found = list(dict.fromkeys(map(tuple, shapes)))
     if len(found) > 1:
-        raise InputError(f"images: their sizes vary, {found[0]} and {found[1]} (C, H, W); accepted: one size, "
-                         "as Images(source, size=224) makes it")
+        raise InputError(f"images: their sizes vary, {found[0]} and {found[1]} (C, H, W); accepted: one "
+                         "size, as Images(source, size=224) makes it")
 
 
 def _check_singles(items: list, size: tuple[int, int] | None) -> None:
@@ -366,9 +383,9 @@ def _check_singles(items: list, size: tuple[int, int] | None) -> None:
     for item in items:
         if isinstance(item, str | Path):
             try:
-                with _file(item) as item:
-                    _check_mode(item.mode, item.filename)
-                    shapes.append((3, item.height, item.width))
+                with _file(item) as picture:
+                    _check_mode(picture.mode, item)
+                    shapes.append((3, picture.height, picture.width))
             except OSError:
                 wrong.append(Path(item).name)
         elif _is_picture(item):
@@ -393,21 +410,9 @@ def _files(path: Path) -> list[Path]:
 
 def _file(path: str | Path) -> object:
     """A picture that is open, of which only the head has been read."""
-    try:
-        from PIL import Image
-    except ImportError as error:
-        raise InputError("images: to read files takes Pillow; accepted: pip install semquant[book]") from error
-    return Image.open(path)
+    return needed("PIL.Image", "images", "pillow").open(path)
 
 
-def _loaded(picture: object, path: str | Path) -> object:
-    try:
-        picture.load()
-    except Exception as error:  # PIL's decoders raise what they like
-        raise InputError(f"images: {path} can't be read ({error})") from error
-    return picture
-
-
-def _check_mode(mode: str, what: str) -> None:
+def _check_mode(mode: str, what: object) -> None:
     if mode not in EIGHT_BITS:
-        raise InputError(f"images: {what} is not of 8 bits a channel (PIL's mode {mode}); accepted: 8 bits")
+        raise InputError(f"images: {what} has not 8 bits a channel (PIL's mode {mode}); accepted: 8")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 import torch
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 from semquant.checks import InputError, check_finite
 from semquant.concepts import FilterConcepts, Measured, OutputConcepts, Outputs, layer_of
 from semquant.images import Images, input_by
-from semquant.rows import Computed, Rows
+from semquant.rows import Computed, Gathered
 from semquant.targets import resolve, resolve_each
 from semquant.training import home_of
 
@@ -50,13 +49,11 @@ def measure(concepts: FilterConcepts | OutputConcepts, model: nn.Module, images:
     Measured
         Of all images, in their order, on the CPU.
     """
-    kept, parts = _Kept(concepts, model, images, prepare, keep_x), []
-    for _, part in measured_batches(concepts, model, kept.images, target, prior, prepare=prepare,
-                                    batch_size=batch_size):
-        parts.append(kept.without(part))
-    found = Measured.join(parts)
-    found.x = kept.whole()
-    return found
+    images = Images.of(images)
+    batches = measured_batches(concepts, model, images, target, prior, prepare=prepare,
+                               batch_size=batch_size)
+    parts = (vars(part) for _, part in batches)
+    return Measured(**_gathered(parts, concepts, model, images, prepare, keep_x))
 
 
 def measure_many(concepts: FilterConcepts | OutputConcepts, model: nn.Module, images: Images | object,
@@ -70,18 +67,20 @@ def measure_many(concepts: FilterConcepts | OutputConcepts, model: nn.Module, im
     wanted = [resolve(target, model, concepts) for target in targets]
     if not wanted:
         raise InputError("targets: none were given")
-    kept, parts = _Kept(concepts, model, images, prepare, keep_x), []
-    for _, each in _passes(lambda batch, _: concepts.measure_many(model, batch, wanted, prior), concepts,
-                           model, kept.images, prepare, batch_size):
-        x = kept.without(each[0]).x
-        parts.append([Measured(x, one.y, one.yhat, one.w).to("cpu") for one in each])
-    found, x = [Measured.join(column) for column in zip(*parts)], kept.whole()
-    return {target if isinstance(target, str) else number: replace(one, x=x)
-            for target, number, one in zip(targets, wanted, found)}
+    images = Images.of(images)
+    batches = _passes(lambda batch, _: concepts.measure_many(model, batch, wanted, prior), concepts, model,
+                      images, prepare, batch_size)
+    names = ("y", "yhat", "w")
+    parts = ({"x": each[0].x} | {(name, i): getattr(one, name) for i, one in enumerate(each)
+                                 for name in names} for _, each in batches)
+    found = _gathered(parts, concepts, model, images, prepare, keep_x)
+    return {target if isinstance(target, str) else number: Measured(
+        found["x"], *(found[name, i] for name in names))
+        for i, (target, number) in enumerate(zip(targets, wanted))}
 
 
-def measured_batches(concepts: FilterConcepts | OutputConcepts, model: nn.Module, images: Images | object,
-                     target: int | str | Sequence, prior: bool = True, *,
+def measured_batches(concepts: FilterConcepts | OutputConcepts, model: nn.Module,
+                     images: Images | object, target: int | str | Sequence, prior: bool = True, *,
                      prepare: Callable[[Tensor], Tensor] | None = None,
                      batch_size: int = 64) -> Iterator[tuple[Tensor, Measured]]:
     """Each batch of images as it was given, and what was measured of it, on the CPU: as `measure`.
@@ -91,8 +90,7 @@ def measured_batches(concepts: FilterConcepts | OutputConcepts, model: nn.Module
     target, images = resolve_each(target, model, concepts), Images.of(images)
     each, count = isinstance(target, Tensor), images.expected()
     if each and isinstance(concepts, OutputConcepts):
-        raise InputError("target: one for each image goes with filters, others explain one output; accepted: "
-                         "one target")
+        raise InputError("target: one for each image goes with filters; accepted with other outputs: one")
     if each and images.rows() is not None and len(target) != count:
         raise InputError(f"target: {len(target)} were given for {count} images")
     done = 0
@@ -110,16 +108,15 @@ def survey(concepts: OutputConcepts, model: nn.Module, images: Images | object,
            prior: bool = True, *, prepare: Callable[[Tensor], Tensor] | None = None,
            batch_size: int = 64, keep_x: bool = True) -> Outputs:
     """Measure all outputs of many images: one pass serves every target. Parameters as in `measure`."""
-    kept, parts = _Kept(concepts, model, images, prepare, keep_x), []
-    for _, part in _passes(lambda batch, _: concepts.survey(model, batch, prior), concepts, model,
-                           kept.images, prepare, batch_size):
-        parts.append(kept.without(part).to("cpu"))
-    products = torch.cat([part.products for part in parts]) if prior else None
-    return Outputs(kept.whole(), torch.cat([part.scores for part in parts]), products)
+    images = Images.of(images)
+    batches = _passes(lambda batch, _: concepts.survey(model, batch, prior), concepts, model, images,
+                      prepare, batch_size)
+    parts = (vars(part) for _, part in batches)
+    return Outputs(**_gathered(parts, concepts, model, images, prepare, keep_x))
 
 
-def _passes(run: Callable[[Tensor, int], Part], concepts: FilterConcepts | OutputConcepts, model: nn.Module,
-            images: Images, prepare: Callable[[Tensor], Tensor] | None,
+def _passes(run: Callable[[Tensor, int], Part], concepts: FilterConcepts | OutputConcepts,
+            model: nn.Module, images: Images, prepare: Callable[[Tensor], Tensor] | None,
             batch_size: int) -> Iterator[tuple[Tensor, Part]]:
     """Each batch as it was given, and what `run` makes of it and of the number of its first image."""
     layer_of(model, concepts.layer)  # a wrong name is told before anything runs
@@ -129,56 +126,21 @@ def _passes(run: Callable[[Tensor, int], Part], concepts: FilterConcepts | Outpu
         start += len(batch)
 
 
-class _Kept:
-    """x of all images: in memory once, or computed again whenever it is asked for."""
-
-    def __init__(self, concepts: FilterConcepts | OutputConcepts, model: nn.Module, images: Images | object,
-                 prepare: Callable[[Tensor], Tensor] | None, keep_x: bool) -> None:
-        self.images, self.device, ready = Images.of(images), home_of(model), input_by(prepare)
-        self.compute = None if keep_x else lambda batch: concepts.measure(model, ready(batch), 0, False).x
-        if not keep_x and self.images.rows() is None:
-            raise InputError("keep_x: False needs images whose number is known and that are read by it: a "
-                             "tensor, rows, an array, a list, a Dataset, a folder")
-        self.room, self.parts, self.done, self.shape = None, [], 0, ()
-
-    def without(self, part: Measured | Outputs) -> Measured | Outputs:
-        """The part with no rows of x, which are put away."""
-        x = part.x
-        if self.compute is not None:
-            check_finite(x=x)  # nobody looks at all of it later
-        else:
-            self._put(x)
-        self.done, self.shape = self.done + len(x), x.shape[1:]
-        return replace(part, x=x.new_empty(0, *self.shape))  # a slice would hold all of it in memory
-
-    def _put(self, x: Tensor) -> None:
-        count = self.images.expected()
-        if not self.done and count is not None:  # where the number is known, nothing has to be joined
-            self.room = _room(count, x)
-        if self.room is not None and self.done + len(x) <= len(self.room):
-            self.room[self.done : self.done + len(x)] = x
-        else:
-            self.parts.append(x.cpu())
-
-    def whole(self) -> Tensor | Rows:
-        """x (N, ...) of all parts."""
-        if self.compute is not None:
-            return Computed(self.images.rows(), self.compute, (self.done, *self.shape), self.device)
-        parts, self.parts = self.parts, []
-        if self.room is not None:
-            parts.insert(0, self.room[: self.done - sum(map(len, parts))])
-        if len(parts) == 1:
-            return parts[0]
-        found, end = _room(self.done, parts[0]), self.done
-        while parts:  # the last first, each let go when it is copied: so memory is given back
-            part = parts.pop()
-            found[end - len(part) : end] = part
-            end -= len(part)
-        return found
-
-
-def _room(count: int, x: Tensor) -> Tensor:
-    """An empty tensor for so many rows, laid out as those of x are."""
-    last = x.ndim == 4 and not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last)
-    return torch.empty(count, *x.shape[1:], dtype=x.dtype,
-                       memory_format=torch.channels_last if last else torch.contiguous_format)
+def _gathered(parts: Iterable[dict], concepts: FilterConcepts | OutputConcepts, model: nn.Module,
+              images: Images, prepare: Callable[[Tensor], Tensor] | None, keep_x: bool) -> dict:
+    """The tensors of all parts; x among them in memory once, or computed again when it is asked for."""
+    if not keep_x and images.rows() is None:
+        raise InputError("keep_x: False needs images whose number is known and that are read by it: a "
+                         "tensor, rows, an array, a list, a Dataset or a folder")
+    gathered, count, shape = Gathered(images.expected()), 0, ()
+    for part in parts:
+        if not keep_x:
+            check_finite(x=part["x"])  # nobody looks at all of it later
+            count, shape = count + len(part["x"]), part["x"].shape[1:]
+        gathered.add(part if keep_x else part | {"x": None})
+    found, ready = gathered.whole(), input_by(prepare)
+    if not keep_x:
+        found["x"] = Computed(
+            images.rows(), lambda batch: concepts.measure(model, ready(batch), 0, False).x, (count, *shape),
+            home_of(model))
+    return found

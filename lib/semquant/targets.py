@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Mapping
-from difflib import get_close_matches
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from semquant.checks import InputError, number
+from semquant.checks import InputError, number, one_of
 
 __all__ = ["class_names", "resolve", "resolve_each", "scores_of"]
 
@@ -38,9 +37,10 @@ def resolve(target: object, model: object = None, concepts: object = None) -> in
     try:
         number("target", target if isinstance(target, bool) else operator.index(target), 0, integer=True)
     except TypeError as error:
-        hint = "; several: see measure_many" if isinstance(target, list | tuple | Tensor | np.ndarray) else ""
-        raise InputError(f"target: {_shown(target)} is not a whole number of at least 0, or a class's name"
-                         f"{hint}") from error
+        several = isinstance(target, list | tuple | Tensor | np.ndarray)
+        shown = f"{len(target)} outputs" if several and len(target) != 1 else repr(target)
+        raise InputError(f"target: {shown} is not a whole number of at least 0, or a class's name"
+                         + "; several: see measure_many" * several) from error
     return operator.index(target)
 
 
@@ -77,20 +77,13 @@ def class_names(model: object) -> dict[int, str] | list[str] | None:
 
 def _named(target: str, names: Mapping | list | None) -> int:
     if not names:
-        raise InputError(f"target: {target!r} is a name, and this model knows none of its outputs; accepted: "
-                         "a whole number, or model.categories = [...] before")
+        raise InputError(f"target: {target!r} is a name, and this model knows none; accepted: a whole "
+                         "number, or model.categories = [...] before")
     names = names if isinstance(names, Mapping) else dict(enumerate(names))
     found = [int(i) for i, name in names.items() if name == target]
     if len(found) == 1:
         return found[0]
     if found:
-        raise InputError(f"target: {target!r} is the name of outputs {', '.join(map(str, found))}; accepted: "
-                         "one of these numbers")
-    close = get_close_matches(target, map(str, names.values()), n=3)
-    hint = f" (did you mean {' or '.join(close)}?)" if close else ""
-    raise InputError(f"target: {target!r} is none of the {len(names)} outputs' names{hint}")
-
-
-def _shown(target: object) -> str:
-    text = repr(target)
-    return text if len(text) < 40 and "\n" not in text else f"a {type(target).__name__}"
+        raise InputError(f"target: {target!r} is the name of outputs {', '.join(map(str, found))}; "
+                         "accepted: one of these numbers")
+    return one_of("target", target, list(map(str, names.values())))
