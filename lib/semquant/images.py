@@ -24,7 +24,7 @@ CHANNELS = (1, 3, 4)  # of an array's images: what tells them from rows and colu
 EIGHT_BITS = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "LAB")  # PIL's modes
 
 
-@dataclass
+@dataclass(eq=False)
 class Images:
     """Images, wherever they are, and what has to be known to read them.
 
@@ -269,14 +269,15 @@ def _picked(item: object, key: str | int | None = None) -> object:
         if not -len(item) <= key < len(item):
             raise InputError(f"key: {key} is no place in a tuple of {len(item)}")
         return _picked(item[key])
-    singles = sum(map(_is_single, item))
-    if singles > 1 and isinstance(item, tuple):
-        raise InputError(f"images: which of a tuple's {singles} images? accepted: key=0 for the first, and "
-                         "a list for several images")
     if not item:
         raise InputError("images: an empty list in place of images")
-    if isinstance(item, list) and (singles > 1 or singles == len(item)):
+    files = isinstance(item[0], str | Path)  # names beside other images are no images
+    singles = [_is_single(member) and isinstance(member, str | Path) == files for member in item]
+    if isinstance(item, list) and all(singles):
         return item
+    if singles[0] and sum(singles) > 1:
+        raise InputError(f"images: which of {sum(singles)} images side by side? accepted: key=0 for the "
+                         "first, or a list of nothing but images")
     return _picked(item[0], key)
 
 

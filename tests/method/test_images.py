@@ -66,6 +66,7 @@ def whole(source, batch_size=3, **options):
     Batches(lambda some, labels: {"labels": labels, "x": some}),
     Batches(lambda some, labels: ((some, labels), labels)),
     Batches(lambda some, labels: ({"image": some}, labels)), Batches(lambda some, labels: [some, labels]),
+    Batches(lambda some, labels: [some, some[:, 0], some[:, 1]]), Items([(one, 3, "a.png") for one in FLOATS]),
 ])
 def test_every_source_gives_its_images_in_order(source):
     assert torch.equal(whole(source), FLOATS)
@@ -229,7 +230,7 @@ def no_pass():
     (lambda: whole([FLOATS[0], BYTES[0]]), "^images: bytes and floats are mixed"),
     (lambda: whole(iter([FLOATS[0], FLOATS])), "^images: single images and batches are mixed"),
     (lambda: whole(iter([FLOATS, FLOATS[:, :, 1:]])), "^images: their sizes vary"),
-    (lambda: whole(iter([(FLOATS[0], FLOATS[1])])), "^images: which of a tuple's 2 images.*key=0"),
+    (lambda: whole(iter([(FLOATS[0], FLOATS[1])])), "^images: which of 2 images side by.*key=0"),
     (lambda: whole(iter([{"a": FLOATS, "b": FLOATS}])), "^images: which entry of the dict.*one of a, b"),
     (lambda: whole(iter([{"a": FLOATS}]), key="c"), "^key: 'c' is not one of a"),
     (lambda: whole(iter([FLOATS]), key="c"), "^key: 'c' given, but the images come in no dict"),
