@@ -277,8 +277,9 @@ def distill(model: nn.Module, concepts: FilterConcepts | OutputConcepts, images:
     >>> explanation.contributions, explanation.bias, explanation.residual
     """
     target = targets.resolve(target, model, concepts)
-    if fit is not None and fit.progress is not None:
-        images = replace(Images.of(images), progress=fit.progress)
+    images = Images.of(images)
+    if fit is not None and images.progress is None:
+        images = replace(images, progress=fit.progress)
     if method == "corrected":
         return FittedExplainer(**corrected.correct_model(model, concepts, images, target, fit, prepare))
     fit, objective = fit or FitOptions(), method
@@ -286,7 +287,8 @@ def distill(model: nn.Module, concepts: FilterConcepts | OutputConcepts, images:
         one_of("method", method, ("paper", "corrected"))
         objective = concepts.objective
     with placed(model, choose_device(fit.device)):
-        measured = measure(concepts, model, images, target, objective.prior != "none", prepare=prepare)
-    names = concepts.names(measured.y.shape[1], target)
-    fitted = distill_measured(measured, objective=objective, explainer=explainer, fit=fit, names=names)
+        measured = measure(concepts, model, images, target, objective.prior != "none", prepare=prepare,
+                           keep_x=fit.keep_x)
+        names = concepts.names(measured.y.shape[1], target)
+        fitted = distill_measured(measured, objective=objective, explainer=explainer, fit=fit, names=names)
     return replace(fitted, model=model, concepts=concepts, target=target, prepare=prepare)

@@ -56,6 +56,7 @@ class FitOptions:
     amp: bool = False  # mixed precision: bfloat16, or float16 with loss scaling where a GPU lacks it
     channels_last: bool = False  # memory layout of the network and its input
     workers: int = 0  # processes that fetch what is not in memory
+    keep_x: bool = True  # maps of all images in memory; else `distill` computes them in every epoch anew
     progress: str | None = None  # label of a progress bar, in a terminal or a notebook
     checkpoint: Checkpoint | None = None  # keeps the state after each epoch; a run goes on from there
 

@@ -15,6 +15,7 @@ from semquant.corrected import Correction
 from semquant.distillation import FittedExplainer, distill
 from semquant.explanation import grad_cam
 from semquant.images import Images
+from semquant.losses import Objective
 from semquant.measure import measure, measure_many, measured_batches, survey
 from semquant.rows import Gathered
 from semquant.training import FitOptions
@@ -66,13 +67,16 @@ def test_rows_that_are_no_tensor_can_be_computed_anew():
         assert isinstance(found.x, rows.Computed) and torch.allclose(found.x[3:5], expected.x[3:5], atol=1e-6)
 
 
-@pytest.mark.parametrize("target", [torch.arange(23) % 3, (np.arange(23) % 3), [0, 1, 2] * 7 + [0, "dog"]])
+EACH = [0, 2, 1, 1, 0, 2, 2, 0, 1, 0, 0, 2, 1, 2, 0, 1, 1, 2, 0, 2, 0, 1, 2]
+
+
+@pytest.mark.parametrize("target", [EACH, torch.tensor(EACH), np.array(EACH), ["cat", "owl", *EACH[2:]]])
 def test_each_image_may_have_its_own_target(target):
     net = Net()
     found = measure(FILTERS, net, IMAGES, target, batch_size=6)
     for k in range(3):
-        rows_, whole = slice(k, None, 3), measure(FILTERS, net, IMAGES, k, batch_size=6)
-        same(found[rows_], whole[rows_])
+        its, whole = torch.tensor(EACH) == k, measure(FILTERS, net, IMAGES, k, batch_size=6)
+        same(found[its], whole[its])
 
 
 @pytest.mark.parametrize("concepts", [FILTERS, FilterConcepts("layer"), OUTPUTS])
@@ -136,6 +140,17 @@ def test_a_fit_takes_a_name_and_shows_its_progress_while_measuring(monkeypatch):
     seen.clear()
     distill(Net(), FILTERS, IMAGES, 1, method="corrected", fit=FitOptions(epochs=1, device="cpu"))
     assert set(seen) == {None}
+
+
+def test_a_fit_without_maps_in_memory_is_the_same():
+    net, fitted = Net(), []
+    for keep_x in (True, False):
+        before = net.images
+        fit = FitOptions(epochs=2, batch_size=8, device="cpu", keep_x=keep_x)
+        fitted.append(distill(net, FILTERS, list(IMAGES), 1, method=Objective(loss="l2"), fit=fit))
+        assert (net.images - before > 2 * 23) is not keep_x
+    found, expected = (one.explain(IMAGES).contributions for one in fitted)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_explaining_keeps_no_maps():
