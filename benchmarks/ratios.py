@@ -61,7 +61,7 @@ print((peak() - start) / (count * 256 * 16 * 16 * 4))
 
 
 def memory(what: str, count: int) -> float:
-    """Peak memory of measuring or explaining a stream of images, beyond a batch, over that of their maps."""
+    """Peak memory of measuring or explaining a stream of images, beyond a batch, over their maps'."""
     done = subprocess.run([sys.executable, "-c", MEMORY, what, str(count)], capture_output=True, check=True)
     return float(done.stdout)
 

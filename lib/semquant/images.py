@@ -129,8 +129,10 @@ class Images:
             source = _files(Path(source))
         if _is_picture(source):
             source = [source]
-        if isinstance(source, np.ndarray):
-            source = _Array(source)
+        if isinstance(source, np.ndarray):  # each image is copied when it is asked for: it may be in a file
+            array = _channels_first(_picked(source, self._key))
+            source = array if array.ndim == 4 else array[None]
+            return _Items(source, self._single, min(len(source), self.max_images or len(source)))
         if isinstance(source, Tensor) and source.ndim == 3 and len(source) in CHANNELS:
             source = source[None]
         if isinstance(source, Tensor | Rows):
@@ -245,18 +247,6 @@ class _Items(Rows):
         return _stacked([self.single(self.items[i]) for i in chosen.tolist()])
 
 
-class _Array(Rows):
-    """A NumPy array's images, copied when they are asked for: it may be mapped from a file."""
-
-    def __init__(self, array: np.ndarray) -> None:
-        array = _channels_first(array)
-        self.array = array if array.ndim == 4 else array[None]
-        self.shape = self.array.shape
-
-    def _take(self, chosen: Tensor) -> Tensor:
-        return _tensor(self.array[chosen.numpy()], False)
-
-
 def _picked(item: object, key: str | int | None = None) -> object:
     """The images in what a source gives, be it in dicts and tuples; a list of single images whole."""
     if isinstance(item, Mapping):
@@ -316,7 +306,7 @@ def _dimensions(item: object, what: str) -> int:
     return item.ndim
 
 
-def _tensor(item: object, arrange: bool = True) -> Tensor:
+def _tensor(item: object) -> Tensor:
     """A tensor of an image or of a batch; an array's channels are brought to the front."""
     if isinstance(item, str | Path):
         try:
@@ -329,10 +319,10 @@ def _tensor(item: object, arrange: bool = True) -> Tensor:
             raise InputError(f"images: {item} can't be read ({error})") from error
     if _is_picture(item):
         _check_mode(item.mode, "a picture")
-        item = np.asarray(item if item.mode in ("L", "RGB") else item.convert("RGB"))
-        item, arrange = item[None] if item.ndim == 2 else np.moveaxis(item, -1, 0), False
+        array = np.array(item if item.mode in ("L", "RGB") else item.convert("RGB"))  # (H, W) or (H, W, C)
+        item = torch.from_numpy(array).view(*array.shape[:2], -1).permute(2, 0, 1).contiguous()
     if isinstance(item, np.ndarray):
-        array = _channels_first(item) if arrange else item
+        array = _channels_first(item)
         double = array.dtype.kind == "f" and array.itemsize > 4
         kind = np.float32 if double else array.dtype.newbyteorder("=")
         item = torch.from_numpy(array.astype(kind, order="C"))  # a copy

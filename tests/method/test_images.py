@@ -66,7 +66,8 @@ def whole(source, batch_size=3, **options):
     Batches(lambda some, labels: {"labels": labels, "x": some}),
     Batches(lambda some, labels: ((some, labels), labels)),
     Batches(lambda some, labels: ({"image": some}, labels)), Batches(lambda some, labels: [some, labels]),
-    Batches(lambda some, labels: [some, some[:, 0], some[:, 1]]), Items([(one, 3, "a.png") for one in FLOATS]),
+    Batches(lambda some, labels: [some, some[:, 0], some[:, 1]]),
+    Items([(one, 3, "a.png") for one in FLOATS]),
 ])
 def test_every_source_gives_its_images_in_order(source):
     assert torch.equal(whole(source), FLOATS)
@@ -219,14 +220,14 @@ def no_pass():
     (lambda: Images(FLOATS, size=0), "^size: 0 is not"),
     (lambda: Images(FLOATS, size=(1, 2, 3)), r"^size: \(1, 2, 3\) is not a number or \(height, width\)"),
     (lambda: list(Images(no_pass()).batches(0)), "^batch_size: 0"),
-    (lambda: Images(np.zeros((2, 3, 9, 3), "uint8")), r"^images: an array of shape \(2, 3, 9, 3\) doesn't"),
-    (lambda: Images(np.zeros((2, 6, 9, 9), "uint8")), r"^images: an array of shape \(2, 6, 9, 9\) doesn't"),
+    (lambda: Images(np.zeros((2, 3, 9, 3), "uint8")), r"^images: an array of .*, 9, 3\) doesn't"),
+    (lambda: Images(np.zeros((2, 6, 9, 9), "uint8")), r"^images: an array of .*, 9, 9\) doesn't"),
     (lambda: Images(np.zeros((2, 3, 9, 9), "int64")), "^images: an array of int64; accepted: uint8"),
     (lambda: Images([FLOATS[0], 3]), "^images: item 1 is a int, not an image"),
-    (lambda: Images((FLOATS, LABELS)), r"^images: item 1 is a Tensor of shape \(7,\), not an image"),
+    (lambda: Images((FLOATS, LABELS)), r"^images: item 1 is a Tensor of shape \(7,\), not"),
     (lambda: Images([FLOATS[0], FLOATS]), "^images: single images and batches are mixed"),
     (lambda: Images([FLOATS[0], FLOATS[0, :1]]), "^images: their sizes vary"),
-    (lambda: Images([PICTURES[0], PICTURES[0].convert("L")]), r"^images: their sizes vary, .*\(1, 12, 10\)"),
+    (lambda: Images([PICTURES[0], PICTURES[0].convert("L")]), r"^images: their .*\(1, 12, 10\)"),
     (lambda: whole([FLOATS[0], BYTES[0]]), "^images: bytes and floats are mixed"),
     (lambda: whole(iter([FLOATS[0], FLOATS])), "^images: single images and batches are mixed"),
     (lambda: whole(iter([FLOATS, FLOATS[:, :, 1:]])), "^images: their sizes vary"),
@@ -237,11 +238,11 @@ def no_pass():
     (lambda: Images(FLOATS, key="c"), "^key: 'c' given"),
     (lambda: whole(iter([(FLOATS, LABELS)]), key=2), "^key: 2 is no place in a tuple of 2"),
     (lambda: whole(Items([FLOATS])), r"^images: an item of shape \(7, 3, 12, 10\) is not one image"),
-    (lambda: whole(Items([[FLOATS[0], FLOATS[1]]])), r"^images: an item of shape \(2, 3, 12, 10\) is not one"),
+    (lambda: whole(Items([[FLOATS[0], FLOATS[1]]])), r"^images: an item of shape \(2, 3, 12"),
     (lambda: input_by("half"), "^prepare: str can't be called"),
     (lambda: input_by(lambda b: [b])(FLOATS), "^images: list is not a tensor"),
     (lambda: input_by(None)(FLOATS[0]), r"^images: shape \(3, 12, 10\) is not"),
-    (lambda: input_by(None)(FLOATS.permute(0, 2, 3, 1)), r"^images: shape \(7, 12, 10, 3\) has the channels l"),
+    (lambda: input_by(None)(FLOATS.permute(0, 2, 3, 1)), r"^images: shape .*, 3\) has the channels l"),
 ])
 def test_bad_input(call, message):
     with pytest.raises(InputError, match=message) as error:
@@ -270,4 +271,4 @@ def test_progress_is_shown_when_it_is_asked_for(monkeypatch):
     whole(FLOATS)
     whole(FLOATS, progress="birds")
     assert bars[0]["disable"] is True
-    assert bars[1] == {"total": 7, "desc": "birds", "unit": "image", "disable": None}  # where a person looks
+    assert bars[1] == {"total": 7, "desc": "birds", "unit": "image", "disable": None}  # by tqdm

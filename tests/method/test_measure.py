@@ -28,7 +28,8 @@ class Net(nn.Module):
         super().__init__()
         torch.manual_seed(0)
         self.layer = nn.Conv2d(3, 5, 3, stride=2)
-        self.head = nn.Sequential(nn.ReLU(), nn.Flatten(), nn.Linear(5 * 16, 6), nn.ReLU(), nn.Linear(6, 3))
+        self.head = nn.Sequential(nn.ReLU(), nn.Flatten(), nn.Linear(5 * 16, 6), nn.ReLU(),
+                                  nn.Linear(6, 3))
         self.categories, self.passes, self.images = ["cat", "dog", "owl"], 0, 0
 
     def forward(self, images):
@@ -36,7 +37,8 @@ class Net(nn.Module):
         return self.head(self.layer(images))
 
 
-FILTERS, OUTPUTS = FilterConcepts("layer", positions="weighted", clip=False), OutputConcepts("head.2", "layer")
+FILTERS = FilterConcepts("layer", positions="weighted", clip=False)
+OUTPUTS = OutputConcepts("head.2", "layer")
 IMAGES = torch.rand(23, 3, 9, 9, generator=torch.Generator().manual_seed(1))
 
 
@@ -62,9 +64,10 @@ def test_sources_are_measured_as_their_tensor():
 def test_rows_that_are_no_tensor_can_be_computed_anew():
     net = Net()
     expected = measure(FILTERS, net, IMAGES, 1)
-    for source in (list(IMAGES), IMAGES.numpy(), TensorDataset(IMAGES), Images(IMAGES.numpy(), max_images=23)):
+    for source in (list(IMAGES), IMAGES.numpy(), TensorDataset(IMAGES), Images(IMAGES.numpy(), size=9)):
         found = measure(FILTERS, net, source, 1, keep_x=False)
-        assert isinstance(found.x, rows.Computed) and torch.allclose(found.x[3:5], expected.x[3:5], atol=1e-6)
+        assert isinstance(found.x, rows.Computed)
+        torch.testing.assert_close(found.x[3:5], expected.x[3:5])
 
 
 EACH = [0, 2, 1, 1, 0, 2, 2, 0, 1, 0, 0, 2, 1, 2, 0, 1, 1, 2, 0, 2, 0, 1, 2]
@@ -108,7 +111,7 @@ def no_pass():
     (lambda net: measure(FILTERS, net, no_pass(), 1, batch_size=0), "^batch_size: 0"),
     (lambda net: measure(FILTERS, net, no_pass(), -1), "^target: -1"),
     (lambda net: measure(FILTERS, net, no_pass(), "lion"), "^target: 'lion' is not one of cat"),
-    (lambda net: measure(FILTERS, net, no_pass(), 1, keep_x=False), "^keep_x: False needs images whose number"),
+    (lambda net: measure(FILTERS, net, no_pass(), 1, keep_x=False), "^keep_x: False needs images whose"),
     (lambda net: measure(FilterConcepts("x"), net, no_pass(), 1), "^layer: 'x' is not"),
     (lambda net: measure(FILTERS, net, IMAGES, [0, 1]), "^target: 2 were given for 23 images"),
     (lambda net: measure(OUTPUTS, net, no_pass(), [0, 1]), "^target: one for each image goes with filters"),
