@@ -49,11 +49,13 @@ def measure(concepts: FilterConcepts | OutputConcepts, model: nn.Module, images:
     Measured
         Of all images, in their order, on the CPU.
     """
-    images = Images.of(images)
+    images, target = Images.of(images), resolve_each(target, model, concepts)
+    one = int(target[0]) if isinstance(target, Tensor) else target  # x is the same for each
     batches = measured_batches(concepts, model, images, target, prior, prepare=prepare,
                                batch_size=batch_size)
-    parts = (vars(part) for _, part in batches)
-    return Measured(**_gathered(parts, concepts, model, images, prepare, keep_x))
+    return Measured(**_gathered(
+        (vars(part) for _, part in batches), lambda batch: concepts.measure(model, batch, one, False).x,
+        model, images, prepare, keep_x))
 
 
 def measure_many(concepts: FilterConcepts | OutputConcepts, model: nn.Module, images: Images | object,
@@ -73,7 +75,8 @@ def measure_many(concepts: FilterConcepts | OutputConcepts, model: nn.Module, im
     names = ("y", "yhat", "w")
     parts = ({"x": each[0].x} | {(name, i): getattr(one, name) for i, one in enumerate(each)
                                  for name in names} for _, each in batches)
-    found = _gathered(parts, concepts, model, images, prepare, keep_x)
+    found = _gathered(parts, lambda batch: concepts.measure(model, batch, wanted[0], False).x, model,
+                      images, prepare, keep_x)
     return {target if isinstance(target, str) else number: Measured(
         found["x"], *(found[name, i] for name in names))
         for i, (target, number) in enumerate(zip(targets, wanted))}
@@ -111,8 +114,9 @@ def survey(concepts: OutputConcepts, model: nn.Module, images: Images | object,
     images = Images.of(images)
     batches = _passes(lambda batch, _: concepts.survey(model, batch, prior), concepts, model, images,
                       prepare, batch_size)
-    parts = (vars(part) for _, part in batches)
-    return Outputs(**_gathered(parts, concepts, model, images, prepare, keep_x))
+    return Outputs(**_gathered(
+        (vars(part) for _, part in batches), lambda batch: concepts.survey(model, batch, False).x, model,
+        images, prepare, keep_x))
 
 
 def _passes(run: Callable[[Tensor, int], Part], concepts: FilterConcepts | OutputConcepts,
@@ -126,8 +130,8 @@ def _passes(run: Callable[[Tensor, int], Part], concepts: FilterConcepts | Outpu
         start += len(batch)
 
 
-def _gathered(parts: Iterable[dict], concepts: FilterConcepts | OutputConcepts, model: nn.Module,
-              images: Images, prepare: Callable[[Tensor], Tensor] | None, keep_x: bool) -> dict:
+def _gathered(parts: Iterable[dict], x_of: Callable[[Tensor], Tensor], model: nn.Module, images: Images,
+              prepare: Callable[[Tensor], Tensor] | None, keep_x: bool) -> dict:
     """The tensors of all parts; x among them in memory once, or computed again when it is asked for."""
     if not keep_x and images.rows() is None:
         raise InputError("keep_x: False needs images whose number is known and that are read by it: a "
@@ -140,7 +144,6 @@ def _gathered(parts: Iterable[dict], concepts: FilterConcepts | OutputConcepts, 
         gathered.add(part if keep_x else part | {"x": None})
     found, ready = gathered.whole(), input_by(prepare)
     if not keep_x:
-        found["x"] = Computed(
-            images.rows(), lambda batch: concepts.measure(model, ready(batch), 0, False).x, (count, *shape),
-            home_of(model))
+        found["x"] = Computed(images.rows(), lambda batch: x_of(ready(batch)), (count, *shape),
+                              home_of(model))
     return found

@@ -49,6 +49,8 @@ def resolve_each(target: object, model: object = None, concepts: object = None) 
     if isinstance(target, list | tuple) or getattr(target, "ndim", 0) > 0:
         if getattr(target, "ndim", 1) > 1:
             raise InputError(f"target: shape {tuple(target.shape)} is not (B,), one for each image")
+        if not len(target):
+            raise InputError("target: none were given")
         return torch.tensor([resolve(one, model, concepts) for one in target], dtype=torch.long)
     return resolve(target, model, concepts)
 

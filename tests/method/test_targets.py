@@ -62,6 +62,7 @@ def test_one_target_for_each_image(target):
     (lambda: resolve("crane", VISION), "^target: 'crane' is the name of outputs 0, 2; accepted: one"),
     (lambda: resolve_each([0, 1.5]), "^target: 1.5 is not a whole number"),
     (lambda: resolve_each(torch.zeros(2, 2, dtype=int)), r"^target: shape \(2, 2\) is not \(B,\)"),
+    (lambda: resolve_each([]), "^target: none were given"),
     (lambda: scores_of(OUTPUTS, 3), "^target: 3 is not a whole number from 0 to 2$"),
     (lambda: scores_of(OUTPUTS, [0, 1, 5, 2]), "^target: 5 is not a whole number from 0 to 2$"),
     (lambda: scores_of(OUTPUTS, [0, 1]), "^target: 2 were given for 4 images; accepted: one, or one "),
