@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import re
 from html import escape
 from pathlib import Path
 
@@ -21,14 +22,10 @@ HERE = Path(__file__).parent
 def save(path: str | Path, kind: str, title: str, data: dict) -> Path:
     """Write the page of a kind (``<kind>.js`` beside this file) that shows data."""
     # in a script element nothing but "<" can end the data early
-    content = json.dumps(data, allow_nan=False, ensure_ascii=False).replace("<", "\\u003c")
     parts = {"TITLE": escape(title), "STYLE": _text("page.css"),
-             "SCRIPT": _text("page.js") + _text(f"{kind}.js"), "DATA": content}  # data last: not read again
-    page = _text("page.html")
-    for name, text in parts.items():
-        before, _, after = page.rpartition(f"/*{name}*/")
-        page = before + text + after
-    return write_whole(path, page)
+             "SCRIPT": _text("page.js") + _text(f"{kind}.js"),
+             "DATA": json.dumps(data, allow_nan=False).replace("<", "\\u003c")}
+    return write_whole(path, re.sub(r"/\*([A-Z]+)\*/", lambda found: parts[found[1]], _text("page.html")))
 
 
 def pack(values: np.ndarray) -> dict:
