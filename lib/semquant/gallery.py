@@ -89,7 +89,8 @@ class Gallery:
     names : list of str
         Of all n filters of the layer.
     peaks : dict of list of Peak
-        For each filter that was asked for, by number, its highest peaks above 0, highest first.
+        For each filter that was asked for, by number, its highest peaks above 0, highest first; of
+        equal ones that with the larger sum over the map.
     fires : dict of int
         In how many of the images each of them has a peak above 0.
     count : int
@@ -117,7 +118,7 @@ class Gallery:
         return f"{self.names[filter]}: fires in {self.fires[filter]} of {self.count} images"
 
     def figure(self, filter: int) -> Figure:
-        """Draw a filter's peaks as a matplotlib Figure: crops above, whole images below.
+        """Draw a filter's highest peaks as a matplotlib Figure: crops above, whole images below.
 
         The line in a crop goes around where the map is above half of its peak; in a whole image the
         rest is pale, and the frame is the crop's.
@@ -126,7 +127,8 @@ class Gallery:
         needed("matplotlib.pyplot", "figure")  # so that a notebook shows it
         title, peaks = self.about(filter), self.peaks[filter]
         columns = max(len(peaks), 4)
-        drawn = Figure(figsize=(1.06 * columns, 2.8 if peaks else 0.7), layout="constrained")
+        drawn = Figure(figsize=(1.06 * columns, 2.75 if peaks else 0.7), layout="constrained")
+        drawn.get_layout_engine().set(hspace=0, wspace=0.01, h_pad=0.02, w_pad=0.02)
         drawn.suptitle(title + ("; " + self.note if self.note else ""), x=0.01, ha="left", fontsize=9.5)
         for k, peak in enumerate(peaks):
             for row, picture in enumerate((peak.close(), peak.far())):
@@ -134,7 +136,7 @@ class Gallery:
                 ax.imshow(picture)
                 ax.set_axis_off()
                 if row == 0:
-                    ax.set_title(f"{peak.value:.3g}", fontsize=8.5, pad=2)
+                    ax.set_title(f"peak {peak.value:#.3g}", fontsize=8.5, pad=2)
                 else:
                     ax.text(0.5, -0.04, f"image {peak.image}", transform=ax.transAxes, fontsize=8, ha="center",
                             va="top")
@@ -161,7 +163,7 @@ class Gallery:
         few = list(self.peaks)[:6]
         rows = [f"<p>{page.escape(self.about(i))}<br>" + "".join(
             f'<img src="{page.picture(p.close())}" width="72" height="72" style="margin:2px" '
-            f'alt="image {p.image}, peak {p.value:.3g}">' for p in self.peaks[i]) + "</p>" for i in few]
+            f'alt="image {p.image}, peak {p.value:#.3g}">' for p in self.peaks[i]) + "</p>" for i in few]
         left = len(self.peaks) - len(few)
         more = f"{left} more filters: " * (left > 0) + "figure(filter) draws one, save_html(path) all"
         return "".join(rows) + f"<p>{page.escape('; '.join(filter(None, (more, self.note))))}</p>"
@@ -238,7 +240,7 @@ class _Best:
 
     def __init__(self, filters: list[int], top: int) -> None:
         self.filters, self.top = filters, top
-        self.values = torch.zeros(top, len(filters))  # 0 where there is none yet
+        self.values = self.sums = torch.zeros(top, len(filters))  # 0 where there is none yet
         self.peaks: list[list[Peak]] = [[] for _ in filters]
         self.fires = torch.zeros(len(filters), dtype=torch.long)
 
@@ -247,9 +249,12 @@ class _Best:
         x = x[:, self.filters]
         peaks, places = x.flatten(2).max(dim=2)  # (B, m)
         self.fires += (peaks > 0).sum(dim=0)
-        # stable: of equal peaks the first image's comes first, whatever the size of batches
-        values, order = torch.cat([self.values, peaks]).sort(dim=0, descending=True, stable=True)
-        self.values, order = values[: self.top].clamp_min(0), order[: self.top]
+        # of equal peaks (a ReLU6 has many) the larger sum comes first, of equal sums the first image's
+        sums = torch.cat([self.sums, x.clamp_min(0).sum(dim=(2, 3))])
+        order = sums.argsort(dim=0, descending=True, stable=True)
+        values, then = torch.cat([self.values, peaks]).gather(0, order).sort(dim=0, descending=True, stable=True)
+        self.values, order = values[: self.top].clamp_min(0), order.gather(0, then)[: self.top]
+        self.sums = sums.gather(0, order)
         small: dict[int, np.ndarray] = {}  # an image that several filters fire in is kept once
         for j in (order >= self.top).any(dim=0).nonzero().flatten().tolist():
             self.peaks[j] = [

@@ -43,11 +43,15 @@ def waterfall(explanation, image: int, images: Tensor | np.ndarray | None, undo:
     rows.append(("not explained", score - bias - total, round(score, digits) - explained, REST))
     rows.append(("network's score", score, round(score, digits), None))
 
-    figure, ax, side = _figure(len(rows), images is not None)
+    figure = _empty(7.2 if images is None else 9.6, 0.75 + 0.27 * len(rows))
+    if images is None:
+        ax = figure.add_subplot()
+    else:
+        grid = figure.add_gridspec(1, 2, width_ratios=(1, 2.6), wspace=0.04)
+        _picture(figure.add_subplot(grid[0]), explanation, image, images, undo)
+        ax = figure.add_subplot(grid[1])
     _bars(ax, rows, digits)
     ax.set_xlabel(f"score of image {image}")
-    if side is not None:
-        _picture(side, explanation, image, images, undo)
     return figure
 
 
@@ -86,37 +90,37 @@ def swarm(explanation, top: int) -> Figure:
     residual = explanation.residual.detach().double().cpu().numpy()
     order = np.argsort(-np.abs(values).mean(0), kind="stable")
     first, left = order[:top], order[top:]
-    rows = [(explanation.names[i], values[:, i], _relative(y[:, i])) for i in first]
+    rest = [("not explained", residual)]
     if len(left):
-        rows.append((f"{len(left)} other concept{'s' * (len(left) > 1)}, their sum", values[:, left].sum(1), None))
-    rows.append(("not explained", residual, None))
+        rest = [(f"{len(left)} other concept{'s' * (len(left) > 1)}, their sum", values[:, left].sum(1)), *rest]
 
-    figure, ax, _ = _figure(len(rows), False, height=0.36)
-    span = max(float(v.max()) for _, v, _ in rows) - min(float(v.min()) for _, v, _ in rows) or 1.0
-    dots = None
-    for place, (_, found, relative) in enumerate(rows):
-        colour = {"color": REST} if relative is None else {"c": relative, "cmap": COLOURS, "vmin": 0, "vmax": 1}
-        drawn = ax.scatter(found, place + _aside(found, span), s=11, linewidths=0, **colour)
-        dots = drawn if relative is not None else dots
-    ax.axvline(0, color=REST, linewidth=0.8, zorder=0)
-    _named(ax, [f"{name}" for name, *_ in rows])
-    ax.set_xlabel(f"contribution to the score, a dot for each of {len(explanation)} images")
-    bar = figure.colorbar(dots, ax=ax, aspect=30, pad=0.02, ticks=[0, 1])
+    figure = _empty(7.2, 1.2 + 0.34 * (len(first) + len(rest)))
+    upper, lower = figure.subplots(2, 1, height_ratios=(len(first), len(rest) + 0.3))
+    span = float(np.ptp(values[:, first])) or 1.0
+    for place, i in enumerate(first):
+        dots = upper.scatter(values[:, i], place + _aside(values[:, i], span), s=11, linewidths=0,
+                             c=_relative(y[:, i]), cmap=COLOURS, vmin=0, vmax=1)
+    span = max(float(v.max()) for _, v in rest) - min(float(v.min()) for _, v in rest) or 1.0
+    for place, (_, found) in enumerate(rest):
+        lower.scatter(found, place + _aside(found, span), s=11, linewidths=0, color=REST)
+    for ax, names, label in (
+        (upper, [explanation.names[i] for i in first],
+         f"contribution to the score, a dot for each of {len(explanation)} images"),
+        (lower, [name for name, _ in rest], "on a scale of their own")):
+        ax.axvline(0, color=REST, linewidth=0.8, zorder=0)
+        _named(ax, names)
+        ax.set_xlabel(label)
+    bar = figure.colorbar(dots, ax=upper, aspect=40, shrink=0.8, pad=0.02, ticks=[0, 1])
     bar.ax.set_yticklabels(["lowest", "highest"], fontsize=8.5)
-    bar.set_label("value y of the concept", fontsize=9, labelpad=-18)
+    bar.set_label("value y of the concept", fontsize=9, labelpad=-22)
     bar.outline.set_visible(False)
     return figure
 
 
-def _figure(rows: int, beside: bool, height: float = 0.27) -> tuple[Figure, Axes, Axes | None]:
-    """A figure with room for some rows, and for a picture beside them."""
+def _empty(width: float, height: float) -> Figure:
     Figure = needed("matplotlib.figure", "plot").Figure
     needed("matplotlib.pyplot", "plot")  # so that a notebook shows it
-    figure = Figure(figsize=(9.4 if beside else 7.2, max(2.4, 0.75 + height * rows)), layout="constrained")
-    if not beside:
-        return figure, figure.add_subplot(), None
-    grid = figure.add_gridspec(1, 2, width_ratios=(1, 2.6))
-    return figure, figure.add_subplot(grid[1]), figure.add_subplot(grid[0])
+    return Figure(figsize=(width, height), layout="constrained")
 
 
 def _picture(ax: Axes, explanation, image: int, images: Tensor | np.ndarray, undo: object) -> None:
