@@ -175,10 +175,12 @@ class Explanation:
         """
         pandas = needed("pandas", "to_frame")
         count, n = self.y.shape
-        columns = {"image": torch.arange(count).repeat_interleave(n), "index": torch.arange(n).repeat(count),
-                   "concept": self.names * count, "y": self.y.flatten(), "alpha": self.alpha.flatten(),
-                   "contribution": self.contributions.flatten(), "score": self.yhat.repeat_interleave(n),
-                   "bias": self.bias, "residual": self.residual.repeat_interleave(n)}
+        columns = {"image": torch.arange(count).repeat_interleave(n),
+                   "index": torch.arange(n).repeat(count), "concept": self.names * count,
+                   "y": self.y.flatten(), "alpha": self.alpha.flatten(),
+                   "contribution": self.contributions.flatten(),
+                   "score": self.yhat.repeat_interleave(n), "bias": self.bias,
+                   "residual": self.residual.repeat_interleave(n)}
         return pandas.DataFrame({key: _array(value) if isinstance(value, Tensor) else value
                                  for key, value in columns.items()})
 
@@ -219,11 +221,13 @@ class Explanation:
             with safe_open(path, framework="pt") as file:
                 about = json.loads((file.metadata() or {})["explanation"])
                 if about["format"] != FORMAT:
-                    raise InputError(f"explanation: {path} is of the format {about['format']!r}, not {FORMAT!r}")
+                    raise InputError(f"explanation: {path} is of the format {about['format']!r}, "
+                                     f"not {FORMAT!r}")
                 tensors = {key: file.get_tensor(key) for key in file.keys()}
             if about.pop("sha256") != _checksum(about, tensors):
                 raise InputError(f"explanation: {path} is damaged, its checksum is another")
-            return cls(tensors["yhat"], tensors["y"], tensors["alpha"], tensors["bias"].item(), about["names"])
+            bias = tensors.pop("bias").item()
+            return cls(**tensors, bias=bias, names=about["names"])
         except InputError:
             raise
         except OSError as error:
@@ -266,7 +270,8 @@ class Explanation:
 
     def save_html(self, path: str | Path, images: Tensor | None = None,
                   undo: Callable[[Tensor], Tensor] | Sequence | None = None,
-                  names: Sequence[str] | Mapping[int, str] | str | Path | None = None) -> Path:
+                  names: Sequence[str] | Mapping[int, str] | str | Path | None = None,
+                  title: str = "What a score is made of") -> Path:
         """Write one file to look at the explanation in a browser, from disk and without a network.
 
         Images can be chosen and concepts switched off; the explained score follows, beside the
@@ -279,6 +284,8 @@ class Explanation:
             As in `plot`; images of all B.
         names : list of n str, dict or path of a YAML file, optional
             What the concepts are called, by default `names`; see `semquant.names`.
+        title : str
+            What stands above, e.g. which network and score these are.
         """
         n = len(self.names)
         if isinstance(names, str | Path):
@@ -288,7 +295,7 @@ class Explanation:
         names = self.names if names is None else list(names)
         if len(names) != n:
             raise InputError(f"names: {len(names)} names for {n} concepts")
-        return explained.write(self, path, images, undo, names)
+        return explained.write(self, path, images, undo, names, title)
 
 
 def _array(values: Tensor):

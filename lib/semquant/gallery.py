@@ -32,34 +32,16 @@ HALF = 0.5  # of the peak: a filter is said to fire where its map is above this
 
 @dataclass(frozen=True)
 class Peak:
-    """Where a filter fires in an image.
+    """Where a filter fires in an image."""
 
-    Attributes
-    ----------
-    image : int
-        Its place among the images, from 0.
-    value : float
-        The map's largest value there.
-    place : (int, int)
-        Row and column of it in the map.
-    box : (int, int, int, int)
-        Upper and left edge, height and width of the crop in the image, in pixels.
-    crop, whole : array (h, w, 3) uint8
-        The crop, and all of the image, made small.
-    map : array (H, W)
-        The filter's map by its peak, 0 to 1.
-    size : (int, int)
-        Height and width of the image.
-    """
-
-    image: int
-    value: float
-    place: tuple[int, int]
-    box: tuple[int, int, int, int]
-    crop: np.ndarray
-    whole: np.ndarray
-    map: np.ndarray
-    size: tuple[int, int]
+    image: int  # its place among the images, from 0
+    value: float  # the map's largest value there
+    place: tuple[int, int]  # row and column of it in the map
+    box: tuple[int, int, int, int]  # the crop's upper and left edge, height and width, in pixels
+    crop: np.ndarray  # (h, w, 3) uint8, made small
+    whole: np.ndarray  # (h, w, 3) uint8, all of the image made small
+    map: np.ndarray  # (H, W), the filter's map by its peak, 0 to 1
+    size: tuple[int, int]  # height and width of the image
 
     def close(self) -> np.ndarray:
         """The crop with a line around where the filter fires, (h, w, 3) uint8."""
@@ -71,12 +53,13 @@ class Peak:
         """All of the image, pale where the filter doesn't fire, with a frame around the crop."""
         shape = self.whole.shape[:2]
         weight = 1 / (1 + np.exp(-20 * (_enlarged(self.map, shape) - HALF)))[..., None]
-        picture = self.whole * weight + (178 + 0.3 * self.whole.mean(axis=2, keepdims=True)) * (1 - weight)
-        up, across = shape[0] / self.size[0], shape[1] / self.size[1]
-        top, left, height, width = self.box
+        pale = 178 + 0.3 * self.whole.mean(axis=2, keepdims=True)
         inside = np.zeros(shape, dtype=bool)
-        inside[round(top * up) : round((top + height) * up), round(left * across) : round((left + width) * across)] = True
-        return _outlined(picture.clip(0, 255).astype(np.uint8), inside)
+        corners = np.array([self.box[:2], np.add(self.box[:2], self.box[2:])])
+        (top, left), (bottom, right) = (corners * shape / self.size).round().astype(int)
+        inside[top:bottom, left:right] = True
+        picture = self.whole * weight + pale * (1 - weight)
+        return _outlined(picture.round().clip(0, 255).astype(np.uint8), inside)
 
 
 @dataclass
@@ -138,8 +121,8 @@ class Gallery:
                 if row == 0:
                     ax.set_title(f"peak {peak.value:#.3g}", fontsize=8.5, pad=2)
                 else:
-                    ax.text(0.5, -0.04, f"image {peak.image}", transform=ax.transAxes, fontsize=8, ha="center",
-                            va="top")
+                    ax.text(0.5, -0.04, f"image {peak.image}", transform=ax.transAxes, fontsize=8,
+                            ha="center", va="top")
         return drawn
 
     def save_html(self, path: str | Path) -> Path:
@@ -169,9 +152,9 @@ class Gallery:
         return "".join(rows) + f"<p>{page.escape('; '.join(filter(None, (more, self.note))))}</p>"
 
 
-HOW = ("A crop is as wide as 3 cells of the filter's map around its peak, and at least a third of the picture; "
-       "the line goes around where the map is above half of the peak. In the small pictures the rest is pale, "
-       "and the frame is the crop's.")
+HOW = ("A crop is as wide as 3 cells of the filter's map around its peak, and at least a third of the "
+       "picture; the line goes around where the map is above half of the peak. In the whole pictures the "
+       "rest is pale, and the frame is the crop's.")
 
 
 def gallery(concepts: FilterConcepts, model: nn.Module, images: Tensor | Iterable,
@@ -213,7 +196,7 @@ def gallery(concepts: FilterConcepts, model: nn.Module, images: Tensor | Iterabl
     """
     number("top", top, 1, integer=True)
     if not isinstance(concepts, FilterConcepts):
-        raise InputError(f"concepts: {type(concepts).__name__} has no filters to look at, FilterConcepts has")
+        raise InputError(f"concepts: {type(concepts).__name__} has no filters, FilterConcepts has")
     best, count, n = None, 0, 0
     stretched, outside = 0, 0.0
     for batch in image_batches(images, batch_size):
@@ -232,7 +215,8 @@ def gallery(concepts: FilterConcepts, model: nn.Module, images: Tensor | Iterabl
     if best is None:
         raise InputError("images: none were given")
     return Gallery(concepts.layer, concepts.names(n), dict(zip(best.filters, best.peaks)),
-                   dict(zip(best.filters, best.fires.tolist())), count, said(stretched, count, outside / count))
+                   dict(zip(best.filters, best.fires.tolist())), count,
+                   said(stretched, count, outside / count))
 
 
 class _Best:
@@ -252,7 +236,8 @@ class _Best:
         # of equal peaks (a ReLU6 has many) the larger sum comes first, of equal sums the first image's
         sums = torch.cat([self.sums, x.clamp_min(0).sum(dim=(2, 3))])
         order = sums.argsort(dim=0, descending=True, stable=True)
-        values, then = torch.cat([self.values, peaks]).gather(0, order).sort(dim=0, descending=True, stable=True)
+        values, then = torch.cat([self.values, peaks]).gather(0, order).sort(
+            dim=0, descending=True, stable=True)
         self.values, order = values[: self.top].clamp_min(0), order.gather(0, then)[: self.top]
         self.sums = sums.gather(0, order)
         small: dict[int, np.ndarray] = {}  # an image that several filters fire in is kept once
@@ -272,7 +257,8 @@ class _Best:
             small[b] = _resized(pixels[b], tuple(max(1, round(side * scale)) for side in size))
         crop = _resized(pixels[b, top : top + height, left : left + width], (CROP, CROP))
         value = float(map.max())
-        return Peak(first + b, value, (row, column), box, crop, small[b], (map / value).clamp_min(0).numpy(), size)
+        part = (map / value).clamp_min(0).numpy()
+        return Peak(first + b, value, (row, column), box, crop, small[b], part, size)
 
 
 def crop_box(place: tuple[int, int], cells: tuple[int, int],

@@ -17,11 +17,13 @@ if TYPE_CHECKING:
 
 __all__ = ["swarm", "waterfall"]
 
-PLUS, MINUS, REST, LINE = "#0B7A75", "#B3345C", "#8A929B", "#B9BFC6"  # told apart with any colour blindness
-COLOURS = "cividis"  # made for colour blindness too
+# told apart with any colour blindness
+PLUS, MINUS, TOTAL, REST, LINE = "#0B7A75", "#B3345C", "#3B4450", "#8A929B", "#B9BFC6"
+COLOURS = "cividis"
 
 
-def waterfall(explanation, image: int, images: Tensor | np.ndarray | None, undo: object, top: int) -> Figure:
+def waterfall(explanation, image: int, images: Tensor | np.ndarray | None, undo: object,
+              top: int) -> Figure:
     """Draw one image's score from b to the score; parameters as in `semquant.Explanation.plot`."""
     number("image_index", image, 0, len(explanation) - 1, integer=True)
     number("top", top, 1, integer=True)
@@ -34,10 +36,10 @@ def waterfall(explanation, image: int, images: Tensor | np.ndarray | None, undo:
     rounded = [round(value, digits) for _, value in named]
     others = len(explanation.names) - len(named)
     rows = [("b, the same for all images", bias, round(bias, digits), REST)]
-    rows += [(name, value, printed, MINUS if value < 0 else PLUS) for (name, value), printed in zip(named, rounded)]
     if others:
-        value, printed = total - sum(v for _, v in named), round(total, digits) - sum(rounded)
-        rows.append((f"{others} other concept" + "s" * (others > 1), value, printed, MINUS if value < 0 else PLUS))
+        named.append((f"{others} other concept" + "s" * (others > 1), total - sum(v for _, v in named)))
+        rounded.append(round(total, digits) - sum(rounded))
+    rows += [(*one, printed, MINUS if one[1] < 0 else PLUS) for one, printed in zip(named, rounded)]
     explained = round(bias, digits) + round(total, digits)
     rows.append(("explained score", bias + total, explained, None))
     rows.append(("not explained", score - bias - total, round(score, digits) - explained, REST))
@@ -60,9 +62,9 @@ def _bars(ax: Axes, rows: list, digits: int) -> None:
     at, ends = 0.0, [0.0]
     for place, (_, value, _, colour) in enumerate(rows):
         left = 0.0 if colour is None else at
-        ax.barh(place, value, left=left, height=0.68, color=colour or "#3B4450")
+        ax.barh(place, value, left=left, height=0.68, color=colour or TOTAL)
         if place + 1 < len(rows):  # what is reached
-            ax.plot([left + value] * 2, [place - 0.34, place + 1.34], color=LINE, linewidth=0.8, zorder=0)
+            ax.plot([left + value] * 2, [place - 0.34, place + 1.34], color=LINE, lw=0.8, zorder=0)
         at = left + value
         ends += [left, at]
     span = max(ends) - min(ends) or 1.0
@@ -70,9 +72,9 @@ def _bars(ax: Axes, rows: list, digits: int) -> None:
     for place, (_, value, printed, colour) in enumerate(rows):
         at = value if colour is None else at + value
         beside = value >= 0
-        ax.text(at + (0.012 if beside else -0.012) * span, place, _signed(printed, digits, colour is not None),
-                va="center", ha="left" if beside else "right", fontsize=8.5,
-                fontweight="bold" if colour is None else "normal")
+        ax.text(at + (0.012 if beside else -0.012) * span, place,
+                _signed(printed, digits, colour is not None), va="center", ha="left" if beside else "right",
+                fontsize=8.5, fontweight="bold" if colour is None else "normal")
     ax.set_xlim(min(ends) - 0.14 * span, max(ends) + 0.14 * span)
     _named(ax, [name for name, *_ in rows])
     for label, (*_, colour) in zip(ax.get_yticklabels(), rows):
@@ -86,13 +88,13 @@ def swarm(explanation, top: int) -> Figure:
     if len(explanation) == 0:
         raise InputError("explanation: it is of no images")
     check_finite(yhat=explanation.yhat, y=explanation.y, alpha=explanation.alpha)
-    values, y = (part.detach().double().cpu().numpy() for part in (explanation.contributions, explanation.y))
-    residual = explanation.residual.detach().double().cpu().numpy()
+    values, y, residual = (part.detach().double().cpu().numpy() for part in (
+        explanation.contributions, explanation.y, explanation.residual))
     order = np.argsort(-np.abs(values).mean(0), kind="stable")
     first, left = order[:top], order[top:]
     rest = [("not explained", residual)]
     if len(left):
-        rest = [(f"{len(left)} other concept{'s' * (len(left) > 1)}, their sum", values[:, left].sum(1)), *rest]
+        rest.insert(0, (f"the other {len(left)}, their sum", values[:, left].sum(1)))
 
     figure = _empty(7.2, 1.2 + 0.34 * (len(first) + len(rest)))
     upper, lower = figure.subplots(2, 1, height_ratios=(len(first), len(rest) + 0.3))

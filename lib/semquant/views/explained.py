@@ -19,14 +19,15 @@ SIZE = 224  # pixels of a picture's longer side
 
 
 def write(explanation, path: str | Path, images: Tensor | np.ndarray | None, undo: object,
-          names: Sequence[str]) -> Path:
+          names: Sequence[str], title: str) -> Path:
     """Write the page; parameters as in `semquant.Explanation.save_html`."""
     count, most = len(explanation), min(len(explanation), MOST)
     if count == 0:
         raise InputError("explanation: it is of no images")
     check_finite(yhat=explanation.yhat, y=explanation.y, alpha=explanation.alpha)
-    notes = [] if most == count else [f"Images 0 to {most - 1} of {count}: {count - most} were left out to keep the "
-                                      "file small; explanation[index].save_html(path) writes others."]
+    notes = [] if most == count else [
+        f"These are images 0 to {most - 1} of {count}: {count - most} were left out to keep the file small "
+        "(explanation[index].save_html(path) writes others)."]
     addresses = None
     if images is not None:
         if len(images) != count:
@@ -35,8 +36,9 @@ def write(explanation, path: str | Path, images: Tensor | np.ndarray | None, und
         notes += [f"Pictures: {found.note}."] * bool(found.note)
         addresses = [page.picture(picture, SIZE) for picture in found.pixels]
     part = explanation[:most]
-    yhat, y, alpha = (page.pack(values.detach().cpu().float().numpy()) for values in (part.yhat, part.y, part.alpha))
-    return page.save(path, "explanation", "What a score is made of", {
-        "title": f"What a score is made of: {len(names)} concepts", "names": list(names), "score": yhat, "y": y,
-        "alpha": alpha, "bias": explanation.bias, "pictures": addresses, "notes": notes,
+    yhat, y, alpha = (page.pack(values.detach().cpu().float().numpy())
+                      for values in (part.yhat, part.y, part.alpha))
+    return page.save(path, "explanation", title, {
+        "title": title, "names": list(names), "score": yhat, "y": y, "alpha": alpha,
+        "bias": explanation.bias, "pictures": addresses, "notes": notes,
         "labels": [f"image {k}" for k in range(most)]})

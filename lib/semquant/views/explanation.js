@@ -41,9 +41,11 @@ function bar(range, value, kind, ghost = null) {
   const track = h("div", { class: "track", "aria-hidden": "true" });
   track.style.setProperty("--zero", `${percent(range, 0)}%`);
   const put = (v, name) => {
-    const fill = h("div", { class: `bar ${name}` });
-    fill.style.left = `${percent(range, Math.min(0, v))}%`;
-    fill.style.width = `${percent(range, Math.abs(v) + range.low)}%`;
+    const [from, to] = [Math.min(0, v), Math.max(0, v)].map((end) => Math.min(range.high, Math.max(range.low, end)));
+    const fill = h("div", { class: `bar ${name}${v < range.low || v > range.high ? " beyond" : ""}` });
+    if (v < range.low) fill.classList.add("left"); // where it fades
+    fill.style.left = `${percent(range, from)}%`;
+    fill.style.width = `${percent(range, to) - percent(range, from)}%`;
     track.append(fill);
   };
   if (ghost !== null) put(ghost, "ghost");
@@ -156,7 +158,7 @@ function draw(said = "") {
   const shown = visible(now);
   const hidden = all.filter((i) => !shown.includes(i));
   const others = sum(hidden.map((i) => (off.has(i) ? 0 : now[i])));
-  const range = domain([...now, others, bias, real - explained]);
+  const range = domain(now); // sums may be beyond it
   const focus = document.activeElement?.dataset?.concept; // the rows are made anew
   rows.replaceChildren(...shown.map((i) => row(i, now[i], range)));
   if (focus !== undefined) rows.querySelector(`input[data-concept="${focus}"]`)?.focus();
@@ -169,7 +171,8 @@ function draw(said = "") {
     line("explained score", "total", explained, say(printed), null, true),
     line("not explained (residual)", "residual", real - explained, say(left, true), "rest"),
     line("network's score ŷ", "yhat", real, say(real), null, true)].filter(Boolean));
-  found.textContent = state.words.trim() ? `${shown.length} of ${n} concepts have “${state.words.trim()}” in their name.` : "";
+  const beyond = sums.querySelector(".beyond") ? "A bar that fades is longer than there is room for." : "";
+  found.textContent = state.words.trim() ? `${shown.length} of ${n} concepts have “${state.words.trim()}” in their name.` : beyond;
   status.textContent = `${said}${label(state.image)}: explained score ${say(printed)}, network's score ${say(real)}, `
     + `not explained ${say(left, true)}. ${found.textContent}`;
   for (const dot of over.querySelectorAll("i")) dot.classList.toggle("here", Number(dot.dataset.image) === state.image);
@@ -226,7 +229,7 @@ function summarise() {
       strip.append(dot);
     }
     return h("tr", {}, h("th", { scope: "row" }, names[i]), h("td", { class: "wide" }, strip),
-      number(`mean-${i}`, means[i], say(means[i])));
+      number(`mean-${i}`, means[i], signed(means[i], digitsFor(means[order[0]]))));
   }));
 }
 

@@ -14,7 +14,7 @@ const sections = data.filters.map((one) => {
       h("label", {}, h("span", { class: "soft" }, "name"), input),
       h("span", { class: "soft" }, one.peaks.length ? `fires in ${one.fires} of ${data.count} images`
         : `fires in none of ${data.count} images`)),
-    h("ol", { class: "peaks" }, one.peaks.map((peak) => h("li", {},
+    h("ol", { class: "peaks", style: `--top: ${Math.max(one.peaks.length, 6)}` }, one.peaks.map((peak) => h("li", {},
       h("img", { src: peak.close, alt: `crop of image ${peak.image}`, width: 96, height: 96, loading: "lazy" }),
       h("img", { src: peak.far, alt: `image ${peak.image}, where it fires`, loading: "lazy" }),
       `peak ${digits(peak.value)}`, h("br"), h("span", { class: "soft" }, `image ${peak.image}`)))));
