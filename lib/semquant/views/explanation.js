@@ -147,7 +147,7 @@ function draw(said = "") {
   radios[state.image].checked = true;
   heading.textContent = `What the score of ${label(state.image)} is made of`;
   const scores = domain([before, explained, real]);
-  const result = (name, value, text) => h("output", { "data-name": name, "data-value": value }, text);
+  const result = (name, value, text) => h("strong", { "data-name": name, "data-value": value }, text);
   compare.replaceChildren(
     h("span", {}, "explained score"), bar(scores, explained, null, off.size ? before : null), result("explained", explained, say(printed)),
     h("span", {}, "network's score"), bar(scores, real, "rest"), result("score", real, say(real)));
