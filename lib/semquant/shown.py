@@ -43,7 +43,7 @@ def pictures(images: Tensor | np.ndarray,
              undo: Callable[[Tensor], Tensor] | Sequence | None = None) -> Pictures:
     """Make images that can be shown of those a network is given; parameters as in `shown`."""
     values = _channels_first(images)
-    whole = not values.is_floating_point()
+    whole = not values.is_floating_point() and values.dtype != torch.bool
     values = values.detach().cpu().double()
     if whole:  # bytes
         values = values / 255
@@ -99,7 +99,8 @@ def _channels_first(images: Tensor | np.ndarray) -> Tensor:
     """(B, C, H, W), whichever axis the channels are on; an image alone is a batch of one."""
     if not isinstance(images, Tensor | np.ndarray):
         raise InputError(f"images: {type(images).__name__} is neither a tensor nor an array")
-    images = torch.as_tensor(images)
+    if isinstance(images, np.ndarray):
+        images = torch.tensor(np.ascontiguousarray(images))  # a copy: it may not be writable
     shape = tuple(images.shape)
     images = images[None] if images.ndim == 3 else images
     if images.ndim != 4 or 0 in shape:

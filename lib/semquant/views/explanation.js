@@ -145,6 +145,8 @@ function draw(said = "") {
   }
   where.textContent = label(state.image);
   radios[state.image].checked = true;
+  const thumb = radios[state.image].parentNode;
+  thumbs.scrollTo(thumb.offsetLeft - thumbs.clientWidth / 2, thumb.offsetTop - thumbs.clientHeight / 2);
   heading.textContent = `What the score of ${label(state.image)} is made of`;
   const scores = domain([before, explained, real]);
   const result = (name, value, text) => h("strong", { "data-name": name, "data-value": value }, text);
@@ -170,7 +172,7 @@ function draw(said = "") {
     line("b, the same for all images", "bias", bias, say(bias, true), "rest"),
     line("explained score", "total", explained, say(printed), null, true),
     line("not explained (residual)", "residual", real - explained, say(left, true), "rest"),
-    line("network's score ŷ", "yhat", real, say(real), null, true)].filter(Boolean));
+    line("network's score", "yhat", real, say(real), null, true)].filter(Boolean));
   const beyond = sums.querySelector(".beyond") ? "A bar that fades is longer than there is room for." : "";
   found.textContent = state.words.trim() ? `${shown.length} of ${n} concepts have “${state.words.trim()}” in their name.` : beyond;
   status.textContent = `${said}${label(state.image)}: explained score ${say(printed)}, network's score ${say(real)}, `
@@ -222,7 +224,10 @@ function summarise() {
       const level = taken.get(place) ?? 0;
       taken.set(place, level + 1);
       const share = high > low ? (seen[k] - low) / (high - low) : 0.5;
-      const dot = h("i", { "data-image": k, title: `${label(k)}: ${say(value, true)}`, onclick: () => choose(k) });
+      const dot = h("i", { "data-image": k, title: `${label(k)}: ${say(value, true)}`, onclick: () => {
+        choose(k);
+        heading.scrollIntoView({ block: "center" }); // where its explanation is
+      } });
       dot.style.left = `${percent(range, value)}%`;
       dot.style.top = `${50 + (level % 2 ? 1 : -1) * Math.min(42, 9 * Math.ceil(level / 2))}%`;
       dot.style.background = `rgb(${LOW.map((c, j) => Math.round(c + share * (HIGH[j] - c)))})`;
