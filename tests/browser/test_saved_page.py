@@ -11,6 +11,7 @@ from semquant.explanation import Explanation
 from semquant.names import read_names
 
 B, N = 9, 30
+IN_SIGHT = "(one) => { const b = one.getBoundingClientRect(); return b.top >= 0 && b.bottom <= innerHeight; }"
 NASTY = "<img src=x onerror=alert(1)> & 'ear'"
 
 
@@ -170,9 +171,27 @@ def test_a_dot_shows_its_image(opened, explanation):
     dot = page.locator(".strip").first.locator("i[data-image='5']")
     dot.dispatch_event("click")
     check(page, explanation, 5)
+    assert page.get_by_role("heading", level=2).first.evaluate(IN_SIGHT)
     assert dot.evaluate("(one) => one.classList.contains('here')")
     assert page.get_by_role("img", name="image 5", exact=True).evaluate("(one) => one.naturalWidth") == 40
     assert "9 of 9 pictures are stretched to be seen" in page.locator("header").inner_text()
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_chosen_image_is_in_sight_among_many(opened, folder, width):
+    generator = torch.Generator().manual_seed(3)
+    y = torch.rand(100, 4, generator=generator)
+    many = Explanation(y.sum(1), y, torch.ones_like(y), 0.0)
+    many.save_html(folder / "many.html", torch.rand(100, 3, 8, 8, generator=generator))
+    page = opened("many", width=width)
+    for name, image in (("previous image", 99), ("next image", 0)):
+        page.get_by_role("button", name=name).click()
+        chosen = page.get_by_role("radio", name=f"image {image}", exact=True)
+        assert chosen.is_checked() and chosen.evaluate("""(one) => {
+          const box = one.getBoundingClientRect();
+          const frame = one.closest("fieldset").getBoundingClientRect();
+          return box.top >= frame.top && box.bottom <= frame.bottom && box.left >= frame.left && box.right <= frame.right;
+        }""")
 
 
 @pytest.mark.parametrize("name", ["explanation", "plain", "gallery"])
