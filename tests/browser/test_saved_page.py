@@ -196,12 +196,14 @@ def test_the_chosen_image_is_in_sight_among_many(opened, folder, width):
 
 @pytest.mark.parametrize("name", ["explanation", "plain", "gallery"])
 def test_it_fits_a_phone_and_a_dark_screen(opened, name):
-    for width, scheme in ((320, "light"), (390, "dark"), (1400, "dark")):
+    for width, scheme in ((320, "light"), (390, "dark"), (800, "light"), (1400, "dark")):
         page = opened(name, width=width, scheme=scheme, touch=width < 500)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         ground, ink = page.evaluate("""['backgroundColor', 'color'].map((key) =>
           getComputedStyle(document.body)[key].match(/\\d+/g).slice(0, 3).reduce((a, b) => a + Number(b), 0))""")
         assert (ground < 150 < ink) if scheme == "dark" else (ink < 150 < ground)
+        names = page.locator("tbody th").evaluate_all("(all) => all.map((one) => one.clientWidth)")
+        assert all(name >= 100 for name in names)
         small = page.locator("button, input, select").evaluate_all("""(all) => all.filter((one) => {
           const box = (one.closest("label") ?? one).getBoundingClientRect();
           return box.width && (box.height < 24 || box.width < 24);

@@ -138,6 +138,9 @@ def test_other_files_are_refused(tmp_path, explanation):
             Explanation.load(path)
         assert "\n" not in str(error.value)
     assert not called
+    path.write_bytes(whole.replace(b'"F32"', b'"I32"', 1))
+    with pytest.raises(InputError, match="is damaged, its checksum is another"):
+        Explanation.load(path)
     path.write_bytes(whole.replace(b"explanation 1", b"explanation 2"))
     with pytest.raises(InputError, match="is of the format 'semquant explanation 2', not"):
         Explanation.load(path)

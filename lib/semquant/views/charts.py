@@ -96,7 +96,7 @@ def swarm(explanation, top: int) -> Figure:
     if len(left):
         rest.insert(0, (f"the other {len(left)}, their sum", values[:, left].sum(1)))
 
-    figure = _empty(7.2, 1.2 + 0.34 * (len(first) + len(rest)))
+    figure = _empty(7.2, 1.2 + 0.34 * max(7, len(first) + len(rest)))  # the scale needs room
     upper, lower = figure.subplots(2, 1, height_ratios=(len(first), len(rest) + 0.3))
     span = float(np.ptp(values[:, first])) or 1.0
     for place, i in enumerate(first):
