@@ -113,8 +113,7 @@ def swarm(explanation, top: int) -> Figure:
         _named(ax, names)
         ax.set_xlabel(label)
     bar = figure.colorbar(dots, ax=upper, aspect=40, shrink=0.8, pad=0.02, ticks=[0, 1])
-    bar.ax.set_yticklabels(["lowest", "highest"], fontsize=8.5)
-    bar.set_label("value y of the concept", fontsize=9, labelpad=-22)
+    bar.ax.set_yticklabels(["the concept's\nlowest y", "the concept's\nhighest y"], fontsize=8.5)
     bar.outline.set_visible(False)
     return figure
 
