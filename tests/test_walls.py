@@ -89,8 +89,11 @@ def test_modules_import_only_from_those_below_them():
 
 
 def imported(path: Path) -> set[str]:
-    """The top-level names that a file imports, at once or later."""
-    nodes = list(ast.walk(ast.parse(path.read_text())))
+    """The top-level names that a file imports, at once or later, but for those that only types need."""
+    tree = ast.parse(path.read_text())
+    tree.body = [node for node in tree.body
+                 if not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")]
+    nodes = list(ast.walk(tree))
     names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
     names += [node.module for node in nodes if isinstance(node, ast.ImportFrom)]
     return {name.partition(".")[0] for name in names}

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from difflib import get_close_matches
+from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # checks of names are asked for where torch is not needed
     from torch import Tensor
 
-__all__ = ["InputError", "check_assignment", "check_finite", "check_not_negative", "check_shapes", "number", "one_of"]
+__all__ = ["InputError", "check_assignment", "check_finite", "check_not_negative", "check_shapes", "needed",
+           "number", "one_of"]
 
 
 class InputError(ValueError):
@@ -54,6 +57,20 @@ def number(field: str, value: object, low: float | None = None, high: float | No
         or (high is not None and value > high)):
         raise InputError(f"{field}: {value!r} is not {kind}{bounds}")
     return value
+
+
+def needed(module: str, what: str, package: str = "") -> ModuleType:
+    """Import a module of a package that only an extra installs; InputError where it is not there.
+
+    `what` is what the person asked for, e.g. ``"to_frame"``; `package` is what to install, where it
+    has another name than the module.
+    """
+    try:
+        return import_module(module)
+    except ImportError as error:
+        package = package or module.partition(".")[0]
+        raise InputError(f"{what}: package {package} is not installed (pip install {package}, or this "
+                         "package with its extra [book])") from error
 
 
 def check_shapes(**tensors: tuple[Tensor, str]) -> dict[str, int]:
