@@ -14,7 +14,6 @@ import os
 from pathlib import Path
 
 import pytest
-from smoke import built_once
 
 HERE = Path(__file__).parent
 
@@ -24,6 +23,7 @@ def built(tmp_path_factory) -> Path:
     """The build folder of the smoke book, the same one for all processes of the session."""
     if given := os.environ.get("SEMQUANT_TEST_BOOK"):
         return Path(given).resolve()
+    from smoke import built_once  # needs the book's packages, which the method's tests don't
     folder = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         folder = folder.parent  # a worker's own folder lies in the session's

@@ -3,6 +3,7 @@
 import ast
 import json
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -13,6 +14,8 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+import semquant
 
 PROJECT = Path(__file__).parents[1]
 LIBRARY = PROJECT / "lib"
@@ -86,8 +89,11 @@ def test_modules_import_only_from_those_below_them():
 
 
 def imported(path: Path) -> set[str]:
-    """The top-level names that a file imports, at once or later."""
-    nodes = list(ast.walk(ast.parse(path.read_text())))
+    """The top-level names that a file imports, at once or later, but for those that only types need."""
+    tree = ast.parse(path.read_text())
+    tree.body = [node for node in tree.body
+                 if not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")]
+    nodes = list(ast.walk(tree))
     names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
     names += [node.module for node in nodes if isinstance(node, ast.ImportFrom)]
     return {name.partition(".")[0] for name in names}
@@ -160,4 +166,22 @@ def test_the_command_without_the_book_says_what_to_install(arguments):
                           *arguments)
     assert done.returncode == 1
     assert done.stderr.startswith("semquant: ") and done.stderr.count("\n") == 1, done.stderr
-    assert "pip install 'semquant[book]'" in done.stderr
+    assert "pip install '.[book]' in the project's folder" in done.stderr
+
+
+def test_views_without_the_book_say_what_to_install():
+    done = without_extras("from semquant_book.views import explorer")
+    last = done.stderr.splitlines()[-1]
+    assert done.returncode == 1 and "views: anywidget not installed" in last
+    assert "pip install '.[book]' in the project's folder" in last
+
+
+def test_the_version_is_said_once():
+    cited = re.search(r"^version: (.+)$", (PROJECT / "CITATION.cff").read_text(), re.M)[1]
+    assert semquant.__version__ == cited
+
+
+def test_a_type_checker_may_read_the_types():
+    assert (LIBRARY / "semquant" / "py.typed").exists()
+    packages = tomllib.loads((PROJECT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    assert "py.typed" in packages["package-data"]["semquant"]

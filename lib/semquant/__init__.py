@@ -12,6 +12,8 @@ A network of your own, explained by the filters of one of its layers::
 
 from importlib import import_module
 
+__version__ = "0.1.0"
+
 _WHERE = {
     "Explainer": "explainers",
     "Explanation": "explanation",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import copy
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +13,7 @@ from torch import Tensor, nn
 from semquant import priors, targets
 from semquant.checks import InputError, check_finite, check_shapes, number, one_of
 from semquant.losses import Objective
+from semquant.names import checked_names, in_full, read_names
 from semquant.rows import Rows
 from semquant.training import evaluation_mode
 
@@ -135,6 +138,8 @@ class FilterConcepts:
     is signed here, and g reads it signed whatever `rectified` says.
     """
 
+    #: What people call some of the filters, by number; see `with_names`.
+    named: Mapping[int, str] = {}
     #: The paper's for these concepts (Experiment 1).
     objective = Objective("measured", "cross_entropy", 10.0)
 
@@ -146,8 +151,20 @@ class FilterConcepts:
         self.clip = bool(clip)
 
     def names(self, n: int, target: int | None = None) -> list[str]:
-        """What the concepts are called."""
-        return [f"filter {i}" for i in range(n)]
+        """What the concepts are called: by people (`with_names`), the others by number."""
+        return in_full(self.named, n)
+
+    def with_names(self, names: Mapping[int, str] | str | Path) -> FilterConcepts:
+        """The same with names for some filters, from a dict or a YAML file, see `semquant.names`."""
+        found = copy.copy(self)
+        found.named = (checked_names(names) if isinstance(names, Mapping)
+                       else read_names(names, layer=self.layer))
+        return found
+
+    def gallery(self, model: nn.Module, images, **options):
+        """Show the images in which filters fire most: `semquant.gallery.gallery`, with its options."""
+        from semquant.gallery import gallery  # which builds on this module
+        return gallery(self, model, images, **options)
 
     def measure(self, model: nn.Module, images: Tensor, target: int, prior: bool = True) -> Measured:
         """Measure x, y, yhat and w in one pass; model and images are left as they were.

@@ -108,17 +108,17 @@ class Images:
         An InputError if there are none, if their sizes vary, or if one of them can't be read.
         """
         number("batch_size", batch_size, 1, integer=True)
-        found, first = self.rows(), None
+        found, shape = self.rows(), None  # the first's alone: the batch need not be kept
         if found is not None and not len(found):
             raise InputError("images: none were given")
         with tqdm(total=self.expected(), desc=self.progress, unit="image",
                   disable=True if self.progress is None else None) as bar:
             for batch in self._passing(batch_size) if found is None else found.split(batch_size):
-                first = batch if first is None else first
-                _check_alike([first.shape[1:], batch.shape[1:]])
+                shape = batch.shape[1:] if shape is None else shape
+                _check_alike([shape, batch.shape[1:]])
                 yield batch
                 bar.update(len(batch))
-        if first is None:
+        if shape is None:
             raise InputError("images: none were given")
 
     def _opened(self, source: object) -> Tensor | Rows | Iterable:

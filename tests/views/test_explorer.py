@@ -1,9 +1,13 @@
 """What the explanation explorer is given: arrays of the library's explanations."""
 
+import base64
+import io
+
 import numpy as np
 import pytest
 import torch
 from packed import unpacked
+from PIL import Image
 
 from semquant.checks import InputError
 from semquant.explanation import Explanation
@@ -86,6 +90,25 @@ def test_masks_are_one_bit_a_group_in_the_order_of_the_groups():
     wanted = np.zeros((2, MASK_SIZE, MASK_SIZE))
     wanted[0, :8, :8], wanted[1, -8:, -8:] = 1, 2
     assert np.array_equal(bits, wanted)
+
+
+def test_pictures_are_shown_without_their_normalisation_or_it_is_said():
+    plain = images() / 255
+    normalised = (plain - 0.5) / 0.25
+    wanted = case("net", images(), made())
+    undone = case("net", normalised, made(), undo=(0.5, 0.25), note="Test images.")
+    assert undone["pictures"] == wanted["pictures"] and undone["note"] == "Test images."
+    stretched = case("net", normalised, made(), note="Test images.")
+    assert stretched["note"].startswith("Test images. Pictures: ")
+    assert stretched["note"].endswith("2 of 2 pictures are stretched to be seen.")
+    back = [np.asarray(Image.open(io.BytesIO(base64.b64decode(a.partition(",")[2])))).astype(int)
+            for a in (stretched["pictures"][0], wanted["pictures"][0])]
+    assert np.abs(back[0] - back[1]).mean() < 12  # not cut off at 0 and 1
+
+
+def test_a_score_says_yes_or_no_only_where_that_is_known():
+    assert case("net", images(), made())["says"] is None
+    assert case("net", images(), made(), says=("a dog", "no dog"))["says"] == ["a dog", "no dog"]
 
 
 def test_pictures_that_cases_share_are_kept_once():

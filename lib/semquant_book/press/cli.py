@@ -167,11 +167,11 @@ def main(argv: list[str] | None = None) -> int:
     try:
         _say(_run(_parser().parse_args(argv)))
         return 0
-    except ModuleNotFoundError as error:  # `pip install semquant` brings the method alone
+    except ModuleNotFoundError as error:  # `pip install .` brings the method alone
         if (error.name or "semquant").startswith("semquant"):
             raise
         _say(f"package {error.name} is not installed; the command needs what the book does: pip "
-             "install 'semquant[book]'")
+             "install '.[book]' in the project's folder")
     except InputError as error:
         _say(f"{error}")
     except KeyboardInterrupt:

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from semquant.checks import InputError
 from semquant.explanation import UNASSIGNED, Explanation
-from semquant_book.figures.style import array, rgb
+from semquant.shown import pictures as shown_pictures
+from semquant_book.figures.style import array
 from semquant_book.views.widgets import View, colours, pack, picture
 
 __all__ = ["ExplanationExplorer", "case", "explore", "together"]
@@ -36,7 +37,7 @@ class ExplanationExplorer(View, script="network explanation"):
 
 
 def case(title: str, images: ArrayLike | Tensor | None, methods: Mapping[str, Explanation], *,
-         experiment: str = "", says: Sequence[str] = ("yes", "no"),
+         undo: object = None, experiment: str = "", says: Sequence[str] | None = None,
          assignment: Sequence[int] | Tensor | None = None, groups: Sequence[str] = (),
          maps: Tensor | None = None, masks: Tensor | None = None, heatmaps: Tensor | None = None,
          phrases: Sequence[tuple[str, str]] | None = None, labels: Sequence[str] | None = None,
@@ -46,15 +47,17 @@ def case(title: str, images: ArrayLike | Tensor | None, methods: Mapping[str, Ex
          drawings: Sequence[Mapping[int, tuple[str, ArrayLike]]] | None = None) -> dict:
     """Pack explanations of B images by one network for `explore`; InputError if parts don't fit.
 
-    `images` (B, 3, H, W) or (B, H, W, 3) are shown at 192 pixels; None for photographs that may
-    not be shown. `methods` explain the same n concepts; the first orders them, and each keeps
-    its own y where that differs. `others` are the same in other readings of y's scale, beside
-    `reading`, which is shown first.
+    `images` (B, 3, H, W) or (B, H, W, 3) are shown at 192 pixels, without their normalisation if
+    `undo` says how to take it back (see `semquant.shown.shown`); those that can't be shown as they are
+    are stretched, and the view says so. None for photographs that may not be shown. `methods` explain
+    the same n concepts; the first orders them, and each keeps its own y where that differs. `others`
+    are the same in other readings of y's scale, beside `reading`, which is shown first.
 
     `assignment` (n,) has the part group of each concept, -1 for none: contributions are summed
     by group and shown as pies; without it each concept has a signed bar. `maps` (B, n, h, w),
     which show where above 0, `masks` of the parts (B, P, H, W) from 0 to 1, and `heatmaps` of
-    Grad-CAM (B, H, W) lie over the images. `says` is what a score above 0 and one below say,
+    Grad-CAM (B, H, W) lie over the images. `says` is what a score above 0 and one below say, for
+    networks that decide at 0 (not those of several classes, whose largest score decides),
     `phrases` the same of each concept's value. The most important reasons are as few as make up
     `share` of all contributions, at most `reasons` of them, see `Explanation.top`.
 
@@ -68,7 +71,11 @@ def case(title: str, images: ArrayLike | Tensor | None, methods: Mapping[str, Ex
         raise InputError("methods: none is given; accepted: one explanation or more, by name")
     first = next(iter(methods.values()))
     count, n = first.y.shape
-    pictures = None if images is None else rgb(images)
+    pictures = None
+    if images is not None:
+        found = shown_pictures(images if isinstance(images, Tensor) else np.asarray(images), undo)
+        pictures = found.pixels
+        note += f" Pictures: {found.note}." if found.note else ""
     others = others or {}
     for name, got, wanted in (
         *((f"methods[{m!r}]", tuple(e.y.shape), (count, n)) for m, e in methods.items()),
@@ -88,7 +95,7 @@ def case(title: str, images: ArrayLike | Tensor | None, methods: Mapping[str, Ex
     if others and not reading:
         raise InputError("reading: '' is empty; accepted: what `methods` are called beside the others")
     packed = {
-        "title": title, "experiment": experiment, "says": list(says), "note": note,
+        "title": title, "experiment": experiment, "says": says and list(says), "note": note,
         "share": share, "reasons": reasons,
         "pictures": None if pictures is None else [picture(image) for image in pictures],
         "labels": list(labels or (f"image {i + 1}" for i in range(count))),

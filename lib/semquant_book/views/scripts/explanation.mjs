@@ -366,7 +366,7 @@ export default view(({ data, root }) => {
     };
     words.replaceChildren(
       changed() ? h("strong", {}, "With your changes. ") : "",
-      `The network says ${c.says[yhat > 0 ? 0 : 1]} (ŷ = ${signed(yhat)}). `,
+      c.says ? `The network says ${c.says[yhat > 0 ? 0 : 1]} (ŷ = ${signed(yhat)}). ` : `The network's score ŷ is ${signed(yhat)}. `,
       ...methods().map((m, k) => [k ? " " : "", h("strong", {}, `Most important by ${m}: `),
         h("span", { "data-name": `${m}-words` }, reasons(m)), "."]).flat());
     status.textContent = methods().map((m) => `explained by ${m}: ${signed(printed(m))}`).join(", ")
