@@ -19,6 +19,7 @@ _WHERE = {
     "FittedExplainer": "distillation",
     "InputError": "checks",
     "Measured": "concepts",
+    "ModelConcepts": "concepts",
     "OutputConcepts": "concepts",
     "distill": "distillation",
     "distill_measured": "distillation",

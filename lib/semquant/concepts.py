@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from semquant import priors
+from semquant import models, priors
 from semquant.checks import InputError, check_finite, check_shapes, number, one_of
 from semquant.losses import Objective
+from semquant.models import hooked, layer_of, passing, single, unwrapped
 from semquant.rows import Rows
-from semquant.training import evaluation_mode
+from semquant.training import evaluation_mode, home_of
 
-__all__ = ["FilterConcepts", "Measured", "OutputConcepts", "Outputs", "layer_of"]
+__all__ = ["FilterConcepts", "Measured", "ModelConcepts", "OutputConcepts", "Outputs", "layer_of"]
+
+#: Which part of what a model gives are the logits, see `semquant.models.picked`.
+Pick = str | int | Callable[[object], Tensor] | None
+#: How a layer's output becomes a map, see `semquant.models.layout_of`.
+Reshape = str | Callable[[Tensor], Tensor] | None
 
 
 @dataclass
@@ -60,22 +68,26 @@ class Measured:
         return cls(*(None if column[0] is None else torch.cat(column) for column in columns))
 
 
-def layer_of(model: nn.Module, name: str, field: str = "layer") -> nn.Module:
-    """The layer of a name in ``model.named_modules()``; `field` is what an error calls it."""
-    if not isinstance(model, nn.Module):
-        raise InputError(f"model: {type(model).__name__} is not a torch.nn.Module")
-    return dict(model.named_modules())[one_of(field, name, [n for n, _ in model.named_modules()])]
+@dataclass
+class _Pass:
+    """What one pass gives whose graph begins at one layer's output."""
+
+    scores: Tensor  # (B, K), with their graph
+    leaf: Tensor  # what that layer gave, detached: the graph's only leaf
+    read: Tensor  # what the other layer gave, detached; the leaf where none was asked for
+    last: tuple[nn.Linear, Tensor] | None  # the layer that gave the scores, if it is linear, and its input
 
 
-def _forward(model: nn.Module, images: Tensor, leaf: str,
-             read: str | None = None) -> tuple[Tensor, Tensor, Tensor]:
-    """Run a model once with one layer's output replaced by a detached leaf.
+def _forward(model: nn.Module, images: Tensor, leaf: tuple[str, str], read: str | None = None,
+             output: Pick = None) -> _Pass:
+    """Run an unwrapped model once with one layer's output replaced by a detached leaf.
 
-    The parameters are replaced by detached ones for the pass, so that no graph is built below the
-    leaf, and no gradient of theirs is computed above it. Returns the outputs (B, K), the leaf, and
-    what the layer `read` gave (the leaf where it is None).
+    `leaf` is the layer's name and what an error calls it; `read` is a layer whose output is kept.
+    Gradients are only recorded from the leaf on, so that no graph is built below it.
     """
+    check_shapes(images=(images, "B C H W"))
     seen: dict[str, Tensor] = {}
+    linear: list = [None, None, None]  # the linear layer that ran last, its input, its output
 
     def keep(field: str, name: str, replace: bool):
         def hook(module, inputs, output):
@@ -86,30 +98,51 @@ def _forward(model: nn.Module, images: Tensor, leaf: str,
                 raise InputError(f"{field}: {name!r} gives a {type(output).__name__}, not a tensor")
             # copies: the next layer may work in place
             seen[field] = output.detach().clone().requires_grad_(replace)
-            return seen[field] * 1 if replace else None
+            if not replace:
+                return None
+            torch.set_grad_enabled(True)  # until the end of the pass
+            return seen[field] * 1
 
         return hook
 
-    hooks = []
-    try:
-        hooks.append(layer_of(model, leaf, "layer").register_forward_hook(keep("layer", leaf, True)))
-        if read is not None:
-            hook = keep("map", read, False)
-            hooks.append(layer_of(model, read, "map").register_forward_hook(hook))
-        state = {name: tensor.detach() for name, tensor in model.named_parameters()}
-        with evaluation_mode(model), torch.enable_grad():
-            outputs = torch.func.functional_call(model, state, (images.detach().clone(),))
-    finally:
-        for hook in hooks:
-            hook.remove()
-    for field, name in (("layer", leaf), ("map", read)):
-        if name is not None and field not in seen:
+    def last(module, inputs, output):
+        linear[:] = module, inputs[0], output
+
+    asked = [leaf] if read is None else [leaf, (read, "layer")]
+    hooks = [(layer_of(model, name, field), keep(field, name, field == leaf[1])) for name, field in asked]
+    hooks += [(module, last) for module in model.modules() if type(module) is nn.Linear]
+    with hooked(*hooks), torch.no_grad():
+        scores = models.picked(model(models.input_of(model, images)), output)
+    for name, field in asked:
+        if field not in seen:
             raise InputError(f"{field}: {name!r} does not run in a pass of this model")
-    if isinstance(outputs, Tensor) and outputs.ndim == 1:
-        outputs = outputs[:, None]  # (B,) -> (B, 1)
-    check_shapes(images=(images, "B C H W"), **{"the model's output": (outputs, "B K")})
-    check_finite(**{"the model's output": outputs})
-    return outputs, seen["layer"], seen.get("map", seen["layer"])
+    check_shapes(images=(images, "B C H W"), **{"the model's output": (scores, "B K")})
+    check_finite(**{"the model's output": scores})
+    found = _Pass(scores, seen[leaf[1]], seen["layer"], tuple(linear[:2]) if linear[2] is scores else None)
+    if torch.equal(scores.detach(), found.leaf):
+        raise InputError(f"{leaf[1]}: {leaf[0]!r} gives the scores themselves, choose a layer before it")
+    models.warn_of_probabilities(scores)
+    return found
+
+
+def _gradient(values: Tensor, leaf: Tensor, where: str, grads: Tensor | None = None, *,
+              batched: bool = False, again: bool = False) -> Tensor:
+    """Derivative of values by the leaf; `again` keeps the graph for another one."""
+    found = None
+    if values.requires_grad:
+        (found,) = torch.autograd.grad(values, leaf, grads, retain_graph=again, is_grads_batched=batched,
+                                       allow_unused=True)
+    if found is None:
+        raise InputError(f"layer: the score does not depend on {where!r}")
+    return found
+
+
+def _check_reading(reshape: Reshape, output: Pick) -> None:
+    """Check the settings that say how a model is read."""
+    if reshape is not None and not callable(reshape):
+        one_of("reshape", reshape, models.LAYOUTS)
+    if isinstance(output, bool) or not (output is None or isinstance(output, str | int) or callable(output)):
+        raise InputError(f"output: {output!r} is not a key, an index or a function")
 
 
 class FilterConcepts:
@@ -119,7 +152,8 @@ class FilterConcepts:
     ----------
     layer : str
         Name of the layer in ``model.named_modules()`` whose output is x (B, n, H, W), e.g.
-        ``"mask"`` for the book's performers or ``"features.10"`` for torchvision's AlexNet.
+        ``"mask"`` for the book's performers or ``"features.10"`` for torchvision's AlexNet. A layer
+        of (B, n) is one of maps of a single position.
     rectified : bool
         Whether y sums max(x, 0) rather than the signed x. A layer that is neither masked nor
         rectified has large negative sums that never reach the score: take True there.
@@ -128,6 +162,15 @@ class FilterConcepts:
         the w that makes w y gradient times input.
     clip : bool
         Whether negative prior weights become 0 (section 4.1).
+    reshape : {"channels_first", "channels_last", "tokens"} or callable, optional
+        Where the filters are in the layer's output: (B, n, H, W), (B, H, W, n), or (B, T, n) with
+        T = H W positions of a square, and a class token before them if there is one more. A
+        function brings it to (B, n, H, W) by moving numbers alone. By default it is recognised,
+        with an error where it can't be told.
+    output : str, int or callable, optional
+        Where the logits (B, K) are in what the model gives: a key or attribute, the index in a
+        tuple, or a function of it. By default a tensor as it is, ``logits`` or ``out``, or the first
+        of a tuple if no other is (B, K).
 
     Notes
     -----
@@ -138,25 +181,34 @@ class FilterConcepts:
     #: The paper's for these concepts (Experiment 1).
     objective = Objective("measured", "cross_entropy", 10.0)
 
-    def __init__(self, layer: str, rectified: bool = False, positions: str = "all",
-                 clip: bool = True) -> None:
+    def __init__(self, layer: str, rectified: bool = False, positions: str = "all", clip: bool = True,
+                 reshape: Reshape = None, output: Pick = None) -> None:
+        _check_reading(reshape, output)
         self.layer = layer
         self.rectified = bool(rectified)
         self.positions = one_of("positions", positions, priors.POSITIONS)
         self.clip = bool(clip)
+        self.reshape, self.output = reshape, output
 
     def names(self, n: int, target: int | None = None) -> list[str]:
         """What the concepts are called."""
         return [f"filter {i}" for i in range(n)]
 
-    @torch.enable_grad()
+    def check(self, model: nn.Module) -> None:
+        """Check before any pass that the model can be explained by these concepts (InputError)."""
+        models.check_usable(model)
+        layer_of(model, self.layer)
+
     def measure(self, model: nn.Module, images: Tensor, target: int, prior: bool = True) -> Measured:
         """Measure x, y, yhat and w in one pass; model and images are left as they were.
+
+        Several threads may measure one model; they take turns.
 
         Parameters
         ----------
         model : Module
-            images (B, C, H, W) -> logits (B, K) or (B,). It is run in evaluation mode.
+            images (B, C, H, W) -> logits (B, K) or (B,), or what `output` picks them from. It is run
+            in evaluation mode, in its own precision, whatever torch was told to do around it.
         images : tensor (B, C, H, W)
             On the model's device.
         target : int
@@ -167,7 +219,7 @@ class FilterConcepts:
         Returns
         -------
         Measured
-            Detached tensors.
+            Detached tensors, y, yhat and w in at least single precision.
 
         Raises
         ------
@@ -175,22 +227,35 @@ class FilterConcepts:
             If the layer is unknown, doesn't run exactly once or gives no map, if the target is no
             output, or an output is NaN.
         """
-        outputs, x, _ = _forward(model, images, self.layer)
-        check_shapes(images=(images, "B c h w"), **{f"output of {self.layer}": (x, "B n H W")})
-        yhat = outputs[:, number("target", target, 0, outputs.shape[1] - 1, integer=True)]
-        w = None
-        if prior:
-            if not yhat.requires_grad:
-                raise InputError(f"layer: the score does not depend on {self.layer!r}")
-            # one backward pass serves all images, since they don't influence each other
-            (gradient,) = torch.autograd.grad(yhat.sum(), x)
-            w = priors.jacobian_from_gradient(gradient, x.detach(), self.clip, self.positions)
-            check_finite(w=w)
-        x = x.detach()
+        self.check(model)
+        model = unwrapped(model)
+        with passing(model):
+            found = _forward(model, images, (self.layer, "layer"), output=self.output)
+            to_map = self._layout(model, found.leaf, images).map
+            yhat = found.scores[:, number("target", target, 0, found.scores.shape[1] - 1, integer=True)]
+            x, w = single(to_map(found.leaf.detach())), None
+            if prior:
+                gradient = single(to_map(_gradient(yhat.sum(), found.leaf, self.layer)))
+                w = priors.jacobian_from_gradient(gradient, x, self.clip, self.positions)
+                check_finite(w=w)
         y = (x.clamp_min(0) if self.rectified else x).sum(dim=(2, 3))  # (B, n, H, W) -> (B, n)
         if prior and self.positions == "weighted":
             w = torch.where(y == 0, 0, w / torch.where(y == 0, 1, y))  # so that w y is the sum
-        return Measured(x, y, yhat.detach(), w)
+        return Measured(x, y, single(yhat.detach()), w)
+
+    def scores(self, model: nn.Module, images: Tensor, target: int, present: Tensor) -> Tensor:
+        """Scores (B,) of images with only some filters, present (B, n): the maps of all others are 0."""
+        model = unwrapped(model)
+
+        def remove(module, inputs, output):
+            return self._layout(model, output, images).kept(output, present)
+
+        with passing(model), torch.no_grad(), hooked((layer_of(model, self.layer), remove)):
+            outputs = models.picked(model(models.input_of(model, images)), self.output)
+        return single(outputs[:, target])
+
+    def _layout(self, model: nn.Module, x: Tensor, images: Tensor) -> models.Layout:
+        return models.layout_of(model, self.layer, x, images.shape[2:], self.reshape)
 
 
 @dataclass
@@ -244,11 +309,16 @@ class OutputConcepts:
     ----------
     shared : str
         Name of the layer whose output (B, d) all outputs share; the prior's derivatives are taken
-        there. The paper's is the first fully connected layer.
+        there. The paper's is the first fully connected layer. Any other shape is flattened: in a
+        residual network take the average pooling.
     layer : str
         Name of the layer whose map (B, C, H, W) the explainer reads.
     outputs : list of str, optional
         Names of all K outputs.
+    among : list of str or int, optional
+        Which outputs are the concepts, in this order; by default all but the target.
+    reshape, output
+        As for `FilterConcepts`; `reshape` is for `layer`.
 
     Notes
     -----
@@ -259,30 +329,65 @@ class OutputConcepts:
     #: The paper's for these concepts (Experiment 2).
     objective = Objective("measured", "l2", 0.2)
 
-    def __init__(self, shared: str, layer: str, outputs: list[str] | None = None) -> None:
+    def __init__(self, shared: str, layer: str, outputs: list[str] | None = None,
+                 among: Sequence[str | int] | None = None, reshape: Reshape = None, output: Pick = None) -> None:
+        _check_reading(reshape, output)
         self.shared, self.layer, self.outputs = shared, layer, outputs
+        self.reshape, self.output = reshape, output
+        self.among = among if among is None else [
+            (outputs or []).index(one_of("among", i, outputs or [])) if isinstance(i, str) else i for i in among]
 
     def names(self, n: int, target: int | None = None) -> list[str]:
         """What the concepts are called, the target left out."""
+        if self.among is not None:
+            return [self.outputs[i] if self.outputs else f"output {i}" for i in self.among]
         names = self.outputs or [f"output {k}" for k in range(n + 1)]
         return [name for k, name in enumerate(names) if k != target][:n]
 
-    @torch.enable_grad()
+    def check(self, model: nn.Module) -> None:
+        """As `FilterConcepts.check`."""
+        models.check_usable(model)
+        layer_of(model, self.shared, "shared")
+        layer_of(model, self.layer)
+
     def survey(self, model: nn.Module, images: Tensor, prior: bool = True) -> Outputs:
         """Measure x, all outputs and, with `prior`, what the priors of all targets need."""
-        outputs, leaf, x = _forward(model, images, self.shared, self.layer)
-        check_shapes(images=(images, "B c h w"), **{f"output of {self.shared}": (leaf, "B d")},
-                     **{f"output of {self.layer}": (x, "B C H W")})
-        products = None
-        if prior:
-            products = priors.gram(self._jacobian(model, leaf, outputs))
-            check_finite(products=products)
-        return Outputs(x.detach(), outputs.detach(), products)
+        with self._pass(model, images) as (found, x):
+            products = None
+            if prior:
+                products = single(priors.gram(self._jacobian(unwrapped(model), found.leaf, found.scores)))
+                check_finite(products=products)
+        return Outputs(x, single(found.scores.detach()), products)
+
+    def measure(self, model: nn.Module, images: Tensor, target: int, prior: bool = True) -> Measured:
+        """As `FilterConcepts.measure`; y are the other outputs' logits (B, K - 1), or those of `among`."""
+        with self._pass(model, images) as (found, x):
+            measured = Outputs(x, single(found.scores.detach())).about(target, self.among)
+            if prior:
+                others = [k for k in range(found.scores.shape[1]) if k != target]
+                chosen = torch.tensor(self.among or others, device=x.device)
+                own = _gradient(found.scores[:, target].sum(), found.leaf, self.shared, again=True)
+                measured.w = priors.taylor_from_rows(own, _rows(found, chosen, self.shared))
+                check_finite(w=measured.w)
+        return measured
+
+    @contextmanager
+    def _pass(self, model: nn.Module, images: Tensor) -> Iterator[tuple[_Pass, Tensor]]:
+        """What a pass gives, with its x, while nobody else uses the model."""
+        self.check(model)
+        model = unwrapped(model)
+        with passing(model):
+            found = _forward(model, images, (self.shared, "shared"), self.layer, self.output)
+            k = found.scores.shape[1]
+            if self.outputs is not None and len(self.outputs) != k:
+                raise InputError(f"outputs: {len(self.outputs)} names for {k} outputs")
+            layout = models.layout_of(model, self.layer, found.read, images.shape[2:], self.reshape)
+            yield found, single(layout.map(found.read))
 
     def _jacobian(self, model: nn.Module, leaf: Tensor, outputs: Tensor) -> Tensor:
         """Derivatives of all outputs by the shared layer's output, (B, K, d)."""
         parent, _, position = self.shared.rpartition(".")
-        tail = model.get_submodule(parent) if parent else model
+        tail = layer_of(model, parent)
         if isinstance(tail, nn.Sequential) and position.isdigit():
             tail = tail[int(position) + 1 :]
             if priors.linear_layers(tail) and leaf.ndim == 2:
@@ -292,11 +397,93 @@ class OutputConcepts:
                     return priors.jacobian_closed_form(tail, leaf.detach())
         images, k = outputs.shape
         each = torch.eye(k, device=outputs.device, dtype=outputs.dtype)[:, None, :]
-        (jacobian,) = torch.autograd.grad(
-            outputs, leaf, each.expand(k, images, k), is_grads_batched=True
-        )  # (K, B, d)
-        return jacobian.transpose(0, 1)
+        jacobian = _gradient(outputs, leaf, self.shared, each.expand(k, images, k), batched=True)  # (K, B, ...)
+        return jacobian.flatten(2).transpose(0, 1)
+
+
+class ModelConcepts:
+    """Case 2 with another model: its outputs, on the same images, are the concepts.
+
+    For a network of one's own that detects concepts, e.g. the lower half of a concept bottleneck.
+
+    Parameters
+    ----------
+    other : Module
+        images (B, C, H, W) -> concepts (B, n), scores before any softmax or sigmoid; or, with `on`, a
+        head: the output of that layer -> (B, n). It is run in evaluation mode, where it is.
+    layer : str
+        Name of the performer's layer whose map (B, C, H, W) the explainer reads.
+    names : list of str, optional
+        Names of the n concepts.
+    on : str, optional
+        Name of the performer's layer that `other` is a head on.
+    reshape, output
+        As for `FilterConcepts`, of the performer; `output` of `other` as well, unless it gives a tensor.
+
+    Notes
+    -----
+    Section 3.1 takes the prior's derivatives by a feature that score and concepts share. With `on`
+    there is one. Otherwise there is none, w is None, and the objective has no prior.
+    """
+
+    def __init__(self, other: nn.Module, layer: str, names: Sequence[str] | None = None, on: str | None = None,
+                 reshape: Reshape = None, output: Pick = None) -> None:
+        _check_reading(reshape, output)
+        self.other, self.layer, self.concepts, self.on = other, layer, names, on
+        self.reshape, self.output = reshape, output
+        self.objective = Objective("measured" if on else "none", "l2", 0.2)
+
+    def names(self, n: int, target: int | None = None) -> list[str]:
+        """What the concepts are called."""
+        return [f"concept {i}" for i in range(n)] if self.concepts is None else list(self.concepts)
+
+    def check(self, model: nn.Module) -> None:
+        """As `FilterConcepts.check`, of both models."""
+        models.check_usable(model)
+        models.check_usable(self.other, "other")
+        layer_of(model, self.layer)
+        if self.on is not None:
+            layer_of(model, self.on, "on")
 
     def measure(self, model: nn.Module, images: Tensor, target: int, prior: bool = True) -> Measured:
-        """As `FilterConcepts.measure`; y are the other outputs' logits (B, K - 1)."""
-        return self.survey(model, images, prior).about(target)
+        """As `FilterConcepts.measure`; y are the other model's scores (B, n), w is None without `on`."""
+        self.check(model)
+        model, other = unwrapped(model), unwrapped(self.other)
+        leaf = (self.layer, "layer") if self.on is None else (self.on, "on")
+        with passing(model):
+            found = _forward(model, images, leaf, None if self.on is None else self.layer, self.output)
+            yhat = found.scores[:, number("target", target, 0, found.scores.shape[1] - 1, integer=True)]
+            layout = models.layout_of(model, self.layer, found.read, images.shape[2:], self.reshape)
+            x, w = single(layout.map(found.read.detach())), None
+        with passing(other), torch.set_grad_enabled(self.on is not None and prior):
+            given = models.input_of(other, images) if self.on is None else found.leaf * 1
+            given = other(given.to(home_of(other)))
+            concepts = models.picked(given, None if isinstance(given, Tensor) else self.output).to(x.device)
+            n = len(self.concepts) if self.concepts is not None else concepts.shape[1]
+            if concepts.shape != (len(images), n):
+                raise InputError(f"other: scores of shape {tuple(concepts.shape)} are not ({len(images)}, {n})")
+            check_finite(**{"the other model's output": concepts})
+            if concepts.requires_grad:
+                own = _gradient(yhat.sum(), found.leaf, self.on)
+                rows = _rows(_Pass(concepts, found.leaf, found.leaf, None), torch.arange(n, device=x.device), self.on)
+                w = priors.taylor_from_rows(own, rows)
+                check_finite(w=w)
+        return Measured(x, single(concepts.detach()), single(yhat.detach()), w)
+
+
+def _rows(found: _Pass, chosen: Tensor, where: str) -> Iterator[Tensor]:
+    """Derivatives of the chosen scores by the leaf, a few scores (B, c, ...) at a time."""
+    values = found.scores
+    rows = torch.eye(values.shape[1], device=values.device, dtype=values.dtype)[chosen]
+    if found.last is not None:
+        layer, below = found.last
+        # where nothing has changed what the layer gave, its weights are the scores' derivatives already
+        if below.ndim == 2 and torch.equal(F.linear(below, layer.weight, layer.bias), values):
+            values, rows = below, layer.weight.detach()[chosen]
+    images = len(found.leaf)
+    for some in rows.split(max(1, _AT_ONCE // found.leaf.numel())):
+        grads = some[:, None].expand(-1, images, -1)
+        yield _gradient(values, found.leaf, where, grads, batched=True, again=True).transpose(0, 1)
+
+
+_AT_ONCE = 2**24  # numbers of a few derivatives: 64 MB

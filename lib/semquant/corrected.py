@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from semquant.checks import InputError, check_finite, check_shapes, number
-from semquant.concepts import FilterConcepts, Measured, layer_of
+from semquant.concepts import FilterConcepts, Measured
 from semquant.measure import image_batches, measure
 from semquant.training import (
     OPTIMIZERS, Descent, FitOptions, TensorBatches, choose_device, cosine, evaluation_mode, home_of,
@@ -184,24 +184,18 @@ def of_head(head: Callable[[Tensor], Tensor]) -> Score:
     return score
 
 
-def of_model(model: nn.Module, layer: str, target: int,
+def of_model(model: nn.Module, concepts: FilterConcepts | str, target: int,
              prepare: Callable[[Tensor], Tensor] | None = None) -> Score:
-    """A model images (B, C, H, W) -> logits as `remove` asks for it; an absent filter of `layer` is 0."""
+    """A model images (B, C, H, W) -> logits as `remove` asks for it; an absent filter is 0.
+
+    The filters are those of the concepts, or of a layer.
+    """
+    concepts = FilterConcepts(concepts) if isinstance(concepts, str) else concepts
+
     def score(images: Tensor) -> Callable[[Tensor], Tensor]:
         images = images.to(home_of(model))
         images = images if prepare is None else prepare(images)
-
-        def of(present: Tensor) -> Tensor:
-            kept = present.to(images.device)[:, :, None, None]
-            hook = layer_of(model, layer).register_forward_hook(lambda module, inputs, x: x * kept)
-            try:
-                with evaluation_mode(model):
-                    outputs = model(images.clone())  # a model may work in place
-            finally:
-                hook.remove()
-            return outputs if outputs.ndim == 1 else outputs[:, target]
-
-        return of
+        return lambda present: concepts.scores(model, images, target, present)
 
     return score
 
@@ -272,11 +266,11 @@ def correct_model(model: nn.Module, concepts: FilterConcepts, images: Tensor | I
         raise InputError(f"method: 'corrected' removes filters, it can't remove {type(concepts).__name__}; "
                          "accepted for these: 'paper', or an Objective")
     fit = FIT if fit is None else fit
-    concepts = FilterConcepts(concepts.layer, concepts.rectified, "weighted", clip=False)
+    concepts = FilterConcepts(concepts.layer, concepts.rectified, "weighted", False, concepts.reshape, concepts.output)
     with placed(model, choose_device(fit.device)):
         measured = measure(concepts, model, images, target, prepare=prepare)
         n = measured.y.shape[1]
-        removals = remove(of_model(model, concepts.layer, target, prepare), image_batches(images), n,
+        removals = remove(of_model(model, concepts, target, prepare), image_batches(images), n,
                           seed=fit.seed)
     g, history = correct(measured, removals, fit=fit)
     return {"g": g, "history": history, "names": concepts.names(n), "model": model,

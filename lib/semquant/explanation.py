@@ -9,7 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from semquant.checks import InputError, check_assignment, check_shapes, number, one_of
+from semquant.checks import InputError, check_assignment, check_shapes, number
+from semquant.models import layer_of
 from semquant.training import evaluation_mode
 
 __all__ = ["UNASSIGNED", "Explanation", "Reason", "grad_cam"]
@@ -178,10 +179,10 @@ def grad_cam(model: nn.Module, layer: str, images: Tensor | Iterable, target: in
     """
     from captum.attr import LayerAttribution, LayerGradCam  # takes a second to import
 
-    one_of("layer", layer, [name for name, _ in model.named_modules()])
+    found = layer_of(model, layer)
     number("batch_size", batch_size, 1, integer=True)
     check_shapes(images=(images, "B C H W"))
-    cam = LayerGradCam(model, model.get_submodule(layer))
+    cam = LayerGradCam(model, found)
     maps = []
     with evaluation_mode(model), torch.enable_grad():
         for batch in images.detach().split(batch_size):
