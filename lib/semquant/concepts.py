@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from semquant import models, priors
 from semquant.checks import InputError, check_finite, check_shapes, number, one_of
+from semquant.layouts import Layout, Reshape, check_reshape, layout_of
 from semquant.losses import Objective
-from semquant.models import hooked, layer_of, passing, single, unwrapped
+from semquant.models import Pass, Pick, forward_from, layer_of, passing, single, unwrapped
 from semquant.rows import Rows
 from semquant.training import evaluation_mode, home_of
 
 __all__ = ["FilterConcepts", "Measured", "ModelConcepts", "OutputConcepts", "Outputs", "layer_of"]
-
-#: Which part of what a model gives are the logits, see `semquant.models.picked`.
-Pick = str | int | Callable[[object], Tensor] | None
-#: How a layer's output becomes a map, see `semquant.models.layout_of`.
-Reshape = str | Callable[[Tensor], Tensor] | None
-
 
 @dataclass
 class Measured:
@@ -68,84 +63,22 @@ class Measured:
         return cls(*(None if column[0] is None else torch.cat(column) for column in columns))
 
 
-@dataclass
-class _Pass:
-    """What one pass gives whose graph begins at one layer's output."""
+class _Reading:
+    """How a model is read, the same for all concepts: the layer of x, its layout, where the scores are."""
 
-    scores: Tensor  # (B, K), with their graph
-    leaf: Tensor  # what that layer gave, detached: the graph's only leaf
-    read: Tensor  # what the other layer gave, detached; the leaf where none was asked for
-    last: tuple[nn.Linear, Tensor] | None  # the layer that gave the scores, if it is linear, and its input
+    def __init__(self, layer: str, reshape: Reshape, output: Pick) -> None:
+        self.layer, self.reshape, self.output = layer, check_reshape(reshape), models.check_pick(output)
 
+    def check(self, model: nn.Module) -> None:
+        """Check before any pass that the model can be explained by these concepts (InputError)."""
+        models.check_usable(model)
+        layer_of(model, self.layer)
 
-def _forward(model: nn.Module, images: Tensor, leaf: tuple[str, str], read: str | None = None,
-             output: Pick = None) -> _Pass:
-    """Run an unwrapped model once with one layer's output replaced by a detached leaf.
-
-    `leaf` is the layer's name and what an error calls it; `read` is a layer whose output is kept.
-    Gradients are only recorded from the leaf on, so that no graph is built below it.
-    """
-    check_shapes(images=(images, "B C H W"))
-    seen: dict[str, Tensor] = {}
-    linear: list = [None, None, None]  # the linear layer that ran last, its input, its output
-
-    def keep(field: str, name: str, replace: bool):
-        def hook(module, inputs, output):
-            if field in seen:
-                raise InputError(f"{field}: {name!r} runs more than once in a pass, choose one "
-                                 "that runs once")
-            if not isinstance(output, Tensor):
-                raise InputError(f"{field}: {name!r} gives a {type(output).__name__}, not a tensor")
-            # copies: the next layer may work in place
-            seen[field] = output.detach().clone().requires_grad_(replace)
-            if not replace:
-                return None
-            torch.set_grad_enabled(True)  # until the end of the pass
-            return seen[field] * 1
-
-        return hook
-
-    def last(module, inputs, output):
-        linear[:] = module, inputs[0], output
-
-    asked = [leaf] if read is None else [leaf, (read, "layer")]
-    hooks = [(layer_of(model, name, field), keep(field, name, field == leaf[1])) for name, field in asked]
-    hooks += [(module, last) for module in model.modules() if type(module) is nn.Linear]
-    with hooked(*hooks), torch.no_grad():
-        scores = models.picked(model(models.input_of(model, images)), output)
-    for name, field in asked:
-        if field not in seen:
-            raise InputError(f"{field}: {name!r} does not run in a pass of this model")
-    check_shapes(images=(images, "B C H W"), **{"the model's output": (scores, "B K")})
-    check_finite(**{"the model's output": scores})
-    found = _Pass(scores, seen[leaf[1]], seen["layer"], tuple(linear[:2]) if linear[2] is scores else None)
-    if torch.equal(scores.detach(), found.leaf):
-        raise InputError(f"{leaf[1]}: {leaf[0]!r} gives the scores themselves, choose a layer before it")
-    models.warn_of_probabilities(scores)
-    return found
+    def _layout(self, model: nn.Module, x: Tensor, images: Tensor) -> Layout:
+        return layout_of(model, self.layer, x, images.shape[2:], self.reshape)
 
 
-def _gradient(values: Tensor, leaf: Tensor, where: str, grads: Tensor | None = None, *,
-              batched: bool = False, again: bool = False) -> Tensor:
-    """Derivative of values by the leaf; `again` keeps the graph for another one."""
-    found = None
-    if values.requires_grad:
-        (found,) = torch.autograd.grad(values, leaf, grads, retain_graph=again, is_grads_batched=batched,
-                                       allow_unused=True)
-    if found is None:
-        raise InputError(f"layer: the score does not depend on {where!r}")
-    return found
-
-
-def _check_reading(reshape: Reshape, output: Pick) -> None:
-    """Check the settings that say how a model is read."""
-    if reshape is not None and not callable(reshape):
-        one_of("reshape", reshape, models.LAYOUTS)
-    if isinstance(output, bool) or not (output is None or isinstance(output, str | int) or callable(output)):
-        raise InputError(f"output: {output!r} is not a key, an index or a function")
-
-
-class FilterConcepts:
+class FilterConcepts(_Reading):
     """Case 1: each filter of a layer is a concept (section 3.1, equation (5)).
 
     Parameters
@@ -183,21 +116,14 @@ class FilterConcepts:
 
     def __init__(self, layer: str, rectified: bool = False, positions: str = "all", clip: bool = True,
                  reshape: Reshape = None, output: Pick = None) -> None:
-        _check_reading(reshape, output)
-        self.layer = layer
+        super().__init__(layer, reshape, output)
         self.rectified = bool(rectified)
         self.positions = one_of("positions", positions, priors.POSITIONS)
         self.clip = bool(clip)
-        self.reshape, self.output = reshape, output
 
     def names(self, n: int, target: int | None = None) -> list[str]:
         """What the concepts are called."""
         return [f"filter {i}" for i in range(n)]
-
-    def check(self, model: nn.Module) -> None:
-        """Check before any pass that the model can be explained by these concepts (InputError)."""
-        models.check_usable(model)
-        layer_of(model, self.layer)
 
     def measure(self, model: nn.Module, images: Tensor, target: int, prior: bool = True) -> Measured:
         """Measure x, y, yhat and w in one pass; model and images are left as they were.
@@ -230,12 +156,15 @@ class FilterConcepts:
         self.check(model)
         model = unwrapped(model)
         with passing(model):
-            found = _forward(model, images, (self.layer, "layer"), output=self.output)
-            to_map = self._layout(model, found.leaf, images).map
-            yhat = found.scores[:, number("target", target, 0, found.scores.shape[1] - 1, integer=True)]
-            x, w = single(to_map(found.leaf.detach())), None
+            found = forward_from(model, images, (self.layer, "layer"), output=self.output)
+            layout = self._layout(model, found.leaf, images)
+            yhat, x, w = found.score(target), single(layout.map(found.leaf.detach())), None
             if prior:
-                gradient = single(to_map(_gradient(yhat.sum(), found.leaf, self.layer)))
+                gradient = single(layout.map(found.gradient(yhat)))
+                if not bool(gradient.any()):
+                    warnings.warn(f"no filter of {self.layer!r} changes the score of these images a little; choose "
+                                  "a layer before what is read of it, e.g. before the last block of a transformer",
+                                  stacklevel=2)
                 w = priors.jacobian_from_gradient(gradient, x, self.clip, self.positions)
                 check_finite(w=w)
         y = (x.clamp_min(0) if self.rectified else x).sum(dim=(2, 3))  # (B, n, H, W) -> (B, n)
@@ -250,12 +179,9 @@ class FilterConcepts:
         def remove(module, inputs, output):
             return self._layout(model, output, images).kept(output, present)
 
-        with passing(model), torch.no_grad(), hooked((layer_of(model, self.layer), remove)):
+        with passing(model), torch.no_grad(), models.hooked((layer_of(model, self.layer), remove)):
             outputs = models.picked(model(models.input_of(model, images)), self.output)
         return single(outputs[:, target])
-
-    def _layout(self, model: nn.Module, x: Tensor, images: Tensor) -> models.Layout:
-        return models.layout_of(model, self.layer, x, images.shape[2:], self.reshape)
 
 
 @dataclass
@@ -302,7 +228,7 @@ class Outputs:
         return Outputs(*(None if value is None else value.to(device) for value in values))
 
 
-class OutputConcepts:
+class OutputConcepts(_Reading):
     """Case 2: the other outputs of a model are the concepts that explain one of them.
 
     Parameters
@@ -331,9 +257,8 @@ class OutputConcepts:
 
     def __init__(self, shared: str, layer: str, outputs: list[str] | None = None,
                  among: Sequence[str | int] | None = None, reshape: Reshape = None, output: Pick = None) -> None:
-        _check_reading(reshape, output)
-        self.shared, self.layer, self.outputs = shared, layer, outputs
-        self.reshape, self.output = reshape, output
+        super().__init__(layer, reshape, output)
+        self.shared, self.outputs = shared, outputs
         self.among = among if among is None else [
             (outputs or []).index(one_of("among", i, outputs or [])) if isinstance(i, str) else i for i in among]
 
@@ -346,16 +271,15 @@ class OutputConcepts:
 
     def check(self, model: nn.Module) -> None:
         """As `FilterConcepts.check`."""
-        models.check_usable(model)
+        super().check(model)
         layer_of(model, self.shared, "shared")
-        layer_of(model, self.layer)
 
     def survey(self, model: nn.Module, images: Tensor, prior: bool = True) -> Outputs:
         """Measure x, all outputs and, with `prior`, what the priors of all targets need."""
         with self._pass(model, images) as (found, x):
             products = None
             if prior:
-                products = single(priors.gram(self._jacobian(unwrapped(model), found.leaf, found.scores)))
+                products = single(priors.gram(self._jacobian(unwrapped(model), found)))
                 check_finite(products=products)
         return Outputs(x, single(found.scores.detach()), products)
 
@@ -366,26 +290,26 @@ class OutputConcepts:
             if prior:
                 others = [k for k in range(found.scores.shape[1]) if k != target]
                 chosen = torch.tensor(self.among or others, device=x.device)
-                own = _gradient(found.scores[:, target].sum(), found.leaf, self.shared, again=True)
-                measured.w = priors.taylor_from_rows(own, _rows(found, chosen, self.shared))
+                own = found.gradient(found.score(target), again=True)
+                measured.w = priors.taylor_from_rows(own, found.rows(chosen))
                 check_finite(w=measured.w)
         return measured
 
     @contextmanager
-    def _pass(self, model: nn.Module, images: Tensor) -> Iterator[tuple[_Pass, Tensor]]:
+    def _pass(self, model: nn.Module, images: Tensor) -> Iterator[tuple[Pass, Tensor]]:
         """What a pass gives, with its x, while nobody else uses the model."""
         self.check(model)
         model = unwrapped(model)
         with passing(model):
-            found = _forward(model, images, (self.shared, "shared"), self.layer, self.output)
+            found = forward_from(model, images, (self.shared, "shared"), self.layer, self.output)
             k = found.scores.shape[1]
             if self.outputs is not None and len(self.outputs) != k:
                 raise InputError(f"outputs: {len(self.outputs)} names for {k} outputs")
-            layout = models.layout_of(model, self.layer, found.read, images.shape[2:], self.reshape)
-            yield found, single(layout.map(found.read))
+            yield found, single(self._layout(model, found.read, images).map(found.read))
 
-    def _jacobian(self, model: nn.Module, leaf: Tensor, outputs: Tensor) -> Tensor:
+    def _jacobian(self, model: nn.Module, found: Pass) -> Tensor:
         """Derivatives of all outputs by the shared layer's output, (B, K, d)."""
+        leaf, outputs = found.leaf, found.scores
         parent, _, position = self.shared.rpartition(".")
         tail = layer_of(model, parent)
         if isinstance(tail, nn.Sequential) and position.isdigit():
@@ -397,11 +321,10 @@ class OutputConcepts:
                     return priors.jacobian_closed_form(tail, leaf.detach())
         images, k = outputs.shape
         each = torch.eye(k, device=outputs.device, dtype=outputs.dtype)[:, None, :]
-        jacobian = _gradient(outputs, leaf, self.shared, each.expand(k, images, k), batched=True)  # (K, B, ...)
-        return jacobian.flatten(2).transpose(0, 1)
+        return found.gradient(outputs, each.expand(k, images, k)).flatten(2).transpose(0, 1)  # from (K, B, ...)
 
 
-class ModelConcepts:
+class ModelConcepts(_Reading):
     """Case 2 with another model: its outputs, on the same images, are the concepts.
 
     For a network of one's own that detects concepts, e.g. the lower half of a concept bottleneck.
@@ -428,9 +351,8 @@ class ModelConcepts:
 
     def __init__(self, other: nn.Module, layer: str, names: Sequence[str] | None = None, on: str | None = None,
                  reshape: Reshape = None, output: Pick = None) -> None:
-        _check_reading(reshape, output)
-        self.other, self.layer, self.concepts, self.on = other, layer, names, on
-        self.reshape, self.output = reshape, output
+        super().__init__(layer, reshape, output)
+        self.other, self.concepts, self.on = other, names, on
         self.objective = Objective("measured" if on else "none", "l2", 0.2)
 
     def names(self, n: int, target: int | None = None) -> list[str]:
@@ -439,51 +361,29 @@ class ModelConcepts:
 
     def check(self, model: nn.Module) -> None:
         """As `FilterConcepts.check`, of both models."""
-        models.check_usable(model)
+        super().check(model)
         models.check_usable(self.other, "other")
-        layer_of(model, self.layer)
-        if self.on is not None:
-            layer_of(model, self.on, "on")
+        layer_of(model, self.on or self.layer, "on")
 
     def measure(self, model: nn.Module, images: Tensor, target: int, prior: bool = True) -> Measured:
         """As `FilterConcepts.measure`; y are the other model's scores (B, n), w is None without `on`."""
         self.check(model)
         model, other = unwrapped(model), unwrapped(self.other)
-        leaf = (self.layer, "layer") if self.on is None else (self.on, "on")
+        leaf, read = ((self.on, "on"), self.layer) if self.on else ((self.layer, "layer"), None)
         with passing(model):
-            found = _forward(model, images, leaf, None if self.on is None else self.layer, self.output)
-            yhat = found.scores[:, number("target", target, 0, found.scores.shape[1] - 1, integer=True)]
-            layout = models.layout_of(model, self.layer, found.read, images.shape[2:], self.reshape)
-            x, w = single(layout.map(found.read.detach())), None
-        with passing(other), torch.set_grad_enabled(self.on is not None and prior):
-            given = models.input_of(other, images) if self.on is None else found.leaf * 1
+            found = forward_from(model, images, leaf, read, self.output)
+            yhat, w = found.score(target), None
+            x = single(self._layout(model, found.read, images).map(found.read.detach()))
+        with passing(other), torch.set_grad_enabled(bool(self.on and prior)):
+            given = found.leaf * 1 if self.on else models.input_of(other, images)
             given = other(given.to(home_of(other)))
-            concepts = models.picked(given, None if isinstance(given, Tensor) else self.output).to(x.device)
-            n = len(self.concepts) if self.concepts is not None else concepts.shape[1]
-            if concepts.shape != (len(images), n):
-                raise InputError(f"other: scores of shape {tuple(concepts.shape)} are not ({len(images)}, {n})")
-            check_finite(**{"the other model's output": concepts})
-            if concepts.requires_grad:
-                own = _gradient(yhat.sum(), found.leaf, self.on)
-                rows = _rows(_Pass(concepts, found.leaf, found.leaf, None), torch.arange(n, device=x.device), self.on)
-                w = priors.taylor_from_rows(own, rows)
+            y = models.picked(given, None if isinstance(given, Tensor) else self.output).to(x.device)
+            n = y.shape[1] if self.concepts is None else len(self.concepts)
+            if y.shape != (len(images), n):
+                raise InputError(f"other: scores of shape {tuple(y.shape)} are not ({len(images)}, {n})")
+            check_finite(**{"the other model's output": y})
+            if y.requires_grad:
+                rows = replace(found, scores=y, linear=None).rows(torch.arange(n, device=x.device))
+                w = priors.taylor_from_rows(found.gradient(yhat), rows)
                 check_finite(w=w)
-        return Measured(x, single(concepts.detach()), single(yhat.detach()), w)
-
-
-def _rows(found: _Pass, chosen: Tensor, where: str) -> Iterator[Tensor]:
-    """Derivatives of the chosen scores by the leaf, a few scores (B, c, ...) at a time."""
-    values = found.scores
-    rows = torch.eye(values.shape[1], device=values.device, dtype=values.dtype)[chosen]
-    if found.last is not None:
-        layer, below = found.last
-        # where nothing has changed what the layer gave, its weights are the scores' derivatives already
-        if below.ndim == 2 and torch.equal(F.linear(below, layer.weight, layer.bias), values):
-            values, rows = below, layer.weight.detach()[chosen]
-    images = len(found.leaf)
-    for some in rows.split(max(1, _AT_ONCE // found.leaf.numel())):
-        grads = some[:, None].expand(-1, images, -1)
-        yield _gradient(values, found.leaf, where, grads, batched=True, again=True).transpose(0, 1)
-
-
-_AT_ONCE = 2**24  # numbers of a few derivatives: 64 MB
+        return Measured(x, single(y.detach()), single(yhat.detach()), w)

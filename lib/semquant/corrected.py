@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from semquant.checks import InputError, check_finite, check_shapes, number
 from semquant.concepts import FilterConcepts, Measured
 from semquant.measure import image_batches, measure
+from semquant.models import undisturbed
 from semquant.training import (
     OPTIMIZERS, Descent, FitOptions, TensorBatches, choose_device, cosine, evaluation_mode, home_of,
     placed)
@@ -101,6 +102,7 @@ class Correction(nn.Module):
 
     def forward(self, y: Tensor, w: Tensor, yhat: Tensor) -> Tensor:
         """Contributions (B, n), in score units."""
+        y, w, yhat = (t.to(self.bias.dtype) for t in (y, w, yhat))
         change = self.net((y - self.mean) / self.spread) * y / self.size * self.unit / y.shape[1]
         found = w * y + change
         left = yhat - self.bias - found.sum(dim=1)
@@ -120,6 +122,7 @@ class Correction(nn.Module):
         return torch.where(y == 0, 0, torch.cat(found) / torch.where(y == 0, 1, y))
 
 
+@undisturbed()
 def coalitions(images: int, count: int, n: int, generator: torch.Generator) -> Tensor:
     r"""Draw sets of concepts as Shapley values weigh them, bool (images, count, n).
 
@@ -200,6 +203,7 @@ def of_model(model: nn.Module, concepts: FilterConcepts | str, target: int,
     return score
 
 
+@undisturbed()
 def correct(measured: Measured, removals: Removals, options: CorrectionOptions = CorrectionOptions(),
             fit: FitOptions = FIT) -> tuple[Correction, list[dict[str, float]]]:
     r"""Fit a correction to what removals did.

@@ -20,6 +20,7 @@ from semquant.explainers import Explainer, ExplainerOptions, starting_scale
 from semquant.explanation import Explanation
 from semquant.losses import Objective, distillation_loss, prior_loss, prior_weight
 from semquant.measure import measure
+from semquant.models import undisturbed
 from semquant.networks.performers import load_weights
 from semquant.training import (
     OPTIMIZERS, Descent, FitOptions, TensorBatches, choose_device, cosine, placed)
@@ -104,6 +105,7 @@ class FittedExplainer:
                                              self.g.reads_prior, prepare=self.prepare,
                                              batch_size=batch_size))
 
+    @undisturbed()
     def explain_measured(self, measured: Measured, batch_size: int = 256) -> Explanation:
         """Explain scores that were measured before; w is read by a `Correction` only."""
         self.g.eval()
@@ -135,6 +137,7 @@ class FittedExplainer:
             raise InputError(f"explainer: {path} holds no explainer") from error
 
 
+@undisturbed()
 def distill_measured(
     measured: Measured,
     *,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -12,24 +11,24 @@ from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torchvision.ops.misc import Permute
 
-from semquant.checks import InputError, one_of
+from semquant.checks import InputError, check_finite, check_shapes, number, one_of
 from semquant.training import evaluation_mode, home_of
 
-__all__ = ["LAYOUTS", "Layout", "check_usable", "hooked", "input_of", "layer_of", "layout_of", "passing", "picked",
-           "single", "undisturbed", "unwrapped", "warn_of_probabilities"]
+__all__ = ["Pass", "Pick", "check_pick", "check_usable", "forward_from", "hooked", "input_of", "layer_of", "passing",
+           "picked", "single", "undisturbed", "unwrapped"]
 
-#: How a layer's output may be laid out: (B, n, H, W) or (B, n); (B, H, W, n); (B, T, n) with T = H W,
-#: or T = H W + 1 where a class token comes first.
-LAYOUTS = ("channels_first", "channels_last", "tokens")
+#: Which part of what a model gives are its scores, see `picked`.
+Pick = str | int | Callable[[object], Tensor] | None
 #: What `torch.compile` and `nn.DataParallel` put before the names of layers.
 WRAPPERS = ("_orig_mod.", "module.")
 #: Steps between a sigmoid and a score that leave a probability what it is.
-_VIEWS = ("Alias", "Clone", "Reshape", "Select", "Slice", "Squeeze", "ToCopy", "Unsqueeze", "View")
+VIEWS = ("Alias", "Clone", "Reshape", "Select", "Slice", "Squeeze", "ToCopy", "Unsqueeze", "View")
 
+AT_ONCE = 2**24  # numbers of a few derivatives: 64 MB
 _LOCKS: WeakKeyDictionary[nn.Module, threading.RLock] = WeakKeyDictionary()
 _GUARD = threading.Lock()
 
@@ -159,7 +158,14 @@ def single(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
 
 
-def picked(output: object, pick: str | int | Callable | None = None) -> Tensor:
+def check_pick(pick: Pick) -> Pick:
+    """Return what may say where the scores are: None, a key, an index or a function."""
+    if isinstance(pick, bool) or not (pick is None or isinstance(pick, str | int) or callable(pick)):
+        raise InputError(f"output: {pick!r} is not a key, an index or a function")
+    return pick
+
+
+def picked(output: object, pick: Pick = None) -> Tensor:
     """The logits (B, K) in what a model gives; (B,) becomes (B, 1).
 
     `pick` is a key or attribute, the index in a tuple, or a function of the output. None takes a
@@ -168,11 +174,9 @@ def picked(output: object, pick: str | int | Callable | None = None) -> Tensor:
     found = pick(output) if callable(pick) else _part(output, pick)
     if isinstance(found, Tensor) and found.ndim in (1, 2):
         return found[:, None] if found.ndim == 1 else found
-    if isinstance(found, Tensor):
-        raise InputError(f"output: shape {tuple(found.shape)} is not (B, K), one score a class; accepted: output= as a "
-                         "function of what the model gives")
-    raise InputError(f"output: the model gives {_described(output)}; say where the logits (B, K) are: output= as a key "
-                     "or attribute, an index, or a function of it")
+    what = f"shape {tuple(found.shape)}" if isinstance(found, Tensor) else _described(output)
+    raise InputError(f"output: {what} is not (B, K) logits; accepted: output= as a key or attribute, an index, or a "
+                     "function of what the model gives")
 
 
 def _part(output: object, pick: str | int | None) -> object:
@@ -192,121 +196,110 @@ def _part(output: object, pick: str | int | None) -> object:
 
 
 def _described(output: object) -> str:
-    """What is in an output, for a line: names and kinds of its parts."""
-    parts = None
-    if isinstance(output, Mapping):
-        parts = dict(output)
-    elif dataclasses.is_dataclass(output):
-        parts = {f.name: getattr(output, f.name) for f in dataclasses.fields(output)}
-    elif isinstance(output, tuple | list):
-        parts = dict(enumerate(output))
-    if not parts:
-        return f"a {type(output).__name__}"
-    kinds = (f"{name}: {tuple(part.shape) if isinstance(part, Tensor) else type(part).__name__}"
-             for name, part in parts.items())
-    return f"a {type(output).__name__} with {', '.join(kinds)}"
+    """What is in an output, in words: names and kinds of its parts."""
+    if dataclasses.is_dataclass(output) and not isinstance(output, Mapping):
+        output = vars(output)
+    parts = output.items() if isinstance(output, Mapping) else enumerate(output if isinstance(output, tuple | list) else ())
+    kinds = [f"{name}: {tuple(part.shape) if isinstance(part, Tensor) else type(part).__name__}" for name, part in parts]
+    return f"a {type(output).__name__} of {', '.join(kinds)}," if kinds else f"a {type(output).__name__}"
 
 
-def warn_of_probabilities(scores: Tensor) -> None:
-    """Warn of scores (B, K) that come from a softmax or sigmoid: what adds up to a logit says little of them."""
-    node = scores.grad_fn
-    while node is not None and node.name().startswith(_VIEWS):
-        node = node.next_functions[0][0]
-    squashed = node is not None and node.name() in ("SoftmaxBackward0", "SigmoidBackward0")
-    values = scores.detach().float()
-    shares = (values.shape[1] > 1 and bool(((values >= 0) & (values <= 1)).all())
-              and bool(((values.sum(dim=1) - 1).abs() < 1e-3).all()))
-    if squashed or shares:
-        warnings.warn("the model's outputs look like probabilities; scores before the softmax or sigmoid are meant, "
-                      "give a model without it", UserWarning, stacklevel=2)
+@dataclass
+class Pass:
+    """What one pass over B images gives, with a graph that begins at one layer's output."""
 
+    name: str  # of that layer
+    scores: Tensor  # (B, K)
+    leaf: Tensor  # what that layer gave, detached: the graph's only leaf
+    read: Tensor  # what another layer gave, detached; the leaf where none was asked for
+    linear: tuple[nn.Linear, Tensor] | None = None  # the layer that gave the scores, with its input
 
-@dataclass(frozen=True)
-class Layout:
-    """Where the filters and positions are in a layer's output: one of `LAYOUTS`, or a function.
+    def score(self, target: int) -> Tensor:
+        """One output, (B,)."""
+        return self.scores[:, number("target", target, 0, self.scores.shape[1] - 1, integer=True)]
 
-    The function makes (B, n, H, W) of the output, and only moves numbers.
-    """
+    def gradient(self, values: Tensor, grads: Tensor | None = None, *, again: bool = False) -> Tensor:
+        """Derivative of values, (B,) or as `grads` (c, ...) weigh them, by the leaf; `again` keeps the graph.
 
-    kind: str | Callable[[Tensor], Tensor]
-
-    def map(self, x: Tensor) -> Tensor:
-        """A layer's output as a map (B, n, H, W)."""
-        return x.flatten()[self._places(x)] if callable(self.kind) else self._view(x)
-
-    def kept(self, x: Tensor, present: Tensor) -> Tensor:
-        """A layer's output with the filters that are not present (B, n) set to 0.
-
-        What belongs to no filter, like a class token, stays.
+        One backward pass serves all images, since they don't influence each other.
         """
-        each, x = present.to(x.device)[:, :, None, None], x.clone()
-        if callable(self.kind):
-            places, flat = self._places(x), x.flatten()
-            flat[places] *= each
-            return flat.view(x.shape)
-        self._view(x).mul_(each)
-        return x
+        found = None
+        if values.requires_grad:
+            values = values if grads is not None else values.sum()
+            (found,) = torch.autograd.grad(values, self.leaf, grads, retain_graph=again, allow_unused=True,
+                                           is_grads_batched=grads is not None)
+        if found is None:
+            raise InputError(f"layer: the score does not depend on {self.name!r}")
+        return found
 
-    def _view(self, x: Tensor) -> Tensor:
-        """The map as a view, so that what is done to it is done to the output."""
-        if self.kind == "channels_last":
-            return x.permute(0, 3, 1, 2)
-        if self.kind == "tokens":
-            side = math.isqrt(x.shape[1])  # T and T - 1 can't both be squares
-            return x[:, x.shape[1] - side**2 :].transpose(1, 2).unflatten(2, (side, side))
-        return x if x.ndim == 4 else x[:, :, None, None]
-
-    def _places(self, x: Tensor) -> Tensor:
-        """For each number of the map its place in the output: what the function does to numbered places."""
-        places, images = self.kind(torch.arange(x.numel(), device=x.device).view(x.shape)), len(x)
-        if (isinstance(places, Tensor) and places.ndim == 4 and places.dtype == torch.int64 and len(places) == images
-                and len(places.unique()) == places.numel() and bool((places >= 0).all())
-                and bool((places < x.numel()).all()) and torch.equal(self.kind(x), x.flatten()[places])
-                and bool((places.flatten(1) // (x.numel() // images) == torch.arange(images, device=x.device)[:, None]).all())):
-            return places
-        raise InputError(f"reshape: the function must make (B, n, H, W) of {tuple(x.shape)} by moving numbers alone, "
-                         "each at most once and within its image")
+    def rows(self, chosen: Tensor) -> Iterator[Tensor]:
+        """Derivatives of the chosen scores by the leaf, a few scores (B, c, ...) at a time."""
+        values, images = self.scores, len(self.leaf)
+        each = torch.eye(values.shape[1], device=values.device, dtype=values.dtype)
+        if self.linear is not None:
+            layer, below = self.linear
+            # where nothing changed what the layer gave, its weights are the scores' derivatives already
+            if below.ndim == 2 and torch.equal(F.linear(below, layer.weight, layer.bias), values):
+                values, each = below, layer.weight.detach()
+        for some in each[chosen].split(max(1, AT_ONCE // self.leaf.numel())):
+            yield self.gradient(values, some[:, None].expand(-1, images, -1), again=True).transpose(0, 1)
 
 
-def layout_of(model: nn.Module, layer: str, x: Tensor, size: tuple[int, int],
-              reshape: str | Callable | None = None) -> Layout:
-    """How the output x of a layer is laid out, for images of a size (height, width).
+def forward_from(model: nn.Module, images: Tensor, leaf: tuple[str, str], read: str | None = None,
+                 output: Pick = None) -> Pass:
+    """Run an unwrapped model once with one layer's output replaced by a detached leaf.
 
-    With `reshape` None it is recognised; an InputError where it can't be told for sure, or where
-    what was said doesn't fit x.
+    `leaf` is the layer's name and what an error calls it; `read` is a layer whose output is kept.
+    Gradients are only recorded from the leaf on, so that no graph is built below it.
     """
-    if callable(reshape):
-        return Layout(reshape)
-    shape = tuple(x.shape)
-    if reshape is None and x.ndim in (2, 4):
-        return Layout("channels_first" if x.ndim == 2 else _recognised(model, layer, shape, size))
-    dimensions = {"channels_first": (2, 4), "channels_last": (4,), "tokens": (3,)}.get(reshape, ())
-    square = x.ndim != 3 or math.isqrt(shape[1]) ** 2 in (shape[1], shape[1] - 1)
-    if x.ndim in dimensions and square:
-        return Layout(reshape)
-    advice = ('say reshape="tokens" for (B, T, n)' if reshape is None and x.ndim == 3 and square
-              else "give reshape= as a function of it")
-    raise InputError(f"output of {layer}: shape {shape} is not {_WORDS[reshape]}; {advice}")
+    check_shapes(images=(images, "B C H W"))
+    seen: dict[str, Tensor] = {}
+    linear: list = [None, None, None]  # the linear layer that ran last, its input and its output
+
+    def keep(name: str, field: str, replace: bool) -> Callable:
+        def hook(module, inputs, output):
+            if field in seen:
+                raise InputError(f"{field}: {name!r} runs more than once in a pass, choose one "
+                                 "that runs once")
+            if not isinstance(output, Tensor):
+                raise InputError(f"{field}: {name!r} gives a {type(output).__name__}, not a tensor")
+            # copies: the next layer may work in place
+            seen[field] = output.detach().clone().requires_grad_(replace)
+            if not replace:
+                return None
+            torch.set_grad_enabled(True)  # until the end of the pass
+            return seen[field] * 1
+
+        return hook
+
+    def last(module, inputs, output):
+        linear[:] = module, inputs[0], output
+
+    asked = [leaf] if read is None else [leaf, (read, "layer")]
+    hooks = [(layer_of(model, *layer), keep(*layer, layer is leaf)) for layer in asked]
+    hooks += [(module, last) for module in model.modules() if type(module) is nn.Linear]
+    with hooked(*hooks), torch.no_grad():
+        scores = picked(model(input_of(model, images)), output)
+    for name, field in asked:
+        if field not in seen:
+            raise InputError(f"{field}: {name!r} does not run in a pass of this model")
+    check_shapes(images=(images, "B C H W"), **{"the model's output": (scores, "B K")})
+    check_finite(**{"the model's output": scores})
+    name, field = leaf
+    found = Pass(name, scores, seen[field], seen["layer"], tuple(linear[:2]) if linear[2] is scores else None)
+    if scores.shape == found.leaf.shape and torch.equal(scores.to(found.leaf), found.leaf):
+        raise InputError(f"{field}: {name!r} gives the scores themselves, choose a layer before it")
+    _warn_of_probabilities(scores)
+    return found
 
 
-_WORDS = {None: "(B, n, H, W) or (B, n)", "channels_first": "(B, n, H, W) or (B, n)", "channels_last": "(B, H, W, n)",
-          "tokens": "(B, T, n) with T a square, or one more for a class token"}
-
-
-def _recognised(model: nn.Module, layer: str, shape: tuple[int, ...], size: tuple[int, int]) -> str:
-    """Where the filters are in a layer's output of four dimensions."""
-    module = layer_of(model, layer)
-    if isinstance(module, nn.Conv2d | nn.BatchNorm2d):
-        return "channels_first"
-    if isinstance(module, nn.Linear) or type(module) is nn.LayerNorm:  # these work on the last dimension
-        return "channels_last"
-    # a map has the images' proportions, rounded
-    height, width = size
-    first, last = (abs(h * width - w * height) < max(height, width) for h, w in (shape[2:], shape[1:3]))
-    by_last = any(isinstance(m, Permute) or "LayerNorm" in type(m).__name__ for m in model.modules())
-    if first and not last or first == last and not by_last:
-        return "channels_first"
-    if last and not first and by_last:
-        return "channels_last"
-    raise InputError(f"output of {layer}: filters may come first or last in shape {shape}; say "
-                     'reshape="channels_first" or reshape="channels_last"')
+def _warn_of_probabilities(scores: Tensor) -> None:
+    """Warn of scores (B, K) that come from a softmax or sigmoid: contributions add up to logits."""
+    node = scores.grad_fn
+    while node is not None and node.name().startswith(VIEWS):
+        node = node.next_functions[0][0]
+    values = scores.detach().float()
+    if (node is not None and node.name() in ("SoftmaxBackward0", "SigmoidBackward0")
+            or values.shape[1] > 1 and bool((values >= 0).all()) and bool(((values.sum(dim=1) - 1).abs() < 1e-3).all())):
+        warnings.warn("the model's outputs look like probabilities; scores before the softmax or sigmoid are meant, "
+                      "give a model without it", stacklevel=2)
