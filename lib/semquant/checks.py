@@ -37,7 +37,8 @@ def one_of(field: str, value: object, accepted: Collection) -> object:
     names = ", ".join(str(a) for a in accepted)
     if len(names) > LONGEST:
         near = get_close_matches(str(value), [str(a) for a in accepted], n=3, cutoff=0)
-        raise InputError(f"{field}: {value!r} is not one of {len(accepted)}; the nearest are {', '.join(near)}")
+        raise InputError(f"{field}: {value!r} is not one of {len(accepted)} names; the nearest are "
+                         f"{', '.join(near)}")
     close = get_close_matches(str(value), [str(a) for a in accepted], n=1)
     hint = f" (did you mean {close[0]}?)" if close else ""
     raise InputError(f"{field}: {value!r} is not one of {names}{hint}")

@@ -162,14 +162,13 @@ class FilterConcepts(_Reading):
             if prior:
                 gradient = single(layout.map(found.gradient(yhat)))
                 if not bool(gradient.any()):
-                    warnings.warn(f"no filter of {self.layer!r} changes the score of these images a little; choose "
-                                  "a layer before what is read of it, e.g. before the last block of a transformer",
-                                  stacklevel=2)
+                    warnings.warn(f"the score's derivative is 0 at every filter of {self.layer!r}; choose "
+                                  "a layer below, in a transformer one before its last block", stacklevel=2)
                 w = priors.jacobian_from_gradient(gradient, x, self.clip, self.positions)
                 check_finite(w=w)
-        y = (x.clamp_min(0) if self.rectified else x).sum(dim=(2, 3))  # (B, n, H, W) -> (B, n)
-        if prior and self.positions == "weighted":
-            w = torch.where(y == 0, 0, w / torch.where(y == 0, 1, y))  # so that w y is the sum
+            y = (x.clamp_min(0) if self.rectified else x).sum(dim=(2, 3))  # (B, n, H, W) -> (B, n)
+            if prior and self.positions == "weighted":
+                w = torch.where(y == 0, 0, w / torch.where(y == 0, 1, y))  # so that w y is the sum
         return Measured(x, y, single(yhat.detach()), w)
 
     def scores(self, model: nn.Module, images: Tensor, target: int, present: Tensor) -> Tensor:
@@ -256,11 +255,13 @@ class OutputConcepts(_Reading):
     objective = Objective("measured", "l2", 0.2)
 
     def __init__(self, shared: str, layer: str, outputs: list[str] | None = None,
-                 among: Sequence[str | int] | None = None, reshape: Reshape = None, output: Pick = None) -> None:
+                 among: Sequence[str | int] | None = None, reshape: Reshape = None,
+                 output: Pick = None) -> None:
         super().__init__(layer, reshape, output)
         self.shared, self.outputs = shared, outputs
+        known = list(outputs or [])
         self.among = among if among is None else [
-            (outputs or []).index(one_of("among", i, outputs or [])) if isinstance(i, str) else i for i in among]
+            known.index(one_of("among", i, known)) if isinstance(i, str) else i for i in among]
 
     def names(self, n: int, target: int | None = None) -> list[str]:
         """What the concepts are called, the target left out."""
@@ -321,7 +322,8 @@ class OutputConcepts(_Reading):
                     return priors.jacobian_closed_form(tail, leaf.detach())
         images, k = outputs.shape
         each = torch.eye(k, device=outputs.device, dtype=outputs.dtype)[:, None, :]
-        return found.gradient(outputs, each.expand(k, images, k)).flatten(2).transpose(0, 1)  # from (K, B, ...)
+        jacobian = found.gradient(outputs, each.expand(k, images, k))  # (K, B, ...)
+        return jacobian.flatten(2).transpose(0, 1)
 
 
 class ModelConcepts(_Reading):
@@ -349,8 +351,8 @@ class ModelConcepts(_Reading):
     there is one. Otherwise there is none, w is None, and the objective has no prior.
     """
 
-    def __init__(self, other: nn.Module, layer: str, names: Sequence[str] | None = None, on: str | None = None,
-                 reshape: Reshape = None, output: Pick = None) -> None:
+    def __init__(self, other: nn.Module, layer: str, names: Sequence[str] | None = None,
+                 on: str | None = None, reshape: Reshape = None, output: Pick = None) -> None:
         super().__init__(layer, reshape, output)
         self.other, self.concepts, self.on = other, names, on
         self.objective = Objective("measured" if on else "none", "l2", 0.2)

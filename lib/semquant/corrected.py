@@ -270,7 +270,8 @@ def correct_model(model: nn.Module, concepts: FilterConcepts, images: Tensor | I
         raise InputError(f"method: 'corrected' removes filters, it can't remove {type(concepts).__name__}; "
                          "accepted for these: 'paper', or an Objective")
     fit = FIT if fit is None else fit
-    concepts = FilterConcepts(concepts.layer, concepts.rectified, "weighted", False, concepts.reshape, concepts.output)
+    concepts = FilterConcepts(concepts.layer, concepts.rectified, "weighted", False, concepts.reshape,
+                              concepts.output)
     with placed(model, choose_device(fit.device)):
         measured = measure(concepts, model, images, target, prepare=prepare)
         n = measured.y.shape[1]

@@ -1,4 +1,4 @@
-"""Where the filters and positions are in a layer's output, so that any layer can be read as maps (B, n, H, W)."""
+"""Where the filters and positions are in a layer's output, to read any layer as maps (B, n, H, W)."""
 
 from __future__ import annotations
 
@@ -24,13 +24,14 @@ Reshape = str | Callable[[Tensor], Tensor] | None
 
 @dataclass(frozen=True)
 class Layout:
-    """One of `LAYOUTS`, or a function that makes (B, n, H, W) of a layer's output by moving numbers alone."""
+    """One of `LAYOUTS`; or, where a function moves numbers, the place in the output of each in the map."""
 
-    kind: str | Callable[[Tensor], Tensor]
+    kind: str
+    places: Tensor | None = None  # (B, n, H, W), whole numbers
 
     def map(self, x: Tensor) -> Tensor:
         """A layer's output as a map (B, n, H, W)."""
-        return x.flatten()[self._places(x)] if callable(self.kind) else self._view(x)
+        return self._view(x) if self.places is None else x.flatten()[self.places]
 
     def kept(self, x: Tensor, present: Tensor) -> Tensor:
         """A layer's output with 0 for each filter that is not present, (B, n).
@@ -38,12 +39,12 @@ class Layout:
         What belongs to no filter, like a class token, stays.
         """
         each, x = present.to(x.device)[:, :, None, None], x.clone()
-        if callable(self.kind):
-            places, flat = self._places(x), x.flatten()
-            flat[places] *= each
-            return flat.view(x.shape)
-        self._view(x).mul_(each)
-        return x
+        if self.places is None:
+            self._view(x).mul_(each)
+            return x
+        flat = x.flatten()
+        flat[self.places] *= each
+        return flat.view(x.shape)
 
     def _view(self, x: Tensor) -> Tensor:
         """The map as a view, so that what is done to it is done to the output."""
@@ -54,21 +55,23 @@ class Layout:
             return x[:, x.shape[1] - side**2 :].transpose(1, 2).unflatten(2, (side, side))
         return x if x.ndim == 4 else x[:, :, None, None]
 
-    def _places(self, x: Tensor) -> Tensor:
-        """For each number of the map its place in the output: what the function makes of numbered places."""
-        numbers = torch.arange(x.numel(), device=x.device).view(x.shape)
-        image = numbers.flatten(1)[:, :1] // max(1, x[:1].numel())  # (B, 1)
-        try:
-            places, found = self.kind(numbers), self.kind(x)
-            moved = (places.ndim == 4 and len(places.unique()) == places.numel()
-                     and torch.equal(places.flatten(1) // x[:1].numel(), image.expand(-1, places[0].numel()))
-                     and torch.equal(x.flatten()[places], found))
-        except (AttributeError, IndexError, RuntimeError, TypeError):
-            moved = False
-        if not moved:
-            raise InputError(f"reshape: the function does not make (B, n, H, W) of {tuple(x.shape)} by moving numbers "
-                             "alone, each at most once and within its image")
-        return places
+
+def _places(reshape: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """What a function makes of the numbered places of x: how it moves numbers, which is all it may do."""
+    numbers, each = torch.arange(x.numel(), device=x.device).view(x.shape), x[:1].numel()
+    used = torch.zeros(x.numel(), dtype=torch.bool, device=x.device)
+    try:
+        places, found = reshape(numbers), reshape(x)
+        used[places] = True
+        moved = (places.ndim == 4 and int(used.sum()) == places.numel()
+                 and torch.equal(x.flatten()[places], found)
+                 and bool((places.flatten(1) // each == numbers.flatten(1)[:, :1] // each).all()))
+    except (AttributeError, IndexError, RuntimeError, TypeError):
+        moved = False
+    if not moved:
+        raise InputError(f"reshape: the function does not make (B, n, H, W) of {tuple(x.shape)} by moving "
+                         "numbers alone, each at most once and within its image")
+    return places
 
 
 def check_reshape(reshape: Reshape) -> Reshape:
@@ -76,7 +79,8 @@ def check_reshape(reshape: Reshape) -> Reshape:
     return reshape if reshape is None or callable(reshape) else one_of("reshape", reshape, LAYOUTS)
 
 
-def layout_of(model: nn.Module, layer: str, x: Tensor, size: tuple[int, int], reshape: Reshape = None) -> Layout:
+def layout_of(model: nn.Module, layer: str, x: Tensor, size: tuple[int, int],
+              reshape: Reshape = None) -> Layout:
     """How the output x of a layer is laid out, for images of a size (height, width).
 
     With `reshape` None it is recognised; an InputError where it can't be told for sure, or where
@@ -84,14 +88,15 @@ def layout_of(model: nn.Module, layer: str, x: Tensor, size: tuple[int, int], re
     """
     shape = tuple(x.shape)
     if callable(reshape):
-        return Layout(reshape)
+        return Layout("moved", _places(reshape, x.detach()))
     if reshape is None and x.ndim == 4:
         return Layout(_recognised(model, layer, shape, size))
     words, dimensions = LAYOUTS[reshape or "channels_first"]
     square = x.ndim != 3 or math.isqrt(shape[1]) ** 2 in (shape[1], shape[1] - 1)
     if x.ndim not in dimensions or not square:
-        advice = 'reshape="tokens"' if reshape is None and x.ndim == 3 and square else "reshape= as a function of it"
-        raise InputError(f"output of {layer}: shape {shape} is not {words}; accepted: {advice}")
+        tokens = reshape is None and x.ndim == 3 and square
+        raise InputError(f"output of {layer}: shape {shape} is not {words}; accepted: "
+                         + ('reshape="tokens"' if tokens else "reshape= as a function of it"))
     return Layout(reshape or "channels_first")
 
 

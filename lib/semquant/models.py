@@ -1,8 +1,7 @@
-"""Models of any kind: unwrapped, checked, run once in peace; which of what they give is a score, and which a map."""
+"""Models of any kind: unwrapped, checked, run once in peace, and which of what they give are scores."""
 
 from __future__ import annotations
 
-import dataclasses
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -18,8 +17,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from semquant.checks import InputError, check_finite, check_shapes, number, one_of
 from semquant.training import evaluation_mode, home_of
 
-__all__ = ["Pass", "Pick", "check_pick", "check_usable", "forward_from", "hooked", "input_of", "layer_of", "passing",
-           "picked", "single", "undisturbed", "unwrapped"]
+__all__ = ["Pass", "Pick", "check_pick", "check_usable", "forward_from", "hooked", "input_of", "layer_of",
+           "passing", "picked", "single", "undisturbed", "unwrapped"]
 
 #: Which part of what a model gives are its scores, see `picked`.
 Pick = str | int | Callable[[object], Tensor] | None
@@ -27,8 +26,9 @@ Pick = str | int | Callable[[object], Tensor] | None
 WRAPPERS = ("_orig_mod.", "module.")
 #: Steps between a sigmoid and a score that leave a probability what it is.
 VIEWS = ("Alias", "Clone", "Reshape", "Select", "Slice", "Squeeze", "ToCopy", "Unsqueeze", "View")
+#: Numbers of the derivatives that are computed at once: 64 MB.
+AT_ONCE = 2**24
 
-AT_ONCE = 2**24  # numbers of a few derivatives: 64 MB
 _LOCKS: WeakKeyDictionary[nn.Module, threading.RLock] = WeakKeyDictionary()
 _GUARD = threading.Lock()
 
@@ -57,7 +57,7 @@ def layer_of(model: nn.Module, name: str, field: str = "layer") -> nn.Module:
         try:
             return model.get_submodule(short)
         except AttributeError:
-            if not short.startswith(WRAPPERS):
+            if not f"{short}.".startswith(WRAPPERS):
                 break
             short = short.partition(".")[2]
     return one_of(field, name, [n.replace(WRAPPERS[0], "") for n, _ in model.named_modules() if n])
@@ -69,27 +69,27 @@ def _check_module(model: object, field: str) -> None:
 
 
 def check_usable(model: nn.Module, field: str = "model") -> None:
-    """Check without a pass that a model has values, layers to look into, derivatives, and images that don't mix."""
+    """Check without a pass that a model has values, layers, derivatives, and images that don't mix."""
     _check_module(model, field)
     model = unwrapped(model)
     tensors = [*model.parameters(), *model.buffers()]
     if any(tensor.is_meta for tensor in tensors):
-        raise InputError(f"{field}: its weights are on the meta device and have no values; load them first, e.g. "
+        raise InputError(f"{field}: its weights are on the meta device and have no values; load them, e.g. "
                          "model.to_empty(device='cpu') and model.load_state_dict(weights)")
     if isinstance(model, torch.jit.ScriptModule):
-        raise InputError(f"{field}: it is scripted or traced (torch.jit), its layers can't be looked into; give the "
-                         "Python model that it was made from")
+        raise InputError(f"{field}: it is scripted or traced (torch.jit), its layers can't be looked into; "
+                         "give the Python model that it was made from")
     if any(tensor.is_inference() for tensor in tensors):
-        raise InputError(f"{field}: its weights were made inside torch.inference_mode and have no derivatives; give "
-                         "copy.deepcopy(model), copied outside of it")
+        raise InputError(f"{field}: its weights were made inside torch.inference_mode and have no "
+                         "derivatives; give copy.deepcopy(model), copied outside of it")
     for name, module in model.named_modules():
         kind = type(module)
         if ".quantized" in kind.__module__:
-            raise InputError(f"{field}: {name!r} is quantised ({kind.__name__}) and has no derivatives; give the "
-                             "model as it was before that")
+            raise InputError(f"{field}: {name!r} is quantised ({kind.__name__}) and has no derivatives; "
+                             "give the model as it was before that")
         if isinstance(module, _BatchNorm) and module.running_mean is None:
-            raise InputError(f"{field}: {name!r} ({kind.__name__}) has no running statistics, so that images of a "
-                             "batch change each other's scores; give a model trained with track_running_stats=True")
+            raise InputError(f"{field}: {name!r} ({kind.__name__}) has no running statistics, so images "
+                             "of a batch change each other's scores; train with track_running_stats=True")
 
 
 @contextmanager
@@ -168,25 +168,26 @@ def check_pick(pick: Pick) -> Pick:
 def picked(output: object, pick: Pick = None) -> Tensor:
     """The logits (B, K) in what a model gives; (B,) becomes (B, 1).
 
-    `pick` is a key or attribute, the index in a tuple, or a function of the output. None takes a
-    tensor as it is, else ``logits`` or ``out``, else the first of a tuple if no other is (B, K).
+    `pick` is a key or attribute, the index in a tuple, or a function of the output. Without one it is
+    ``logits`` or ``out``, else the first of a tuple if no other is (B, K). A tensor is taken as it is,
+    unless there is a function.
     """
     found = pick(output) if callable(pick) else _part(output, pick)
     if isinstance(found, Tensor) and found.ndim in (1, 2):
         return found[:, None] if found.ndim == 1 else found
     what = f"shape {tuple(found.shape)}" if isinstance(found, Tensor) else _described(output)
-    raise InputError(f"output: {what} is not (B, K) logits; accepted: output= as a key or attribute, an index, or a "
-                     "function of what the model gives")
+    raise InputError(f"output: {what} is not (B, K) logits; accepted: output= as a key or attribute, an "
+                     "index, or a function of what the model gives")
 
 
 def _part(output: object, pick: str | int | None) -> object:
+    if isinstance(output, Tensor):
+        return output
     if isinstance(pick, str):
         return output.get(pick) if isinstance(output, Mapping) else getattr(output, pick, None)
     if isinstance(pick, int):
         inside = isinstance(output, tuple | list) and -len(output) <= pick < len(output)
         return output[pick] if inside else None
-    if isinstance(output, Tensor):
-        return output
     named = [part for part in (_part(output, "logits"), _part(output, "out")) if isinstance(part, Tensor)]
     if named or not isinstance(output, tuple | list):
         return named[0] if named else None
@@ -197,11 +198,13 @@ def _part(output: object, pick: str | int | None) -> object:
 
 def _described(output: object) -> str:
     """What is in an output, in words: names and kinds of its parts."""
-    if dataclasses.is_dataclass(output) and not isinstance(output, Mapping):
-        output = vars(output)
-    parts = output.items() if isinstance(output, Mapping) else enumerate(output if isinstance(output, tuple | list) else ())
-    kinds = [f"{name}: {tuple(part.shape) if isinstance(part, Tensor) else type(part).__name__}" for name, part in parts]
-    return f"a {type(output).__name__} of {', '.join(kinds)}," if kinds else f"a {type(output).__name__}"
+    if isinstance(output, tuple | list):
+        parts = dict(enumerate(output))
+    else:
+        parts = output if isinstance(output, Mapping) else getattr(output, "__dict__", {})
+    kinds = [f"{name}: {tuple(part.shape) if isinstance(part, Tensor) else type(part).__name__}"
+             for name, part in parts.items()]
+    return f"a {type(output).__name__}{' of ' * bool(kinds)}{', '.join(kinds)}"
 
 
 @dataclass
@@ -219,7 +222,7 @@ class Pass:
         return self.scores[:, number("target", target, 0, self.scores.shape[1] - 1, integer=True)]
 
     def gradient(self, values: Tensor, grads: Tensor | None = None, *, again: bool = False) -> Tensor:
-        """Derivative of values, (B,) or as `grads` (c, ...) weigh them, by the leaf; `again` keeps the graph.
+        """Derivative by the leaf of values (B,), or as grads (c, ...) weigh them; `again` keeps the graph.
 
         One backward pass serves all images, since they don't influence each other.
         """
@@ -254,7 +257,7 @@ def forward_from(model: nn.Module, images: Tensor, leaf: tuple[str, str], read: 
     """
     check_shapes(images=(images, "B C H W"))
     seen: dict[str, Tensor] = {}
-    linear: list = [None, None, None]  # the linear layer that ran last, its input and its output
+    linear: list = [None]  # the linear layer that ran last, its input and its output
 
     def keep(name: str, field: str, replace: bool) -> Callable:
         def hook(module, inputs, output):
@@ -273,7 +276,7 @@ def forward_from(model: nn.Module, images: Tensor, leaf: tuple[str, str], read: 
         return hook
 
     def last(module, inputs, output):
-        linear[:] = module, inputs[0], output
+        linear[:] = module, *inputs[:1], output
 
     asked = [leaf] if read is None else [leaf, (read, "layer")]
     hooks = [(layer_of(model, *layer), keep(*layer, layer is leaf)) for layer in asked]
@@ -286,7 +289,9 @@ def forward_from(model: nn.Module, images: Tensor, leaf: tuple[str, str], read: 
     check_shapes(images=(images, "B C H W"), **{"the model's output": (scores, "B K")})
     check_finite(**{"the model's output": scores})
     name, field = leaf
-    found = Pass(name, scores, seen[field], seen["layer"], tuple(linear[:2]) if linear[2] is scores else None)
+    found = Pass(name, scores, seen[field], seen["layer"])
+    if len(linear) == 3 and linear[2] is scores:
+        found.linear = linear[0], linear[1]
     if scores.shape == found.leaf.shape and torch.equal(scores.to(found.leaf), found.leaf):
         raise InputError(f"{field}: {name!r} gives the scores themselves, choose a layer before it")
     _warn_of_probabilities(scores)
@@ -298,8 +303,10 @@ def _warn_of_probabilities(scores: Tensor) -> None:
     node = scores.grad_fn
     while node is not None and node.name().startswith(VIEWS):
         node = node.next_functions[0][0]
+    squashed = node is not None and node.name() in ("SoftmaxBackward0", "SigmoidBackward0")
     values = scores.detach().float()
-    if (node is not None and node.name() in ("SoftmaxBackward0", "SigmoidBackward0")
-            or values.shape[1] > 1 and bool((values >= 0).all()) and bool(((values.sum(dim=1) - 1).abs() < 1e-3).all())):
-        warnings.warn("the model's outputs look like probabilities; scores before the softmax or sigmoid are meant, "
-                      "give a model without it", stacklevel=2)
+    shares = (values.shape[1] > 1 and bool((values >= 0).all())
+              and bool(((values.sum(dim=1) - 1).abs() < 1e-3).all()))
+    if squashed or shares:
+        warnings.warn("the model's outputs look like probabilities; scores before the softmax or sigmoid "
+                      "are meant, give a model without it", stacklevel=2)
