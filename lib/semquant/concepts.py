@@ -385,7 +385,7 @@ class ModelConcepts(_Reading):
                 raise InputError(f"other: scores of shape {tuple(y.shape)} are not ({len(images)}, {n})")
             check_finite(**{"the other model's output": y})
             if y.requires_grad:
-                rows = replace(found, scores=y, linear=None).rows(torch.arange(n, device=x.device))
+                rows = replace(found, scores=y).rows(torch.arange(n, device=x.device))
                 w = priors.taylor_from_rows(found.gradient(yhat), rows)
                 check_finite(w=w)
         return Measured(x, single(y.detach()), single(yhat.detach()), w)

@@ -106,8 +106,9 @@ def compiled_in_place(model):
     (compiled_inside, ""), (compiled_in_place, "")])
 def test_wrapped_models(wrap, prefix):
     images, expected = drawn(), CONCEPTS.measure(Net(), drawn(), 2)
-    model = wrap(Net())
-    model(images)  # it may have been compiled before
+    model = wrap(Net()).eval()
+    with torch.no_grad():
+        model(images)  # compiled as it will run, without hooks
     for name in ("layer", f"{prefix}layer"):
         same(FilterConcepts(name, True, clip=False).measure(model, images, 2), expected, **EXACT)
     names = {"", *(n for n, _ in model.named_modules())}
