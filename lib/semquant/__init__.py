@@ -22,6 +22,7 @@ _WHERE = {
     "Images": "images",
     "InputError": "checks",
     "Measured": "concepts",
+    "ModelConcepts": "concepts",
     "OutputConcepts": "concepts",
     "distill": "distillation",
     "distill_measured": "distillation",

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from semquant.checks import InputError, check_finite, check_shapes, number
-from semquant.concepts import FilterConcepts, Measured, layer_of
+from semquant.concepts import FilterConcepts, Measured
 from semquant.images import image_batches, input_by
 from semquant.measure import measure
+from semquant.models import undisturbed
 from semquant.training import (
     OPTIMIZERS, Descent, FitOptions, TensorBatches, choose_device, cosine, evaluation_mode, home_of,
     placed)
@@ -102,6 +103,7 @@ class Correction(nn.Module):
 
     def forward(self, y: Tensor, w: Tensor, yhat: Tensor) -> Tensor:
         """Contributions (B, n), in score units."""
+        y, w, yhat = (t.to(self.bias.dtype) for t in (y, w, yhat))
         change = self.net((y - self.mean) / self.spread) * y / self.size * self.unit / y.shape[1]
         found = w * y + change
         left = yhat - self.bias - found.sum(dim=1)
@@ -121,6 +123,7 @@ class Correction(nn.Module):
         return torch.where(y == 0, 0, torch.cat(found) / torch.where(y == 0, 1, y))
 
 
+@undisturbed()
 def coalitions(images: int, count: int, n: int, generator: torch.Generator) -> Tensor:
     r"""Draw sets of concepts as Shapley values weigh them, bool (images, count, n).
 
@@ -185,27 +188,22 @@ def of_head(head: Callable[[Tensor], Tensor]) -> Score:
     return score
 
 
-def of_model(model: nn.Module, layer: str, target: int,
+def of_model(model: nn.Module, concepts: FilterConcepts | str, target: int,
              prepare: Callable[[Tensor], Tensor] | None = None) -> Score:
-    """A model images (B, C, H, W) -> logits as `remove` asks for it; an absent filter of `layer` is 0."""
+    """A model images (B, C, H, W) -> logits as `remove` asks for it; an absent filter is 0.
+
+    The filters are those of the concepts, or of a layer.
+    """
+    concepts = FilterConcepts(concepts) if isinstance(concepts, str) else concepts
+
     def score(images: Tensor) -> Callable[[Tensor], Tensor]:
         images = input_by(prepare)(images.to(home_of(model)))
-
-        def of(present: Tensor) -> Tensor:
-            kept = present.to(images.device)[:, :, None, None]
-            hook = layer_of(model, layer).register_forward_hook(lambda module, inputs, x: x * kept)
-            try:
-                with evaluation_mode(model):
-                    outputs = model(images.clone())  # a model may work in place
-            finally:
-                hook.remove()
-            return outputs if outputs.ndim == 1 else outputs[:, target]
-
-        return of
+        return lambda present: concepts.scores(model, images, target, present)
 
     return score
 
 
+@undisturbed()
 def correct(measured: Measured, removals: Removals, options: CorrectionOptions = CorrectionOptions(),
             fit: FitOptions = FIT) -> tuple[Correction, list[dict[str, float]]]:
     r"""Fit a correction to what removals did.
@@ -272,11 +270,12 @@ def correct_model(model: nn.Module, concepts: FilterConcepts, images: Tensor | I
         raise InputError(f"method: 'corrected' removes filters, it can't remove {type(concepts).__name__}; "
                          "accepted for these: 'paper', or an Objective")
     fit = FIT if fit is None else fit
-    concepts = FilterConcepts(concepts.layer, concepts.rectified, "weighted", clip=False)
+    concepts = FilterConcepts(concepts.layer, concepts.rectified, "weighted", False, concepts.reshape,
+                              concepts.output)
     with placed(model, choose_device(fit.device)):
         measured = measure(concepts, model, images, target, prepare=prepare)
         n = measured.y.shape[1]
-        removals = remove(of_model(model, concepts.layer, target, prepare), image_batches(images), n,
+        removals = remove(of_model(model, concepts, target, prepare), image_batches(images), n,
                           seed=fit.seed)
     g, history = correct(measured, removals, fit=fit)
     return {"g": g, "history": history, "names": concepts.names(n), "model": model,

@@ -21,6 +21,7 @@ from semquant.explanation import Explanation
 from semquant.images import Images
 from semquant.losses import Objective, distillation_loss, prior_loss, prior_weight
 from semquant.measure import measure, measured_batches
+from semquant.models import undisturbed, unwrapped
 from semquant.networks.performers import load_weights
 from semquant.rows import Gathered
 from semquant.training import (
@@ -109,6 +110,7 @@ class FittedExplainer:
             gathered.add({name: getattr(found, name) for name in ("yhat", "y", "alpha")})
         return replace(found, **gathered.whole())
 
+    @undisturbed()
     def explain_measured(self, measured: Measured, batch_size: int = 256) -> Explanation:
         """Explain scores that were measured before; w is read by a `Correction` only."""
         self.g.eval()
@@ -140,6 +142,7 @@ class FittedExplainer:
             raise InputError(f"explainer: {path} holds no explainer") from error
 
 
+@undisturbed()
 def distill_measured(
     measured: Measured,
     *,
@@ -276,7 +279,7 @@ def distill(model: nn.Module, concepts: FilterConcepts | OutputConcepts, images:
     >>> explanation = explainer.explain(images)
     >>> explanation.contributions, explanation.bias, explanation.residual
     """
-    target = targets.resolve(target, model, concepts)
+    target = targets.resolve(target, unwrapped(model), concepts)
     images = Images.of(images)
     if fit is not None and images.progress is None:
         images = replace(images, progress=fit.progress)

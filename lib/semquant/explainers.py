@@ -158,6 +158,7 @@ class Explainer(nn.Module):
         if x.ndim != 4 or tuple(x.shape[1:]) != (self.channels, *self.map_size):
             wanted = ", ".join(map(str, (self.channels, *self.map_size)))
             raise InputError(f"x: shape {tuple(x.shape)} is not (B, {wanted})")
+        x = x.to(self.last.weight.dtype)  # of a model in double precision
         out = self.last(self.body(x)).mean(dim=(2, 3))  # (B, n, h, w) -> (B, n)
         out = out.float() if out.dtype in (torch.float16, torch.bfloat16) else out
         return self.scale * (F.softplus(out) if self.positive else out)

@@ -14,10 +14,10 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from semquant.checks import (
-    InputError, check_assignment, check_finite, check_shapes, needed, number, one_of)
+from semquant.checks import InputError, check_assignment, check_finite, check_shapes, needed, number
 from semquant.files import write_whole
 from semquant.images import Images, image_batches, input_by
+from semquant.models import layer_of, unwrapped
 from semquant.names import in_full, read_names
 from semquant.targets import resolve
 from semquant.training import evaluation_mode
@@ -346,9 +346,9 @@ def grad_cam(model: nn.Module, layer: str, images: Images | object, target: int 
     """
     from captum.attr import LayerAttribution, LayerGradCam  # takes a second to import
 
-    one_of("layer", layer, [name for name, _ in model.named_modules()])
-    target, ready = resolve(target, model), input_by(None)
-    cam = LayerGradCam(model, model.get_submodule(layer))
+    found = layer_of(model, layer)
+    target, ready = resolve(target, unwrapped(model)), input_by(None)
+    cam = LayerGradCam(model, found)
     maps = []
     with evaluation_mode(model), torch.enable_grad():
         for batch in image_batches(images, batch_size):

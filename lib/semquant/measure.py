@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from semquant.checks import InputError, check_finite
-from semquant.concepts import FilterConcepts, Measured, OutputConcepts, Outputs, layer_of
+from semquant.concepts import FilterConcepts, Measured, OutputConcepts, Outputs
 from semquant.images import Images, input_by
+from semquant.models import unwrapped
 from semquant.rows import Computed, Gathered
 from semquant.targets import resolve, resolve_each
 from semquant.training import home_of
@@ -49,7 +50,7 @@ def measure(concepts: FilterConcepts | OutputConcepts, model: nn.Module, images:
     Measured
         Of all images, in their order, on the CPU.
     """
-    images, target = Images.of(images), resolve_each(target, model, concepts)
+    images, target = Images.of(images), resolve_each(target, unwrapped(model), concepts)
     one = int(target[0]) if isinstance(target, Tensor) else target  # x is the same for each
     batches = measured_batches(concepts, model, images, target, prior, prepare=prepare,
                                batch_size=batch_size)
@@ -66,7 +67,7 @@ def measure_many(concepts: FilterConcepts | OutputConcepts, model: nn.Module, im
 
     The keys are names as they were given, and the numbers of other targets.
     """
-    wanted = [resolve(target, model, concepts) for target in targets]
+    wanted = [resolve(target, unwrapped(model), concepts) for target in targets]
     if not wanted:
         raise InputError("targets: none were given")
     images = Images.of(images)
@@ -90,7 +91,7 @@ def measured_batches(concepts: FilterConcepts | OutputConcepts, model: nn.Module
 
     For what needs no memory of the batches before. The images are read once.
     """
-    target, images = resolve_each(target, model, concepts), Images.of(images)
+    target, images = resolve_each(target, unwrapped(model), concepts), Images.of(images)
     each, count = isinstance(target, Tensor), images.expected()
     if each and isinstance(concepts, OutputConcepts):
         raise InputError("target: one for each image goes with filters; accepted with other outputs: one")
@@ -123,7 +124,7 @@ def _passes(run: Callable[[Tensor, int], Part], concepts: FilterConcepts | Outpu
             model: nn.Module, images: Images, prepare: Callable[[Tensor], Tensor] | None,
             batch_size: int) -> Iterator[tuple[Tensor, Part]]:
     """Each batch as it was given, and what `run` makes of it and of the number of its first image."""
-    layer_of(model, concepts.layer)  # a wrong name is told before anything runs
+    concepts.check(model)  # what is wrong is told before anything runs
     ready, start = input_by(prepare), 0
     for batch in images.batches(batch_size):
         yield batch, run(ready(batch.to(home_of(model))), start)

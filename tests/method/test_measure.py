@@ -56,6 +56,7 @@ def test_sources_are_measured_as_their_tensor():
                    Images({"image": IMAGES}), (batch for batch in loader)):
         same(measure(FILTERS, net, source, "dog", batch_size=6), expected)
     same(measure(FILTERS, net, IMAGES[0], 1), measure(FILTERS, net, IMAGES[:1], 1))
+    same(measure(FILTERS, nn.DataParallel(net), IMAGES, "dog", batch_size=6), expected)
     pictures = (IMAGES * 255).byte()
     same(measure(FILTERS, net, pictures, 1), measure(FILTERS, net, pictures / 255, 1))
     assert grad_cam(net, "layer", loader, "owl").equal(grad_cam(net, "layer", IMAGES, 2, batch_size=6))
