@@ -170,8 +170,9 @@ def gallery(concepts: FilterConcepts, model: nn.Module, images: Images | object,
     model : Module
         images (B, C, H, W) -> logits (B, K). Not changed.
     images : Images, or what they can be made from
-        A tensor (N, C, H, W), a loader and more, see `semquant.Images`. Each is run through the model once. Of the pictures only crops and small copies of those
-        that are shown are kept, whatever N is.
+        A tensor (N, C, H, W), a loader and more, see `semquant.Images`. Each is run through the model
+        once. Of the pictures only crops and small copies of those that are shown are kept, whatever N
+        is.
     filters : sequence of int, optional
         Which; all by default.
     top : int
