@@ -217,7 +217,7 @@ def nan_images(images):
         (lambda m, i: OutputConcepts("shared", "layer", None, ["b"]), "^among: 'b' is not one of"),
         (lambda m, i: OutputConcepts("shared", "layer", among=[0]).measure(m, i, 0), "^concepts: 0 is the"),
         (lambda m, i: OutputConcepts("shared", "layer", among=[3]).measure(m, i, 0), "^concepts: 3 is not"),
-        (lambda m, i: ModelConcepts(Toy(), "layer", ["a"]).measure(m, i, 0), r"^other: scores .* not \(6, 1\)"),
+        (lambda m, i: ModelConcepts(Toy(), "layer", ["a"]).measure(m, i, 0), r"^other: .* not \(6, 1\)"),
         (lambda m, i: ModelConcepts(len, "layer").measure(m, i, 0), "^other: builtin"),
         (lambda m, i: ModelConcepts(Toy(), "layer").measure(m, nan_images(i), 0), "output: 18 of 18"),
         (lambda m, i: FilterConcepts("layer", positions="x"), "^positions: 'x'"),
@@ -305,7 +305,8 @@ class Residual(nn.Module):
     def __init__(self, outputs=5):
         super().__init__()
         torch.manual_seed(2)
-        self.stem, self.branch, self.relu = nn.Conv2d(3, 6, 3), nn.Conv2d(6, 6, 3, padding=1), nn.ReLU(inplace=True)
+        self.stem, self.branch = nn.Conv2d(3, 6, 3), nn.Conv2d(6, 6, 3, padding=1)
+        self.relu = nn.ReLU(inplace=True)
         self.avgpool, self.fc = nn.AdaptiveAvgPool2d(1), nn.Linear(6, outputs)
 
     def forward(self, images):
@@ -317,7 +318,7 @@ def slow_taylor(scores, leaf, target, concepts):
     """Section 3.1 from one derivative of one image at a time: (B, n)."""
     rows = []
     for b in range(len(leaf)):
-        each = [torch.autograd.grad(scores[b, k], leaf, retain_graph=True)[0][b] for k in range(scores.shape[1])]
+        each = [torch.autograd.grad(score, leaf, retain_graph=True)[0][b] for score in scores[b]]
         rows.append([float((each[target] * each[k]).sum() / each[k].square().sum()) for k in concepts])
     return torch.tensor(rows, dtype=torch.float64)
 
@@ -326,7 +327,8 @@ def slow_taylor(scores, leaf, target, concepts):
 def test_residual_networks(shared, images):
     model, target, kept = Residual().double(), 3, []
     layer = model.get_submodule(shared)
-    hook = layer.register_forward_hook(lambda m, i, o: kept.append(o.clone().detach().requires_grad_()) or kept[0] * 1)
+    hook = layer.register_forward_hook(
+        lambda m, i, o: kept.append(o.clone().detach().requires_grad_()) or kept[0] * 1)
     scores = model(images.double())
     hook.remove()
     concepts = OutputConcepts(shared, "stem")
@@ -393,7 +395,8 @@ def test_concepts_of_another_model(model, images):
     assert torch.equal(found.x, expected.x) and torch.equal(found.yhat, expected.yhat)
     torch.testing.assert_close(found.y, other(images).detach())
     assert found.w is None and concepts.objective.prior == "none"
-    assert concepts.names(4, 2) == ["w", "x", "y", "z"] and ModelConcepts(other, "relu").names(2) == ["concept 0", "concept 1"]
+    assert concepts.names(4, 2) == ["w", "x", "y", "z"]
+    assert ModelConcepts(other, "relu").names(2) == ["concept 0", "concept 1"]
     assert all(p.grad is None for p in other.parameters()) and other.training
 
 
