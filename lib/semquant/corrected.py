@@ -13,13 +13,19 @@ from semquant.concepts import Measured, layer_of
 from semquant.training import (
     OPTIMIZERS, Descent, FitOptions, OwnCheckpoint, TensorBatches, choose_device, cosine, evaluation_mode, home_of)
 
-__all__ = ["FIT", "Correction", "CorrectionOptions", "Removals", "coalitions", "correct", "of_head", "of_model", "remove",
+__all__ = ["FIT", "Correction", "CorrectionOptions", "Removals", "coalitions", "correct", "enough", "of_head", "of_model", "remove",
            "scored"]
 
 #: Images or maps (B, ...) -> which concepts are present (B, n) -> scores (B,).
 Score = Callable[[Tensor], Callable[[Tensor], Tensor]]
 #: How the correction is fitted by default.
 FIT = FitOptions(epochs=12, batch_size=128, learning_rate=5e-3, weight_decay=1.0)
+STEPS = 1000  # that a correction of few images takes
+
+
+def enough(images: int) -> FitOptions:
+    """`FIT`, with as many epochs as so few images need."""
+    return replace(FIT, epochs=max(FIT.epochs, round(STEPS * FIT.batch_size / max(images, FIT.batch_size))))
 
 
 @dataclass(frozen=True)

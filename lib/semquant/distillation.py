@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-import json
+import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from semquant import corrected, priors
-from semquant.checks import InputError, check_finite, check_shapes, one_of
-from semquant.concepts import FilterConcepts, Measured, OutputConcepts
-from semquant.corrected import Correction
+from semquant import kept, priors
+from semquant.checks import InputError, check_finite, check_shapes, number, one_of
+from semquant.concepts import FilterConcepts, Measured, OutputConcepts, layer_of
+from semquant.corrected import Correction, correct, enough
 from semquant.explainers import Explainer, ExplainerOptions, starting_scale
 from semquant.explanation import Explanation
 from semquant.losses import Objective, distillation_loss, prior_loss, prior_weight
 from semquant.measure import measure
-from semquant.networks.performers import load_weights
+from semquant.report import Report, judge, look
 from semquant.training import (
-    OPTIMIZERS, Descent, FitOptions, TensorBatches, choose_device, cosine, placed)
+    OPTIMIZERS, Descent, FitOptions, OwnCheckpoint, TensorBatches, choose_device, cosine, placed)
 
 __all__ = ["FittedExplainer", "distill", "distill_measured", "fit_explainer"]
 
+METHODS = ("auto", "paper", "corrected")
 SCALE_IMAGES = 512  # as many as the starting scale is computed from
 
 
@@ -68,7 +67,7 @@ def fit_explainer(g: Explainer, measured: Measured, objective: Objective, option
     return descent.history
 
 
-@dataclass
+@dataclass(repr=False)
 class FittedExplainer:
     """A fitted explainer g, with what is needed to explain images.
 
@@ -85,6 +84,8 @@ class FittedExplainer:
         What the concepts are called.
     model, concepts, target, prepare
         What was explained; None when the fit was from measured tensors.
+    report : Report or None
+        What the explanation is worth, from `distill`: print it.
     """
 
     g: Explainer | Correction
@@ -95,6 +96,13 @@ class FittedExplainer:
     concepts: FilterConcepts | OutputConcepts | None = None
     target: int | None = None
     prepare: Callable[[Tensor], Tensor] | None = None
+    report: Report | None = None
+
+    def __repr__(self) -> str:
+        where = f" of {self.concepts.layer!r}" if self.concepts is not None else ""
+        told = f"; {self.report.verdict} (see .report)" if self.report is not None else ""
+        count = self.g.settings["n"]
+        return f"<{type(self.g).__name__}: {count} concepts{where}, target {self.target}{told}>"
 
     def explain(self, images: Tensor | Iterable, batch_size: int = 64) -> Explanation:
         """Explain the model's score on images (B, C, H, W), or on those of a loader."""
@@ -111,28 +119,40 @@ class FittedExplainer:
         return Explanation(measured.yhat, measured.y, alpha, float(self.g.bias.detach()), self.names)
 
     def save(self, path: str | Path) -> None:
-        """Write g as a safetensors file, with its settings and the concepts' names."""
-        state = {name: tensor.cpu().contiguous() for name, tensor in self.g.state_dict().items()}
-        about = {"settings": self.g.settings, "names": self.names}
-        # one entry: safetensors writes several in an order that changes from run to run
-        save_file(state, path, metadata={"explainer": json.dumps(about)})
+        """Write all but the model as a safetensors file, with a checksum; whole or not at all.
+
+        A function, such as `prepare`, can't be in a file: `load` asks for it.
+        """
+        kept.write(path, self.g, {
+            "names": self.names, "concepts": kept.options_of(self.concepts),
+            "target": self.target if kept.plain(self.target) else None,
+            "prepared": self.prepare is not None, "without_prior": self.without_prior,
+            "report": None if self.report is None else self.report.to_dict()})
 
     @classmethod
-    def load(cls, path: str | Path) -> FittedExplainer:
-        """Read what `save` wrote, an explainer of measured images; an InputError for another file."""
-        try:
-            with safe_open(path, framework="pt") as file:
-                about = json.loads((file.metadata() or {})["explainer"])
-                kind = Correction.of if "hidden" in about["settings"] else Explainer.of
-                g = kind(**about["settings"])
-                load_weights(g, {name: file.get_tensor(name) for name in file.keys()}, str(path))
-            return cls(g.eval(), names=about["names"])
-        except InputError:
-            raise
-        except OSError as error:
-            raise InputError(f"explainer: {path} can't be read ({error.strerror or error})") from error
-        except Exception as error:  # no such entry, no such setting, no safetensors file
-            raise InputError(f"explainer: {path} holds no explainer") from error
+    def load(cls, path: str | Path, model: nn.Module | None = None,
+             concepts: FilterConcepts | OutputConcepts | None = None,
+             prepare: Callable[[Tensor], Tensor] | None = None) -> FittedExplainer:
+        """Read what `save` wrote; with the model, an explainer of images at once.
+
+        Raises
+        ------
+        InputError
+            If the file can't be read, holds no explainer, is damaged or of a newer format, or lacks
+            what the model needs to be explained: a function given as an option of the concepts, or
+            `prepare`.
+        """
+        g, about = kept.read(path)
+        concepts = kept.rebuilt(about.get("concepts")) if concepts is None else concepts
+        if model is not None:
+            if concepts is None:
+                raise InputError(f"concepts: {path} can't tell them; accepted: the ones of the fit")
+            if about.get("prepared") and prepare is None:
+                raise InputError(f"prepare: {path} was fitted with one; accepted: that function")
+            _check_layer(model, concepts)
+        report = about.get("report")
+        return cls(g, [], about.get("without_prior", 0), about["names"], model, concepts, about.get("target"),
+                   prepare, None if report is None else Report.of(report))
 
 
 def distill_measured(
@@ -195,6 +215,10 @@ def distill_measured(
         without_prior = int((w == 0).all(dim=1).sum())
     bias = {"mean": yhat.mean, "min": yhat.min}.get(explainer.bias, lambda: explainer.bias)()
     options = replace(explainer, positive=positive, bias=float(bias))
+    if fit.checkpoint is not None:
+        words = repr((objective, options, replace(fit, checkpoint=None, device="auto", progress=None, workers=0)))
+        data = [x[:4].flatten(1).mean(dim=1), y, yhat, *([] if w is None else [w])]
+        fit = replace(fit, checkpoint=OwnCheckpoint(fit.checkpoint, words, *data))
     device = choose_device(fit.device)
     g = _fresh(measured, options, fit.seed).to(device)
     if fit.channels_last:
@@ -228,10 +252,10 @@ def _fresh(measured: Measured, options: ExplainerOptions, seed: int) -> Explaine
 
 
 def distill(model: nn.Module, concepts: FilterConcepts | OutputConcepts, images: Tensor | Iterable,
-            target: int, *, method: str | Objective = "paper",
-            explainer: ExplainerOptions = ExplainerOptions(), fit: FitOptions | None = None,
+            target: int, *, method: str | Objective = "auto",
+            explainer: ExplainerOptions | None = None, fit: FitOptions | None = None,
             prepare: Callable[[Tensor], Tensor] | None = None) -> FittedExplainer:
-    """Distill one output of a CNN into an additive explainer.
+    """Distill one output of a CNN into an additive explainer, and report what it is worth.
 
     Parameters
     ----------
@@ -242,41 +266,99 @@ def distill(model: nn.Module, concepts: FilterConcepts | OutputConcepts, images:
         What y is.
     images : tensor (N, C, H, W) or loader
         Training images, without labels: batches of images, or tuples whose first item they are.
-        Each is run through the model once.
+        They are gone through once, in any order.
     target : int
         Which output is explained.
-    method : {"paper", "corrected"} or Objective
-        ``"paper"`` is the paper's `Objective` for these concepts, ``concepts.objective``:
-        cross-entropy and beta 10 for filters, squared distance and 0.2 for outputs. With filters and
-        the squared distance, w is not clipped if the concepts say so (``FilterConcepts(layer,
-        clip=False)``). ``"corrected"``, for filters, is this book's own: gradient times input with a
-        correction learned from removing filters, see `semquant.corrected`; 17 passes an image.
-    explainer, fit
-        As in `distill_measured`; on the fit's device the model is run as well, and moved back. A
-        correction reads no explainer options, and has its own fit by default.
+    method : {"auto", "paper", "corrected"} or Objective
+        ``"corrected"``, for filters, is this book's own: gradient times input with a correction
+        learned from removing filters, see `semquant.corrected`; 17 passes an image. ``"paper"`` is
+        the paper's `Objective` for these concepts, ``concepts.objective``: cross-entropy and beta 10
+        for filters, squared distance and 0.2 for outputs. With filters and the squared distance, w
+        is not clipped if the concepts say so (``FilterConcepts(layer, clip=False)``). ``"auto"`` is
+        ``"corrected"`` for filters, and for others their objective with b from the mean score and L in
+        units of the scores' variance.
+    explainer : ExplainerOptions, optional
+        What g is, and where g and b start. A correction reads none.
+    fit : FitOptions, optional
+        Epochs, rates, seed, device, and the share of images that is held out for the report; on its
+        device the model is run as well, and moved back. For a correction by default
+        `semquant.corrected.FIT`, with more epochs where images are few.
     prepare : callable, optional
         Applied to each batch of images before the model, here and in ``explain``.
 
     Returns
     -------
     FittedExplainer
-        Its ``explain(images)`` gives an `Explanation`.
+        Its ``explain(images)`` gives an `Explanation`, its ``report`` says what that is worth. If
+        something speaks against it, the worst is a warning as well.
+
+    Raises
+    ------
+    InputError
+        If a setting is not accepted, or the layer is unknown: before the model is run.
 
     Examples
     --------
     >>> concepts = FilterConcepts("features.10", rectified=True)  # a conv layer without a mask
     >>> explainer = distill(model, concepts, images=loader, target=281)
+    >>> print(explainer.report)
     >>> explanation = explainer.explain(images)
     >>> explanation.contributions, explanation.bias, explanation.residual
     """
-    if method == "corrected":
-        return FittedExplainer(**corrected.correct_model(model, concepts, images, target, fit, prepare))
-    fit, objective = fit or FitOptions(), method
-    if not isinstance(method, Objective):
-        one_of("method", method, ("paper", "corrected"))
-        objective = concepts.objective
-    with placed(model, choose_device(fit.device)):
-        measured = measure(concepts, model, images, target, objective.prior != "none", prepare=prepare)
+    _check_arguments(model, concepts, target, method, explainer, fit, prepare)
+    corrects = method == "corrected" or (method == "auto" and isinstance(concepts, FilterConcepts))
+    share, device, seed = ((fit or FitOptions()).held_out, choose_device((fit or FitOptions()).device),
+                           (fit or FitOptions()).seed)
+    with placed(model, device):
+        seen = look(model, concepts, images, target, prepare=prepare, corrects=corrects, seed=seed)
+    train, test = seen.split(share)
+    measured = seen.measured[train] if len(test) else seen.measured
     names = concepts.names(measured.y.shape[1], target)
-    fitted = distill_measured(measured, objective=objective, explainer=explainer, fit=fit, names=names)
-    return replace(fitted, model=model, concepts=concepts, target=target, prepare=prepare)
+    if corrects:
+        removals = seen.removals[train] if len(test) else seen.removals
+        g, history = correct(measured, removals, fit=fit or enough(len(measured)))
+        fitted = FittedExplainer(g, history, names=names)
+    else:
+        objective, started = concepts.objective, explainer or ExplainerOptions()
+        if isinstance(method, Objective):
+            objective = method
+        elif method == "auto":
+            objective, started = replace(objective, divide_by_variance=True), explainer or ExplainerOptions(bias="mean")
+        fitted = distill_measured(measured, objective=objective, explainer=started, fit=fit or FitOptions(), names=names)
+    fitted = replace(fitted, model=model, concepts=seen.concepts, target=target, prepare=prepare)
+    with placed(model, device):
+        fitted.report = judge(fitted.explain_measured, seen, share, model, concepts, target, prepare=prepare,
+                              without_prior=fitted.without_prior)
+    if fitted.report.warnings:
+        warnings.warn(f"semquant: {fitted.report.verdict}; print the explainer's report", stacklevel=2)
+    return fitted
+
+
+def _check_arguments(model: nn.Module, concepts: object, target: object, method: object, explainer: object,
+                     fit: object, prepare: object) -> None:
+    """Check all that can be checked before the model is run."""
+    if not (hasattr(concepts, "measure") and hasattr(concepts, "layer")):
+        raise InputError(f"concepts: {type(concepts).__name__} is not FilterConcepts or OutputConcepts")
+    if not isinstance(method, Objective):
+        one_of("method", method, METHODS)
+    for field_, value, kind in (("explainer", explainer, ExplainerOptions), ("fit", fit, FitOptions)):
+        if not isinstance(value, kind | None):
+            raise InputError(f"{field_}: {type(value).__name__} is not {kind.__name__}, or None")
+    filters = isinstance(concepts, FilterConcepts)
+    if method == "corrected" and not filters:
+        raise InputError(f"method: 'corrected' removes filters, it can't remove {type(concepts).__name__}; "
+                         "accepted for these: 'auto', 'paper', or an Objective")
+    if explainer is not None and (method == "corrected" or (method == "auto" and filters)):
+        raise InputError("explainer: a correction reads no options of g; accepted: None, or method='paper'")
+    if not (prepare is None or callable(prepare)):
+        raise InputError(f"prepare: {type(prepare).__name__} is not a function of images, or None")
+    outputs = getattr(concepts, "outputs", None)
+    if isinstance(target, int | float):  # what else it may be is seen when images are measured
+        number("target", target, 0, len(outputs) - 1 if outputs else None, integer=True)
+    _check_layer(model, concepts)
+
+
+def _check_layer(model: nn.Module, concepts: object) -> None:
+    layer_of(model, concepts.layer)
+    if hasattr(concepts, "check"):
+        concepts.check(model)

@@ -190,7 +190,7 @@ def without(measured):
     (lambda: distill(Net(), OutputConcepts("layer", "layer"), images(4), 0, method="corrected"),
      "^method: 'corrected' removes filters, it can't remove OutputConcepts; accepted for these: 'paper'"),
     (lambda: distill(Net(), FilterConcepts("layer"), images(4), 0, method="shap"),
-     "^method: 'shap' is not one of paper, corrected"),
+     "^method: 'shap' is not one of auto, paper, corrected"),
 ])
 def test_bad_input(call, message):
     with pytest.raises(InputError, match=message):

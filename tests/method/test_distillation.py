@@ -44,7 +44,7 @@ CPU = dict(device="cpu", seed=0)
 
 def distill(model, concepts, images, target, prior="measured", **settings):
     """With the paper's objective for the concepts, and options by their names."""
-    found = options(**settings)
+    found = options(**{"held_out": 0.0} | settings)  # all images, as in the paper
     found.pop("objective")
     found["method"] = replace(concepts.objective, prior=prior)
     return distillation.distill(model, concepts, images, target, **found)
