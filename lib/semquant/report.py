@@ -328,7 +328,19 @@ def _notes(report: Report, removed: _Removed | None) -> list[str]:
     else:
         notes.append(f"{len(removed.fall)} images had concepts removed, {SETS} sets and up to {SINGLES} single ones each: "
                      "the error of what was foretold, 0 right, 1 no better than foretelling no change.")
+        best = _nearer(report, "one")
+        if best and not _nearer(report, "sets"):
+            notes.append(f"Of removing one concept from the whole {best.name} foretells more; a sum that is right for sets "
+                         "of all sizes can't always be right for one.")
     return notes
+
+
+def _nearer(report: Report, name: str) -> Row | None:
+    """The row that foretells removals best, if it does so better than the explanation."""
+    own, *others = report.rows
+    rows = [row for row in others if getattr(row, name) is not None]
+    best = min(rows, key=lambda row: getattr(row, name), default=None)
+    return best if best and getattr(best, name) < getattr(own, name) / 1.02 - 0.005 else None
 
 
 def _warnings(report: Report, without_prior: int, removed: _Removed | None, spread: float) -> list[str]:
@@ -338,9 +350,9 @@ def _warnings(report: Report, without_prior: int, removed: _Removed | None, spre
     if own.r2 is not None and own.r2 <= 0:
         found.append(f"it explains the scores no better than the mean score does (R2 {_short(own.r2)})")
     for name, what in (("sets", "removing sets of concepts"), ("one", "removing one concept")):
-        rows = [row for row in others if getattr(row, name) is not None]
-        best = min(rows, key=lambda row: getattr(row, name), default=None)
-        if best and getattr(own, name) > 1.02 * getattr(best, name) + 0.005:
+        best = _nearer(report, name)
+        # of one concept's removal gradients may know more than any sum over sets can: see the notes
+        if best and (name == "sets" or best.sets <= 1.02 * own.sets + 0.005):
             found.append(f"{what}: {best.name} foretells it better (error {_short(getattr(best, name))} against "
                          f"{_short(getattr(own, name))})")
     rows = [row for row in others if row.name in (PRIOR, GRADIENT) and row.r2 is not None]

@@ -106,7 +106,7 @@ class OwnCheckpoint:
 def _projection(tensor: Tensor) -> Tensor:
     """A tensor (N, ...) times N random numbers, always the same ones."""
     along = torch.randn(len(tensor), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    return along @ tensor.detach().cpu().double().flatten(1)
+    return along @ tensor.detach().cpu().double().reshape(len(tensor), -1)
 
 
 def _alike(these: list[Tensor], those: list[Tensor]) -> bool:

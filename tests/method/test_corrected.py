@@ -188,7 +188,7 @@ def without(measured):
     (lambda: Correction(3, 8).weigh(few()), "^y: shape"),
     (lambda: Correction(N, 8).weigh(few(w=None)), "^w: the correction needs"),
     (lambda: distill(Net(), OutputConcepts("layer", "layer"), images(4), 0, method="corrected"),
-     "^method: 'corrected' removes filters, it can't remove OutputConcepts; accepted for these: 'paper'"),
+     "^method: 'corrected' removes filters, it can't remove OutputConcepts; accepted for these: 'auto', 'paper'"),
     (lambda: distill(Net(), FilterConcepts("layer"), images(4), 0, method="shap"),
      "^method: 'shap' is not one of auto, paper, corrected"),
 ])
