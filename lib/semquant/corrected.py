@@ -1,4 +1,4 @@
-"""Gradient times input, put right by what happens when concepts are removed: this book's, not the paper's."""
+"""Gradient times input, put right by what removing concepts does: this book's own, not the paper's."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from semquant.checks import InputError, check_finite, check_shapes, number
-from semquant.concepts import Measured, layer_of
+from semquant.concepts import FilterConcepts, Measured, layer_of
 from semquant.training import (
-    OPTIMIZERS, Descent, FitOptions, OwnCheckpoint, TensorBatches, choose_device, cosine, evaluation_mode, home_of)
+    OPTIMIZERS, Descent, FitOptions, OwnCheckpoint, TensorBatches, choose_device, cosine, evaluation_mode,
+    home_of)
 
-__all__ = ["FIT", "Correction", "CorrectionOptions", "Removals", "coalitions", "correct", "enough", "of_head", "of_model", "remove",
-           "scored"]
+__all__ = ["FIT", "Correction", "CorrectionOptions", "Removals", "coalitions", "correct", "enough",
+           "of_head", "of_model", "remove", "scored"]
 
 #: Images or maps (B, ...) -> which concepts are present (B, n) -> scores (B,).
 Score = Callable[[Tensor], Callable[[Tensor], Tensor]]
@@ -168,7 +169,8 @@ def remove(score: Score, batches: Iterable[Tensor], n: int,
         How many sets, and the seed of their draw.
     """
     generator = torch.Generator().manual_seed(seed)
-    parts = [scored(score, batch, coalitions(len(batch), options.coalitions, n, generator)) for batch in batches]
+    parts = [scored(score, batch, coalitions(len(batch), options.coalitions, n, generator))
+             for batch in batches]
     if not parts:
         raise InputError("images: none were given")
     return Removals.join(parts)
@@ -178,7 +180,8 @@ def remove(score: Score, batches: Iterable[Tensor], n: int,
 def scored(score: Score, batch: Tensor, present: Tensor) -> Removals:
     """Score a batch of images or maps (B, ...) with the sets `present` (B, K, n) alone, and with none."""
     of, nothing = score(batch), torch.zeros_like(present[:, :1])
-    *each, empty = torch.stack([of(kept) for kept in torch.cat([present, nothing], dim=1).unbind(dim=1)]).cpu()
+    scores = [of(kept) for kept in torch.cat([present, nothing], dim=1).unbind(dim=1)]
+    *each, empty = torch.stack(scores).cpu()
     found = Removals(present, torch.stack(each, dim=1), empty)
     check_finite(**{"the scores without some concepts": found.scores,
                     "the score without any concept": found.empty})
@@ -199,9 +202,14 @@ def of_head(head: Callable[[Tensor], Tensor]) -> Score:
     return score
 
 
-def of_model(model: nn.Module, layer: str, target: int,
+def of_model(model: nn.Module, concepts: FilterConcepts | str, target: int,
              prepare: Callable[[Tensor], Tensor] | None = None) -> Score:
-    """A model images (B, C, H, W) -> logits as `remove` asks for it; an absent filter of `layer` is 0."""
+    """A model images (B, C, H, W) -> logits as `remove` asks for it; an absent filter is 0.
+
+    The filters are those of the concepts, or of a layer.
+    """
+    layer = concepts if isinstance(concepts, str) else concepts.layer
+
     def score(images: Tensor) -> Callable[[Tensor], Tensor]:
         images = images.to(home_of(model))
         images = images if prepare is None else prepare(images)
@@ -268,8 +276,8 @@ def correct(measured: Measured, removals: Removals, options: CorrectionOptions =
                                           weight_decay=fit.weight_decay)
     if fit.checkpoint is not None:
         words = repr((options, replace(fit, checkpoint=None, device="auto", progress=None)))
-        fit = replace(fit, checkpoint=OwnCheckpoint(fit.checkpoint, words, measured.y, measured.yhat, measured.w,
-                                                    removals.scores))
+        own = OwnCheckpoint(fit.checkpoint, words, measured.y, measured.yhat, measured.w, removals.scores)
+        fit = replace(fit, checkpoint=own)
     descent = Descent(net, optimizer, cosine(optimizer, max(1, fit.epochs * len(batches))), fit, generator)
     for _ in descent.epochs():
         for y, w, yhat, present, gained in batches:

@@ -151,8 +151,8 @@ class FittedExplainer:
                 raise InputError(f"prepare: {path} was fitted with one; accepted: that function")
             _check_layer(model, concepts)
         report = about.get("report")
-        return cls(g, [], about.get("without_prior", 0), about["names"], model, concepts, about.get("target"),
-                   prepare, None if report is None else Report.of(report))
+        return cls(g, [], about.get("without_prior", 0), about["names"], model, concepts,
+                   about.get("target"), prepare, None if report is None else Report.of(report))
 
 
 def distill_measured(
@@ -216,7 +216,8 @@ def distill_measured(
     bias = {"mean": yhat.mean, "min": yhat.min}.get(explainer.bias, lambda: explainer.bias)()
     options = replace(explainer, positive=positive, bias=float(bias))
     if fit.checkpoint is not None:
-        words = repr((objective, options, replace(fit, checkpoint=None, device="auto", progress=None, workers=0)))
+        words = repr((objective, options,
+                      replace(fit, checkpoint=None, device="auto", progress=None, workers=0)))
         data = [x[:4].flatten(1).mean(dim=1), y, yhat, *([] if w is None else [w])]
         fit = replace(fit, checkpoint=OwnCheckpoint(fit.checkpoint, words, *data))
     device = choose_device(fit.device)
@@ -275,8 +276,8 @@ def distill(model: nn.Module, concepts: FilterConcepts | OutputConcepts, images:
         the paper's `Objective` for these concepts, ``concepts.objective``: cross-entropy and beta 10
         for filters, squared distance and 0.2 for outputs. With filters and the squared distance, w
         is not clipped if the concepts say so (``FilterConcepts(layer, clip=False)``). ``"auto"`` is
-        ``"corrected"`` for filters, and for others their objective with b from the mean score and L in
-        units of the scores' variance.
+        ``"corrected"`` for filters, and for others their objective with b from the mean score and L
+        in units of the scores' variance.
     explainer : ExplainerOptions, optional
         What g is, and where g and b start. A correction reads none.
     fit : FitOptions, optional
@@ -307,11 +308,10 @@ def distill(model: nn.Module, concepts: FilterConcepts | OutputConcepts, images:
     """
     _check_arguments(model, concepts, target, method, explainer, fit, prepare)
     corrects = method == "corrected" or (method == "auto" and isinstance(concepts, FilterConcepts))
-    share, device, seed = ((fit or FitOptions()).held_out, choose_device((fit or FitOptions()).device),
-                           (fit or FitOptions()).seed)
-    with placed(model, device):
-        seen = look(model, concepts, images, target, prepare=prepare, corrects=corrects, seed=seed)
-    train, test = seen.split(share)
+    plain = fit or FitOptions()
+    with placed(model, choose_device(plain.device)):
+        seen = look(model, concepts, images, target, prepare=prepare, corrects=corrects, seed=plain.seed)
+    train, test = seen.split(plain.held_out)
     measured = seen.measured[train] if len(test) else seen.measured
     names = concepts.names(measured.y.shape[1], target)
     if corrects:
@@ -319,16 +319,18 @@ def distill(model: nn.Module, concepts: FilterConcepts | OutputConcepts, images:
         g, history = correct(measured, removals, fit=fit or enough(len(measured)))
         fitted = FittedExplainer(g, history, names=names)
     else:
-        objective, started = concepts.objective, explainer or ExplainerOptions()
-        if isinstance(method, Objective):
-            objective = method
+        objective, start = method, ExplainerOptions()
+        if method == "paper":
+            objective = concepts.objective
         elif method == "auto":
-            objective, started = replace(objective, divide_by_variance=True), explainer or ExplainerOptions(bias="mean")
-        fitted = distill_measured(measured, objective=objective, explainer=started, fit=fit or FitOptions(), names=names)
+            objective = replace(concepts.objective, divide_by_variance=True)
+            start = ExplainerOptions(bias="mean")
+        fitted = distill_measured(measured, objective=objective, explainer=explainer or start, fit=plain,
+                                  names=names)
     fitted = replace(fitted, model=model, concepts=seen.concepts, target=target, prepare=prepare)
-    with placed(model, device):
-        fitted.report = judge(fitted.explain_measured, seen, share, model, concepts, target, prepare=prepare,
-                              without_prior=fitted.without_prior)
+    with placed(model, choose_device(plain.device)):
+        fitted.report = judge(fitted.explain_measured, seen, plain.held_out, model, concepts, target,
+                              prepare=prepare, without_prior=fitted.without_prior)
     if fitted.report.warnings:
         warnings.warn(f"semquant: {fitted.report.verdict}; print the explainer's report", stacklevel=2)
     return fitted

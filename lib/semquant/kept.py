@@ -37,7 +37,8 @@ def write(path: str | Path, g: Explainer | Correction, about: dict) -> None:
         save_file(state, beside, metadata={"explainer": json.dumps(about)})
         os.replace(beside, path)
     except (OSError, SafetensorError) as error:
-        raise InputError(f"explainer: {path} can't be written ({getattr(error, 'strerror', None) or error})") from error
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"explainer: {path} can't be written ({reason})") from error
     finally:
         beside.unlink(missing_ok=True)
 
@@ -56,14 +57,14 @@ def read(path: str | Path) -> tuple[nn.Module, dict]:
         with safe_open(path, framework="pt") as file:
             about = json.loads((file.metadata() or {})["explainer"])
             if about.get("format", 0) > FORMAT:
-                raise InputError(f"explainer: {path} has format {about['format']}, of semquant {about['version']}; "
-                                 f"accepted here: up to {FORMAT}")
+                raise InputError(f"explainer: {path} has format {about['format']}, of semquant "
+                                 f"{about['version']}; accepted here: up to {FORMAT}")
             with torch.device("meta"):  # shapes without numbers
                 g = (Correction if "hidden" in about["settings"] else Explainer).of(**about["settings"])
             _check_tensors(g, file, path)
             state = {name: file.get_tensor(name) for name in file.keys()}
         if set(about) != {"settings", "names"} and about.pop("sha256") != _digest(about, state):
-            raise InputError(f"explainer: {path} is damaged, its checksum is another; accepted: as it was written")
+            raise InputError(f"explainer: {path} is damaged, its checksum is another")
         g.load_state_dict(state, assign=True)
         return g.eval(), about
     except InputError:

@@ -1,9 +1,10 @@
-"""What an explanation is worth: beside cheaper ones, on images its fit has not seen, and where concepts are removed."""
+"""What an explanation is worth: beside cheaper ones, on held-out images, where concepts are removed."""
 
 from __future__ import annotations
 
 import copy
 import html
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 
@@ -23,9 +24,10 @@ __all__ = ["Report", "Row", "Seen", "judge", "look"]
 HANDFUL = 8  # images that are held out at least, if there are twice as many
 CHECKED, SETS, SINGLES = 32, 16, 16  # images, sets of concepts and single concepts that are removed
 LEAST = (50, 20)  # images of a fit and of a report: with fewer its numbers are rough
-THIS, PRIOR, GRADIENT, EQUAL, MEAN, CONSTANT = (
-    "this explanation", "prior alone", "gradient times input", "equal share", "mean score", "concepts at their means")
-COLUMNS = {"r2": "R2", "deviation": "deviation", "sets": "sets removed", "one": "one removed", "rank": "rank"}
+THIS, PRIOR, GRADIENT = "this explanation", "prior alone", "gradient times input"
+EQUAL, MEAN, CONSTANT = "equal share", "mean score", "concepts at their means"
+COLUMNS = {"r2": "R2", "deviation": "deviation", "sets": "sets removed", "one": "one removed",
+           "rank": "rank"}
 
 
 @dataclass
@@ -97,7 +99,8 @@ class Report:
         table = [["", *(COLUMNS[name] for name in kept)]]
         for row in self.rows:
             star = "*" if row.adds_up else ""
-            table.append([row.name, *(_short(getattr(row, name)) + (star if name == "r2" else "") for name in kept)])
+            values = {name: _short(getattr(row, name)) for name in kept}
+            table.append([row.name, *(v + star * (name == "r2") for name, v in values.items())])
         return table
 
     def __str__(self) -> str:
@@ -105,18 +108,18 @@ class Report:
         widths = [max(len(line[i]) for line in cells) for i in range(len(cells[0]))]
         lines = ["  ".join(cell.rjust(width) if i else cell.ljust(width)
                            for i, (cell, width) in enumerate(zip(line, widths))).rstrip() for line in cells]
-        return "\n".join([self.heading, *lines, *self.notes, *(f"Warning: {text}" for text in self.warnings)])
+        told = [*self.notes, *(f"Warning: {text}" for text in self.warnings)]
+        return "\n".join([self.heading, *lines, *told])
 
     def _repr_html_(self) -> str:
         def line(cells: list[str], tag: str) -> str:
             return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
 
         head, *body = self.cells()
-        below = [html.escape(text) for text in self.notes] + [
-            f"<strong>Warning: {html.escape(text)}</strong>" for text in self.warnings]
-        return (f"<table><caption>{html.escape(self.heading)}</caption><thead>{line(head, 'th')}</thead><tbody>"
-                + "".join(line(cells, "td") for cells in body) + "</tbody></table>"
-                + "".join(f"<p>{text}</p>" for text in below))
+        rows = line(head, "th") + "".join(line(cells, "td") for cells in body)
+        told = "".join(f"<p>{html.escape(text)}</p>" for text in self.notes)
+        told += "".join(f"<p><strong>Warning: {html.escape(text)}</strong></p>" for text in self.warnings)
+        return f"<table><caption>{html.escape(self.heading)}</caption>{rows}</table>{told}"
 
 
 def _short(value: float | None) -> str:
@@ -180,14 +183,15 @@ def look(model: nn.Module, concepts: FilterConcepts, images: Tensor | Iterable, 
                 part = found
         if corrects:
             if part.y.shape[1] < 2:
-                raise InputError(f"layer: {concepts.layer!r} has one filter; accepted: two at least, or method='paper'")
+                raise InputError(f"layer: {concepts.layer!r} has one filter; accepted: two at least, or "
+                                 "method='paper'")
             part.x = part.x.new_empty(len(part), 0)
             present = coalitions(len(batch), CorrectionOptions().coalitions, part.y.shape[1], drawn)
-            removals.append(scored(of_model(model, concepts.layer, target, prepare), batch, present))
-        start, drawn_here = len(order), torch.rand(len(batch), generator=keys, dtype=torch.float64).tolist()
-        order += drawn_here
-        some += [(key, start + i, batch[i : i + 1]) for i, key in enumerate(drawn_here)]
-        some = [(key, place, image.clone() if place >= start else image)  # the batch itself need not be kept
+            removals.append(scored(of_model(model, concepts, target, prepare), batch, present))
+        start = len(order)
+        order += torch.rand(len(batch), generator=keys, dtype=torch.float64).tolist()
+        some += [(order[start + i], start + i, image) for i, image in enumerate(batch.split(1))]
+        some = [(key, place, image.clone() if place >= start else image)  # the batch is not kept
                 for key, place, image in sorted(some, key=lambda entry: entry[:2])[:CHECKED]]
         parts.append(part)
     measured = Measured.join(parts)
@@ -238,7 +242,8 @@ def judge(explain: Callable[[Measured], Explanation], seen: Seen, share: float, 
         removed = _removed(model, concepts, target, prepare, seen.some[: len(test)], list(ways.values()))
         empty = float(removed.empty.mean())
     n = found.y.shape[1]
-    ways[EQUAL] = (((test_yhat - empty) / n)[:, None].expand(-1, n), test_yhat)
+    equal = ((test_yhat - empty) / n)[:, None].expand(-1, n)
+    ways[EQUAL] = (equal, test_yhat)
     ways[MEAN] = (torch.zeros_like(found.y), yhat.mean().expand(len(test)))
     rows = [_row(name, test_yhat, *way, removed) for name, way in ways.items()]
     rows[0].adds_up = bool(((found.total - found.yhat).abs() <= 1e-3 * found.yhat.std()).all())
@@ -280,19 +285,20 @@ class _Removed:
 def _removed(model: nn.Module, concepts: FilterConcepts, target: int, prepare: Callable | None,
              images: list[Tensor], ways: list[tuple[Tensor, Tensor]]) -> _Removed:
     """Remove sets of concepts from each image, and the concepts that any of the ways calls large."""
-    generator, score = torch.Generator().manual_seed(0), of_model(model, concepts.layer, target, prepare)
-    absent, fall, empty = [], [], []
+    generator, score = torch.Generator().manual_seed(0), of_model(model, concepts, target, prepare)
+    found = []
     for i, image in enumerate(images):
         each = torch.stack([parts[i].abs() for parts, _ in ways])
-        large = (each / each.sum(dim=1, keepdim=True).clamp_min(torch.finfo(each.dtype).tiny)).amax(dim=0)
+        tiny = torch.finfo(each.dtype).tiny
+        large = (each / each.sum(dim=1, keepdim=True).clamp_min(tiny)).amax(dim=0)
         n = len(large)
         single = torch.eye(n, dtype=torch.bool)[large.topk(min(SINGLES, n)).indices]
-        gone = torch.cat([~coalitions(1, SETS, n, generator)[0], single])
-        present = torch.cat([torch.ones(1, n, dtype=torch.bool), ~gone, torch.zeros(1, n, dtype=torch.bool)])
-        whole, *rest = score(image.expand(len(present), -1, -1, -1))(present).double().cpu()
-        *rest, nothing = rest
-        absent.append(gone), fall.append(whole - torch.stack(rest)), empty.append(nothing)
-    return _Removed(torch.stack(absent), torch.stack(fall), torch.stack(empty))
+        absent = torch.cat([~coalitions(1, SETS, n, generator)[0], single])
+        none, everything = torch.zeros(1, n, dtype=torch.bool), torch.ones(1, n, dtype=torch.bool)
+        present = ~torch.cat([none, everything, absent])
+        whole, empty, *rest = score(image.expand(len(present), -1, -1, -1))(present).double().cpu()
+        found.append((absent, whole - torch.stack(rest), empty))
+    return _Removed(*(torch.stack(column) for column in zip(*found)))
 
 
 def _row(name: str, yhat: Tensor, parts: Tensor | None, total: Tensor, removed: _Removed | None) -> Row:
@@ -320,27 +326,34 @@ def _error(said: Tensor, happened: Tensor) -> float | None:
 
 def _notes(report: Report, removed: _Removed | None) -> list[str]:
     """How the table is to be read."""
+    own, *others = report.rows
     notes = []
-    if report.rows[0].adds_up:
-        notes.append("* adds up to the score by construction: its R2 is no evidence, what removing concepts does is.")
+    if own.adds_up:
+        notes.append("* adds up to the score by construction: its R2 is no evidence, what removing concepts "
+                     "does is.")
     if removed is None:
-        notes.append("These concepts can't be removed from an image, so R2 is the only evidence.")
-    else:
-        notes.append(f"{len(removed.fall)} images had concepts removed, {SETS} sets and up to {SINGLES} single ones each: "
-                     "the error of what was foretold, 0 right, 1 no better than foretelling no change.")
-        best = _nearer(report, "one")
-        if best and not _nearer(report, "sets"):
-            notes.append(f"Of removing one concept from the whole {best.name} foretells more; a sum that is right for sets "
-                         "of all sizes can't always be right for one.")
+        return [*notes, "Concepts were not removed from any image: R2 is the only evidence."]
+    notes.append(f"{len(removed.fall)} images had concepts removed, {SETS} sets and up to {SINGLES} single ones "
+                 "each: the error of what was foretold, 0 right, 1 no better than foretelling no change.")
+    best = _nearest(others, "one")
+    if _worse(own.one, best.one) and not _worse(own.sets, best.sets):
+        notes.append(f"Of removing one concept from the whole, {best.name} foretells more; a sum that is right "
+                     "for sets of all sizes can't always be right for one.")
+    equal = next(row for row in others if row.name == EQUAL)
+    if _worse(own.sets, equal.sets) and not _worse(own.one, equal.one):
+        notes.append("Of sets an equal share foretells more: what they do depends on how many concepts they "
+                     "have more than on which.")
     return notes
 
 
-def _nearer(report: Report, name: str) -> Row | None:
-    """The row that foretells removals best, if it does so better than the explanation."""
-    own, *others = report.rows
-    rows = [row for row in others if getattr(row, name) is not None]
-    best = min(rows, key=lambda row: getattr(row, name), default=None)
-    return best if best and getattr(best, name) < getattr(own, name) / 1.02 - 0.005 else None
+def _nearest(rows: list[Row], name: str) -> Row:
+    """The row with the least error of a kind."""
+    return min(rows, key=lambda row: math.inf if getattr(row, name) is None else getattr(row, name))
+
+
+def _worse(own: float | None, other: float | None) -> bool:
+    """Whether an error is larger than another by more than chance or rounding makes it."""
+    return own is not None and other is not None and own > 1.02 * other + 0.005
 
 
 def _warnings(report: Report, without_prior: int, removed: _Removed | None, spread: float) -> list[str]:
@@ -349,24 +362,25 @@ def _warnings(report: Report, without_prior: int, removed: _Removed | None, spre
     found = []
     if own.r2 is not None and own.r2 <= 0:
         found.append(f"it explains the scores no better than the mean score does (R2 {_short(own.r2)})")
-    for name, what in (("sets", "removing sets of concepts"), ("one", "removing one concept")):
-        best = _nearer(report, name)
-        # of one concept's removal gradients may know more than any sum over sets can: see the notes
-        if best and (name == "sets" or best.sets <= 1.02 * own.sets + 0.005):
-            found.append(f"{what}: {best.name} foretells it better (error {_short(getattr(best, name))} against "
-                         f"{_short(getattr(own, name))})")
-    rows = [row for row in others if row.name in (PRIOR, GRADIENT) and row.r2 is not None]
-    best = max(rows, key=lambda row: row.r2, default=None)
-    if best and not own.adds_up and own.r2 < best.r2 - 0.01:
+    for name, other, what in (("sets", "one", "sets of concepts"), ("one", "sets", "one concept")):
+        rivals = [row for row in others if _worse(own.sets, row.sets) and row.name != EQUAL
+                  or not _worse(getattr(row, other), getattr(own, other))]
+        best = _nearest(rivals, name) if rivals else own
+        if _worse(getattr(own, name), getattr(best, name)):
+            found.append(f"removing {what}: {best.name} foretells it better (error "
+                         f"{_short(getattr(best, name))} against {_short(getattr(own, name))})")
+    rivals = [row for row in others if row.name in (PRIOR, GRADIENT) and row.r2 is not None]
+    best = max(rivals, key=lambda row: row.r2, default=own)
+    if not own.adds_up and best is not own and own.r2 < best.r2 - 0.01:
         found.append(f"{best.name} explains more of the scores (R2 {_short(best.r2)} against {_short(own.r2)})")
-    constant = next((row for row in others if row.name == CONSTANT), None)
-    if constant and constant.r2 is not None and constant.r2 > max(0.1, 0.5 * own.r2):
+    constant = next((row for row in others if row.name == CONSTANT), Row(CONSTANT))
+    if constant.r2 is not None and constant.r2 > max(0.1, 0.5 * own.r2):
         found.append("alpha explains the score without the concepts: with each concept at its mean R2 is "
                      f"{_short(constant.r2)}, with their values {_short(own.r2)}")
-    if removed is not None and own.adds_up and float(removed.empty.std(correction=0)) > 0.3 * spread:
-        found.append("without these concepts the scores still differ between images (by "
-                     f"{float(removed.empty.std(correction=0)) / spread:.2f} of their spread): a path goes around the "
-                     "layer, and the concepts are given what is its own")
+    apart = 0.0 if removed is None else float(removed.empty.std(correction=0)) / max(spread, 1e-30)
+    if own.adds_up and apart > 0.3:
+        found.append(f"without these concepts the scores still differ between images, by {apart:.2f} of their "
+                     "spread: a path goes around the layer, and the concepts are given what is its own")
     if without_prior > 0.1 * report.fitted:
         found.append(f"{without_prior} of {report.fitted} images have no prior: all their weights are 0")
     if report.fitted < LEAST[0] or report.images < LEAST[1]:

@@ -20,8 +20,9 @@ from tqdm.auto import tqdm
 from semquant.checks import InputError, number, one_of
 from semquant.rows import Computed, Rows
 
-__all__ = ["OPTIMIZERS", "Checkpoint", "Descent", "Diverged", "FitOptions", "OwnCheckpoint", "TensorBatches", "choose_device",
-           "cosine", "cpu_threads", "evaluation_mode", "home_of", "placed", "seed_everything", "seed_of"]
+__all__ = ["OPTIMIZERS", "Checkpoint", "Descent", "Diverged", "FitOptions", "OwnCheckpoint", "TensorBatches",
+           "choose_device", "cosine", "cpu_threads", "evaluation_mode", "home_of", "placed", "seed_everything",
+           "seed_of"]
 
 #: What an explainer can be fitted with; sgd has a momentum of 0.9.
 OPTIMIZERS = {"adamw": torch.optim.AdamW, "sgd": partial(torch.optim.SGD, momentum=0.9)}
@@ -58,7 +59,7 @@ class FitOptions:
     workers: int = 0  # processes that fetch what is not in memory
     progress: str | None = None  # label of a progress bar, in a terminal or a notebook
     checkpoint: Checkpoint | None = None  # keeps the state after each epoch; a run goes on from there
-    held_out: float = 0.2  # share of the images that `semquant.distill` keeps from the fit, for its report
+    held_out: float = 0.2  # share of images that `semquant.distill` keeps from the fit for its report
 
     def __post_init__(self) -> None:
         number("epochs", self.epochs, 0, integer=True)
@@ -74,7 +75,7 @@ class FitOptions:
             one_of(name, getattr(self, name), (True, False))
         if not isinstance(self.progress, str | None):
             raise InputError(f"progress: {self.progress!r} is not a label, or None")
-        if self.checkpoint is not None and not (hasattr(self.checkpoint, "load") and hasattr(self.checkpoint, "save")):
+        if self.checkpoint is not None and not all(hasattr(self.checkpoint, n) for n in ("load", "save")):
             raise InputError(f"checkpoint: {type(self.checkpoint).__name__} has no load() and save(state)")
 
 
@@ -96,7 +97,8 @@ class OwnCheckpoint:
         words, sketch = state.pop("words", None), state.pop("sketch", [])
         if words != self.words or not _alike(sketch, self.sketch):
             other = "settings" if words != self.words else "images, or another model or target"
-            raise InputError(f"checkpoint: it is of another fit, with other {other}; remove it, or name another")
+            raise InputError(f"checkpoint: it is of another fit, with other {other}; remove it, or name "
+                             "another")
         return state
 
     def save(self, state: dict) -> None:
