@@ -329,8 +329,7 @@ def _notes(report: Report, removed: _Removed | None) -> list[str]:
     own, *others = report.rows
     notes = []
     if own.adds_up:
-        notes.append("* adds up to the score by construction: its R2 is no evidence, what removing concepts "
-                     "does is.")
+        notes.append("* adds up to the score by construction: its R2 is no evidence, removing concepts is.")
     if removed is None:
         return [*notes, "Concepts were not removed from any image: R2 is the only evidence."]
     notes.append(f"{len(removed.fall)} images had concepts removed, {SETS} sets and up to {SINGLES} single ones "

@@ -130,6 +130,12 @@ def test_a_model_is_run_without_filters_and_left_as_it_was():
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 
+def test_few_images_get_more_epochs():
+    steps = {count: corrected.enough(count).epochs * math.ceil(count / corrected.FIT.batch_size) for count in (20, 300, 900)}
+    assert all(900 <= found <= 1400 for found in steps.values()), steps
+    assert corrected.enough(10**6) == corrected.FIT
+
+
 def test_distill_with_this_method(tmp_path):
     model, concepts = Net("product"), FilterConcepts("layer", rectified=True)
     fitted = distill(model, concepts, images(200), 1, method="corrected", fit=FitOptions(epochs=3, device="cpu"))
