@@ -24,9 +24,13 @@ FIT = FitOptions(epochs=12, batch_size=128, learning_rate=5e-3, weight_decay=1.0
 STEPS = 1000  # that a correction of few images takes
 
 
-def enough(images: int) -> FitOptions:
-    """`FIT`, with as many epochs as so few images need."""
-    return replace(FIT, epochs=max(FIT.epochs, round(STEPS * FIT.batch_size / max(images, FIT.batch_size))))
+def enough(images: int, asked: FitOptions = FitOptions()) -> FitOptions:
+    """What was asked for, with `FIT` for what is as in any fit, and as many epochs as few images need."""
+    epochs = max(FIT.epochs, round(STEPS * FIT.batch_size / max(images, FIT.batch_size)))
+    own = {"epochs": epochs, "batch_size": FIT.batch_size, "learning_rate": FIT.learning_rate,
+           "weight_decay": FIT.weight_decay}
+    return replace(asked, **{name: value for name, value in own.items()
+                             if getattr(asked, name) == getattr(FitOptions, name)})
 
 
 @dataclass(frozen=True)

@@ -282,8 +282,8 @@ def distill(model: nn.Module, concepts: FilterConcepts | OutputConcepts, images:
         What g is, and where g and b start. A correction reads none.
     fit : FitOptions, optional
         Epochs, rates, seed, device, and the share of images that is held out for the report; on its
-        device the model is run as well, and moved back. For a correction by default
-        `semquant.corrected.FIT`, with more epochs where images are few.
+        device the model is run as well, and moved back. A correction has epochs, batches and rates of
+        its own where these are left as they are, see `semquant.corrected.enough`.
     prepare : callable, optional
         Applied to each batch of images before the model, here and in ``explain``.
 
@@ -316,7 +316,7 @@ def distill(model: nn.Module, concepts: FilterConcepts | OutputConcepts, images:
     names = concepts.names(measured.y.shape[1], target)
     if corrects:
         removals = seen.removals[train] if len(test) else seen.removals
-        g, history = correct(measured, removals, fit=fit or enough(len(measured)))
+        g, history = correct(measured, removals, fit=enough(len(measured), plain))
         fitted = FittedExplainer(g, history, names=names)
     else:
         objective, start = method, ExplainerOptions()

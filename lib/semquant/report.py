@@ -268,23 +268,10 @@ def _line(said: Tensor, yhat: Tensor, scaled: bool = True) -> tuple[float, float
     return scale, float(yhat.mean() - scale * said.mean())
 
 
-@dataclass
-class _Removed:
-    """What removing concepts did to M images: K sets each, the last SINGLES of them of one concept."""
-
-    absent: Tensor  # (M, K, n), bool
-    fall: Tensor  # (M, K): how far the score fell
-    empty: Tensor  # (M,): the score without any concept
-
-    @property
-    def singles(self) -> int:
-        return min(SINGLES, self.absent.shape[2])
-
-
 @torch.no_grad()
 def _removed(model: nn.Module, concepts: FilterConcepts, target: int, prepare: Callable | None,
-             images: list[Tensor], ways: list[tuple[Tensor, Tensor]]) -> _Removed:
-    """Remove sets of concepts from each image, and the concepts that any of the ways calls large."""
+             images: list[Tensor], ways: list[tuple[Tensor, Tensor]]) -> Removals:
+    """Remove sets of concepts from each image, and singly the concepts that any of the ways calls large."""
     generator, score = torch.Generator().manual_seed(0), of_model(model, concepts, target, prepare)
     found = []
     for i, image in enumerate(images):
@@ -293,15 +280,14 @@ def _removed(model: nn.Module, concepts: FilterConcepts, target: int, prepare: C
         large = (each / each.sum(dim=1, keepdim=True).clamp_min(tiny)).amax(dim=0)
         n = len(large)
         single = torch.eye(n, dtype=torch.bool)[large.topk(min(SINGLES, n)).indices]
-        absent = torch.cat([~coalitions(1, SETS, n, generator)[0], single])
-        none, everything = torch.zeros(1, n, dtype=torch.bool), torch.ones(1, n, dtype=torch.bool)
-        present = ~torch.cat([none, everything, absent])
-        whole, empty, *rest = score(image.expand(len(present), -1, -1, -1))(present).double().cpu()
-        found.append((absent, whole - torch.stack(rest), empty))
-    return _Removed(*(torch.stack(column) for column in zip(*found)))
+        sets, none = coalitions(1, SETS, n, generator)[0], torch.zeros(1, n, dtype=torch.bool)
+        present = torch.cat([sets, ~single, none])
+        *scores, empty = score(image.expand(len(present), -1, -1, -1))(present).double().cpu()
+        found.append((present[:-1], torch.stack(scores), empty))
+    return Removals(*(torch.stack(column) for column in zip(*found)))
 
 
-def _row(name: str, yhat: Tensor, parts: Tensor | None, total: Tensor, removed: _Removed | None) -> Row:
+def _row(name: str, yhat: Tensor, parts: Tensor | None, total: Tensor, removed: Removals | None) -> Row:
     """What an explanation's contributions (B, n) and explained scores (B,) are worth."""
     yhat, total, row = yhat.double(), total.double(), Row(name)
     spread = float((yhat - yhat.mean()).square().sum())
@@ -310,11 +296,10 @@ def _row(name: str, yhat: Tensor, parts: Tensor | None, total: Tensor, removed: 
         row.deviation = float(relative_deviation(yhat, total).mean())
     if removed is None or parts is None:
         return row
-    parts = parts[: len(removed.fall)].double()
-    said, singles = torch.einsum("mkn,mn->mk", removed.absent.double(), parts), removed.singles
-    row.sets = _error(said[:, :-singles], removed.fall[:, :-singles])
-    row.one = _error(said[:, -singles:], removed.fall[:, -singles:])
-    rank = float(rank_agreement(said[:, -singles:], removed.fall[:, -singles:]).nanmean())
+    parts, fall = parts[: len(removed.empty)].double(), yhat[: len(removed.empty), None] - removed.scores
+    said = torch.einsum("mkn,mn->mk", (~removed.present).double(), parts)
+    row.sets, row.one = _error(said[:, :SETS], fall[:, :SETS]), _error(said[:, SETS:], fall[:, SETS:])
+    rank = float(rank_agreement(said[:, SETS:], fall[:, SETS:]).nanmean())
     row.rank = rank if rank == rank else None
     return row
 
@@ -324,7 +309,7 @@ def _error(said: Tensor, happened: Tensor) -> float | None:
     return (float((said - happened).square().mean()) / size) ** 0.5 if size > 0 else None
 
 
-def _notes(report: Report, removed: _Removed | None) -> list[str]:
+def _notes(report: Report, removed: Removals | None) -> list[str]:
     """How the table is to be read."""
     own, *others = report.rows
     notes = []
@@ -332,16 +317,16 @@ def _notes(report: Report, removed: _Removed | None) -> list[str]:
         notes.append("* adds up to the score by construction: its R2 is no evidence, removing concepts is.")
     if removed is None:
         return [*notes, "Concepts were not removed from any image: R2 is the only evidence."]
-    notes.append(f"{len(removed.fall)} images had concepts removed, {SETS} sets and up to {SINGLES} single ones "
-                 "each: the error of what was foretold, 0 right, 1 no better than foretelling no change.")
+    notes.append(f"{len(removed.empty)} images had concepts removed, {SETS} sets and up to {SINGLES} "
+                 "single ones each: the error of what was foretold, 0 right, 1 no better than no change.")
     best = _nearest(others, "one")
     if _worse(own.one, best.one) and not _worse(own.sets, best.sets):
-        notes.append(f"Of removing one concept from the whole, {best.name} foretells more; a sum that is right "
-                     "for sets of all sizes can't always be right for one.")
+        notes.append(f"Of removing one concept from the whole, {best.name} foretells more; a sum that is "
+                     "right for sets of all sizes can't always be right for one.")
     equal = next(row for row in others if row.name == EQUAL)
     if _worse(own.sets, equal.sets) and not _worse(own.one, equal.one):
-        notes.append("Of sets an equal share foretells more: what they do depends on how many concepts they "
-                     "have more than on which.")
+        notes.append("Of sets an equal share foretells more: what they do depends on how many concepts "
+                     "they have more than on which.")
     return notes
 
 
@@ -355,7 +340,7 @@ def _worse(own: float | None, other: float | None) -> bool:
     return own is not None and other is not None and own > 1.02 * other + 0.005
 
 
-def _warnings(report: Report, without_prior: int, removed: _Removed | None, spread: float) -> list[str]:
+def _warnings(report: Report, without_prior: int, removed: Removals | None, spread: float) -> list[str]:
     """What speaks against the explanation, worst first."""
     own, *others = report.rows
     found = []
@@ -371,17 +356,19 @@ def _warnings(report: Report, without_prior: int, removed: _Removed | None, spre
     rivals = [row for row in others if row.name in (PRIOR, GRADIENT) and row.r2 is not None]
     best = max(rivals, key=lambda row: row.r2, default=own)
     if not own.adds_up and best is not own and own.r2 < best.r2 - 0.01:
-        found.append(f"{best.name} explains more of the scores (R2 {_short(best.r2)} against {_short(own.r2)})")
+        found.append(f"{best.name} explains more of the scores (R2 {_short(best.r2)} against "
+                     f"{_short(own.r2)})")
     constant = next((row for row in others if row.name == CONSTANT), Row(CONSTANT))
     if constant.r2 is not None and constant.r2 > max(0.1, 0.5 * own.r2):
         found.append("alpha explains the score without the concepts: with each concept at its mean R2 is "
                      f"{_short(constant.r2)}, with their values {_short(own.r2)}")
     apart = 0.0 if removed is None else float(removed.empty.std(correction=0)) / max(spread, 1e-30)
     if own.adds_up and apart > 0.3:
-        found.append(f"without these concepts the scores still differ between images, by {apart:.2f} of their "
-                     "spread: a path goes around the layer, and the concepts are given what is its own")
+        found.append(f"without these concepts the scores still differ between images, by {apart:.2f} of "
+                     "their spread: a path goes around the layer, and the concepts are given its share")
     if without_prior > 0.1 * report.fitted:
         found.append(f"{without_prior} of {report.fitted} images have no prior: all their weights are 0")
     if report.fitted < LEAST[0] or report.images < LEAST[1]:
-        found.append(f"few images, {report.fitted} fitted and {report.images} judged: all numbers are rough")
+        found.append(f"few images, {report.fitted} fitted and {report.images} judged: all numbers are "
+                     "rough")
     return found

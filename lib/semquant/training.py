@@ -20,9 +20,9 @@ from tqdm.auto import tqdm
 from semquant.checks import InputError, number, one_of
 from semquant.rows import Computed, Rows
 
-__all__ = ["OPTIMIZERS", "Checkpoint", "Descent", "Diverged", "FitOptions", "OwnCheckpoint", "TensorBatches",
-           "choose_device", "cosine", "cpu_threads", "evaluation_mode", "home_of", "placed", "seed_everything",
-           "seed_of"]
+__all__ = ["OPTIMIZERS", "Checkpoint", "Descent", "Diverged", "FitOptions", "OwnCheckpoint",
+           "TensorBatches", "choose_device", "cosine", "cpu_threads", "evaluation_mode", "home_of",
+           "placed", "seed_everything", "seed_of"]
 
 #: What an explainer can be fitted with; sgd has a momentum of 0.9.
 OPTIMIZERS = {"adamw": torch.optim.AdamW, "sgd": partial(torch.optim.SGD, momentum=0.9)}

@@ -134,6 +134,8 @@ def test_few_images_get_more_epochs():
     steps = {count: corrected.enough(count).epochs * math.ceil(count / corrected.FIT.batch_size) for count in (20, 300, 900)}
     assert all(900 <= found <= 1400 for found in steps.values()), steps
     assert corrected.enough(10**6) == corrected.FIT
+    asked = corrected.enough(20, FitOptions(seed=3, learning_rate=0.1, epochs=5))
+    assert asked == replace(corrected.FIT, seed=3, learning_rate=0.1, epochs=5)
 
 
 def test_distill_with_this_method(tmp_path):
