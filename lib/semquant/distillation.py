@@ -113,7 +113,7 @@ class FittedExplainer:
                                              batch_size=batch_size))
 
     def explain_measured(self, measured: Measured, batch_size: int = 256) -> Explanation:
-        """Explain scores that were measured before; w is read by a `Correction` only."""
+        """Explain scores that `concepts` measured before; w is read by a `Correction` only."""
         self.g.eval()
         alpha = self.g.weigh(measured, batch_size)
         return Explanation(measured.yhat, measured.y, alpha, float(self.g.bias.detach()), self.names)
@@ -197,14 +197,9 @@ def distill_measured(
     check_finite(y=y, yhat=yhat)
     if isinstance(x, Tensor):  # other rows were checked when they were measured
         check_finite(x=x)
-    if fit.epochs < 1:
-        raise InputError(f"epochs: {fit.epochs} is not a whole number of at least 1")
+    positive = _positive(objective, explainer, fit)
     if len(yhat) < 2:
         raise InputError(f"images: {len(yhat)} given, a fit needs at least 2")
-    entropic = objective.loss == "cross_entropy"
-    positive = entropic if explainer.positive is None else explainer.positive
-    if entropic and not positive:
-        raise InputError("positive: False does not go with the cross-entropy, take loss='l2'")
     if objective.divide_by_variance and float(yhat.var()) == 0:
         raise InputError("yhat: all scores are equal, their variance can't divide the loss")
     w = priors.control(objective.prior, measured.w, fit.seed)
@@ -237,6 +232,16 @@ def distill_measured(
     if not watch(0, {}):
         history = fit_explainer(g, Measured(x, y, yhat, w), objective, fit, watch)
     return FittedExplainer(g, history, without_prior, names)
+
+
+def _positive(objective: Objective, explainer: ExplainerOptions, fit: FitOptions) -> bool:
+    """Whether alpha is at least 0, from settings that are checked to go together."""
+    number("epochs", fit.epochs, 1, integer=True)
+    entropic = objective.loss == "cross_entropy"
+    positive = entropic if explainer.positive is None else explainer.positive
+    if entropic and not positive:
+        raise InputError("positive: False does not go with the cross-entropy, take loss='l2'")
+    return positive
 
 
 def _fresh(measured: Measured, options: ExplainerOptions, seed: int) -> Explainer:
@@ -272,7 +277,7 @@ def distill(model: nn.Module, concepts: FilterConcepts | OutputConcepts, images:
         Which output is explained.
     method : {"auto", "paper", "corrected"} or Objective
         ``"corrected"``, for filters, is this book's own: gradient times input with a correction
-        learned from removing filters, see `semquant.corrected`; 17 passes an image. ``"paper"`` is
+        learned from removing filters, see `semquant.corrected`; 19 passes an image. ``"paper"`` is
         the paper's `Objective` for these concepts, ``concepts.objective``: cross-entropy and beta 10
         for filters, squared distance and 0.2 for outputs. With filters and the squared distance, w
         is not clipped if the concepts say so (``FilterConcepts(layer, clip=False)``). ``"auto"`` is
@@ -307,8 +312,10 @@ def distill(model: nn.Module, concepts: FilterConcepts | OutputConcepts, images:
     >>> explanation.contributions, explanation.bias, explanation.residual
     """
     _check_arguments(model, concepts, target, method, explainer, fit, prepare)
-    corrects = method == "corrected" or (method == "auto" and isinstance(concepts, FilterConcepts))
-    plain = fit or FitOptions()
+    objective, start = _chosen(method, concepts)
+    plain, explainer, corrects = fit or FitOptions(), explainer or start, objective is None
+    if not corrects:
+        _positive(objective, explainer, plain)
     with placed(model, choose_device(plain.device)):
         seen = look(model, concepts, images, target, prepare=prepare, corrects=corrects, seed=plain.seed)
     train, test = seen.split(plain.held_out)
@@ -319,13 +326,7 @@ def distill(model: nn.Module, concepts: FilterConcepts | OutputConcepts, images:
         g, history = correct(measured, removals, fit=enough(len(measured), plain))
         fitted = FittedExplainer(g, history, names=names)
     else:
-        objective, start = method, ExplainerOptions()
-        if method == "paper":
-            objective = concepts.objective
-        elif method == "auto":
-            objective = replace(concepts.objective, divide_by_variance=True)
-            start = ExplainerOptions(bias="mean")
-        fitted = distill_measured(measured, objective=objective, explainer=explainer or start, fit=plain,
+        fitted = distill_measured(measured, objective=objective, explainer=explainer, fit=plain,
                                   names=names)
     fitted = replace(fitted, model=model, concepts=seen.concepts, target=target, prepare=prepare)
     with placed(model, choose_device(plain.device)):
@@ -334,6 +335,15 @@ def distill(model: nn.Module, concepts: FilterConcepts | OutputConcepts, images:
     if fitted.report.warnings:
         warnings.warn(f"semquant: {fitted.report.verdict}; print the explainer's report", stacklevel=2)
     return fitted
+
+
+def _chosen(method: str | Objective, concepts: object) -> tuple[Objective | None, ExplainerOptions]:
+    """What a method minimises, None for a correction, and how g starts if nothing is said of it."""
+    if method == "corrected" or (method == "auto" and isinstance(concepts, FilterConcepts)):
+        return None, ExplainerOptions()
+    if method == "auto":
+        return replace(concepts.objective, divide_by_variance=True), ExplainerOptions(bias="mean")
+    return concepts.objective if method == "paper" else method, ExplainerOptions()
 
 
 def _check_arguments(model: nn.Module, concepts: object, target: object, method: object, explainer: object,

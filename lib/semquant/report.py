@@ -282,7 +282,7 @@ def _removed(model: nn.Module, concepts: FilterConcepts, target: int, prepare: C
         single = torch.eye(n, dtype=torch.bool)[large.topk(min(SINGLES, n)).indices]
         sets, none = coalitions(1, SETS, n, generator)[0], torch.zeros(1, n, dtype=torch.bool)
         present = torch.cat([sets, ~single, none])
-        *scores, empty = score(image.expand(len(present), -1, -1, -1))(present).double().cpu()
+        *scores, empty = score(image.expand(len(present), -1, -1, -1))(present).cpu().double()
         found.append((present[:-1], torch.stack(scores), empty))
     return Removals(*(torch.stack(column) for column in zip(*found)))
 

@@ -273,6 +273,8 @@ class Loud(Net):
     ({"fit": {"epochs": 3}}, "^fit: dict is not FitOptions, or None"),
     ({"explainer": FitOptions()}, "^explainer: FitOptions is not ExplainerOptions, or None"),
     ({"method": Objective(), "fit": Objective()}, "^fit: Objective is not FitOptions, or None"),
+    ({"method": Objective(), "explainer": ExplainerOptions(positive=False)}, "^positive: False does not go"),
+    ({"method": "paper", "fit": FitOptions(epochs=0)}, "^epochs: 0 is not a whole number of at least 1"),
     ({"prepare": "normalise"}, "^prepare: str is not a function"),
     ({"target": -1}, "^target: -1 is not a whole number of at least 0"),
     ({"target": 1.5}, "^target: 1.5 is not a whole number"),
