@@ -1,29 +1,38 @@
-"""Gradient times input, put right by what happens when concepts are removed: this book's, not the paper's."""
+"""Gradient times input, put right by what removing concepts does: this book's own, not the paper's."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor, nn
 
 from semquant.checks import InputError, check_finite, check_shapes, number
 from semquant.concepts import FilterConcepts, Measured
-from semquant.images import image_batches, input_by
-from semquant.measure import measure
+from semquant.images import input_by
 from semquant.models import undisturbed
 from semquant.training import (
-    OPTIMIZERS, Descent, FitOptions, TensorBatches, choose_device, cosine, evaluation_mode, home_of,
-    placed)
+    OPTIMIZERS, Descent, FitOptions, OwnCheckpoint, TensorBatches, choose_device, cosine, evaluation_mode,
+    home_of)
 
-__all__ = ["FIT", "Correction", "CorrectionOptions", "Removals", "coalitions", "correct", "correct_model",
-           "of_head", "of_model", "remove"]
+__all__ = ["FIT", "Correction", "CorrectionOptions", "Removals", "coalitions", "correct", "enough",
+           "of_head", "of_model", "remove", "scored"]
 
 #: Images or maps (B, ...) -> which concepts are present (B, n) -> scores (B,).
 Score = Callable[[Tensor], Callable[[Tensor], Tensor]]
 #: How the correction is fitted by default.
 FIT = FitOptions(epochs=12, batch_size=128, learning_rate=5e-3, weight_decay=1.0)
+STEPS = 1000  # that a correction of few images takes
+
+
+def enough(images: int, asked: FitOptions = FitOptions()) -> FitOptions:
+    """What was asked for, with `FIT` for what is as in any fit, and as many epochs as few images need."""
+    epochs = max(FIT.epochs, round(STEPS * FIT.batch_size / max(images, FIT.batch_size)))
+    own = {"epochs": epochs, "batch_size": FIT.batch_size, "learning_rate": FIT.learning_rate,
+           "weight_decay": FIT.weight_decay}
+    return replace(asked, **{name: value for name, value in own.items()
+                             if getattr(asked, name) == getattr(FitOptions, name)})
 
 
 @dataclass(frozen=True)
@@ -51,6 +60,15 @@ class Removals:
     present: Tensor
     scores: Tensor
     empty: Tensor
+
+    def __getitem__(self, index) -> Removals:
+        """Those of the images of an index."""
+        return Removals(self.present[index], self.scores[index], self.empty[index])
+
+    @classmethod
+    def join(cls, parts: list[Removals]) -> Removals:
+        """One after the other."""
+        return cls(*(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(cls)))
 
 
 class Correction(nn.Module):
@@ -158,17 +176,21 @@ def remove(score: Score, batches: Iterable[Tensor], n: int,
     options, seed
         How many sets, and the seed of their draw.
     """
-    generator, parts = torch.Generator().manual_seed(seed), []
-    with torch.no_grad():
-        for batch in batches:
-            present = coalitions(len(batch), options.coalitions, n, generator)
-            of, nothing = score(batch), torch.zeros_like(present[:, :1])
-            scores = [of(kept) for kept in torch.cat([present, nothing], dim=1).unbind(dim=1)]
-            *each, empty = torch.stack(scores).cpu()
-            parts.append((present, torch.stack(each, dim=1), empty))
+    generator = torch.Generator().manual_seed(seed)
+    parts = [scored(score, batch, coalitions(len(batch), options.coalitions, n, generator))
+             for batch in batches]
     if not parts:
         raise InputError("images: none were given")
-    found = Removals(*(torch.cat(column) for column in zip(*parts)))
+    return Removals.join(parts)
+
+
+@torch.no_grad()
+def scored(score: Score, batch: Tensor, present: Tensor) -> Removals:
+    """Score a batch of images or maps (B, ...) with the sets `present` (B, K, n) alone, and with none."""
+    of, nothing = score(batch), torch.zeros_like(present[:, :1])
+    scores = [of(kept) for kept in torch.cat([present, nothing], dim=1).unbind(dim=1)]
+    *each, empty = torch.stack(scores).cpu()
+    found = Removals(present, torch.stack(each, dim=1), empty)
     check_finite(**{"the scores without some concepts": found.scores,
                     "the score without any concept": found.empty})
     return found
@@ -249,6 +271,10 @@ def correct(measured: Measured, removals: Removals, options: CorrectionOptions =
                             device=net.bias.device, generator=generator)
     optimizer = OPTIMIZERS[fit.optimizer](net.parameters(), lr=fit.learning_rate,
                                           weight_decay=fit.weight_decay)
+    if fit.checkpoint is not None:
+        words = repr((options, replace(fit, checkpoint=None, device="auto", progress=None)))
+        own = OwnCheckpoint(fit.checkpoint, words, measured.y, measured.yhat, measured.w, removals.scores)
+        fit = replace(fit, checkpoint=own)
     descent = Descent(net, optimizer, cosine(optimizer, max(1, fit.epochs * len(batches))), fit, generator)
     for _ in descent.epochs():
         for y, w, yhat, present, gained in batches:
@@ -257,29 +283,6 @@ def correct(measured: Measured, removals: Removals, options: CorrectionOptions =
             loss = (said - gained).square().mean() / net.unit.square()
             descent.step(loss)
     return net.eval(), descent.history
-
-
-def correct_model(model: nn.Module, concepts: FilterConcepts, images: Tensor | Iterable, target: int,
-                  fit: FitOptions | None = None,
-                  prepare: Callable[[Tensor], Tensor] | None = None) -> dict[str, object]:
-    """Fit a correction to a model: `semquant.distill` with the method "corrected".
-
-    Returns the fields of a `semquant.FittedExplainer`. The concepts' own prior is not read.
-    """
-    if not isinstance(concepts, FilterConcepts):
-        raise InputError(f"method: 'corrected' removes filters, it can't remove {type(concepts).__name__}; "
-                         "accepted for these: 'paper', or an Objective")
-    fit = FIT if fit is None else fit
-    concepts = FilterConcepts(concepts.layer, concepts.rectified, "weighted", False, concepts.reshape,
-                              concepts.output)
-    with placed(model, choose_device(fit.device)):
-        measured = measure(concepts, model, images, target, prepare=prepare)
-        n = measured.y.shape[1]
-        removals = remove(of_model(model, concepts, target, prepare), image_batches(images), n,
-                          seed=fit.seed)
-    g, history = correct(measured, removals, fit=fit)
-    return {"g": g, "history": history, "names": concepts.names(n), "model": model,
-            "concepts": concepts, "target": target, "prepare": prepare}
 
 
 def _prior(measured: Measured) -> Tensor:

@@ -41,6 +41,7 @@ class ExplainerOptions:
 
     def __post_init__(self) -> None:
         one_of("depth", self.depth, DEPTHS)
+        one_of("positive", self.positive, (None, True, False))
         if isinstance(self.scale, str):
             one_of("scale", self.scale, SCALES)
         elif not number("scale", self.scale, 0) > 0:

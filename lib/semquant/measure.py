@@ -16,7 +16,7 @@ from semquant.rows import Computed, Gathered
 from semquant.targets import resolve, resolve_each
 from semquant.training import home_of
 
-__all__ = ["measure", "measure_many", "measured_batches", "survey"]
+__all__ = ["gathered", "measure", "measure_many", "measured_batches", "survey"]
 
 Part = TypeVar("Part")
 
@@ -54,7 +54,7 @@ def measure(concepts: FilterConcepts | OutputConcepts, model: nn.Module, images:
     one = int(target[0]) if isinstance(target, Tensor) else target  # x is the same for each
     batches = measured_batches(concepts, model, images, target, prior, prepare=prepare,
                                batch_size=batch_size)
-    return Measured(**_gathered(
+    return Measured(**gathered(
         (vars(part) for _, part in batches), lambda batch: concepts.measure(model, batch, one, False).x,
         model, images, prepare, keep_x))
 
@@ -76,7 +76,7 @@ def measure_many(concepts: FilterConcepts | OutputConcepts, model: nn.Module, im
     names = ("y", "yhat", "w")
     parts = ({"x": each[0].x} | {(name, i): getattr(one, name) for i, one in enumerate(each)
                                  for name in names} for _, each in batches)
-    found = _gathered(parts, lambda batch: concepts.measure(model, batch, wanted[0], False).x, model,
+    found = gathered(parts, lambda batch: concepts.measure(model, batch, wanted[0], False).x, model,
                       images, prepare, keep_x)
     return {target if isinstance(target, str) else number: Measured(
         found["x"], *(found[name, i] for name in names))
@@ -115,7 +115,7 @@ def survey(concepts: OutputConcepts, model: nn.Module, images: Images | object,
     images = Images.of(images)
     batches = _passes(lambda batch, _: concepts.survey(model, batch, prior), concepts, model, images,
                       prepare, batch_size)
-    return Outputs(**_gathered(
+    return Outputs(**gathered(
         (vars(part) for _, part in batches), lambda batch: concepts.survey(model, batch, False).x, model,
         images, prepare, keep_x))
 
@@ -131,7 +131,7 @@ def _passes(run: Callable[[Tensor, int], Part], concepts: FilterConcepts | Outpu
         start += len(batch)
 
 
-def _gathered(parts: Iterable[dict], x_of: Callable[[Tensor], Tensor], model: nn.Module, images: Images,
+def gathered(parts: Iterable[dict], x_of: Callable[[Tensor], Tensor], model: nn.Module, images: Images,
               prepare: Callable[[Tensor], Tensor] | None, keep_x: bool) -> dict:
     """The tensors of all parts; x among them in memory once, or computed again when it is asked for."""
     if not keep_x and images.rows() is None:

@@ -34,8 +34,10 @@ def resolve(target: object, model: object = None, concepts: object = None) -> in
         return _named(target, getattr(concepts, "outputs", None) or class_names(model))
     if isinstance(target, Tensor | np.ndarray | np.generic) and target.ndim == 0:
         target = target.item()
+    outputs = getattr(concepts, "outputs", None)
     try:
-        number("target", target if isinstance(target, bool) else operator.index(target), 0, integer=True)
+        number("target", target if isinstance(target, bool) else operator.index(target), 0,
+               len(outputs) - 1 if outputs else None, integer=True)
     except TypeError as error:
         several = isinstance(target, list | tuple | Tensor | np.ndarray)
         shown = f"{len(target)} outputs" if several and len(target) != 1 else repr(target)
