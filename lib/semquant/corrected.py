@@ -24,6 +24,7 @@ Score = Callable[[Tensor], Callable[[Tensor], Tensor]]
 #: How the correction is fitted by default.
 FIT = FitOptions(epochs=12, batch_size=128, learning_rate=5e-3, weight_decay=1.0)
 STEPS = 1000  # that a correction of few images takes
+AROUND = 0.1  # of the scores' spread; if scores without concepts differ by more, a path goes around these
 
 
 def enough(images: int, asked: FitOptions = FitOptions()) -> FitOptions:
@@ -75,7 +76,8 @@ class Correction(nn.Module):
     r"""Contributions :math:`\alpha_i y_i = w_i y_i + y_i c_i(y)`, made to add up to the score.
 
     c is a network of one hidden layer that starts at 0. What is left of
-    :math:`\hat y - b` is handed out in proportion to the contributions' size.
+    :math:`\hat y - b` is handed out in proportion to the contributions' size, unless a path goes
+    around the concepts: what comes along it is none of theirs, and stays unexplained.
 
     Parameters
     ----------
@@ -83,19 +85,20 @@ class Correction(nn.Module):
         Number of concepts.
     hidden : int
         Units of the hidden layer.
+    complete : bool
+        Whether what is left is handed out.
 
     Attributes
     ----------
     bias : tensor ()
-        b, the mean score without any concept. Where that score differs between images, as with a
-        path around the layer, contributions are off by the difference over n.
+        b, the mean score without any concept.
     """
 
     reads_prior = True
 
-    def __init__(self, n: int, hidden: int) -> None:
+    def __init__(self, n: int, hidden: int, complete: bool = True) -> None:
         super().__init__()
-        self.settings = {"n": n, "hidden": hidden}
+        self.settings = {"n": n, "hidden": hidden, "complete": complete}
         self.net = nn.Sequential(nn.Linear(n, hidden), nn.ReLU(), nn.Linear(hidden, n))
         nn.init.zeros_(self.net[-1].weight)
         nn.init.zeros_(self.net[-1].bias)
@@ -104,9 +107,9 @@ class Correction(nn.Module):
             self.register_buffer(name, value)
 
     @classmethod
-    def of(cls, n: int, hidden: int) -> Correction:
+    def of(cls, n: int, hidden: int, complete: bool = True) -> Correction:
         """A correction from its `settings`."""
-        return cls(n, hidden)
+        return cls(n, hidden, complete)
 
     def begin(self, measured: Measured, empty: Tensor) -> None:
         """Take the units of y and yhat from training images, and b from their scores without concepts."""
@@ -124,6 +127,8 @@ class Correction(nn.Module):
         y, w, yhat = (t.to(self.bias.dtype) for t in (y, w, yhat))
         change = self.net((y - self.mean) / self.spread) * y / self.size * self.unit / y.shape[1]
         found = w * y + change
+        if not self.settings["complete"]:
+            return found
         left = yhat - self.bias - found.sum(dim=1)
         size = found.abs()
         shares = size / size.sum(dim=1, keepdim=True).clamp_min(torch.finfo(size.dtype).tiny)
@@ -260,9 +265,10 @@ def correct(measured: Measured, removals: Removals, options: CorrectionOptions =
     check_finite(y=measured.y, yhat=measured.yhat, w=measured.w)
     if shapes["B"] < 2 or float(measured.yhat.var()) == 0:
         raise InputError("images: a correction needs at least 2, whose scores differ")
+    around = float(removals.empty.std()) > AROUND * float(measured.yhat.std())
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(fit.seed)
-        net = Correction(shapes["n"], options.hidden)
+        net = Correction(shapes["n"], options.hidden, complete=not around)
     net.begin(measured, removals.empty)
     net.to(choose_device(fit.device))
     generator = torch.Generator()

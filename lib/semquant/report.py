@@ -269,7 +269,7 @@ def judge(explain: Callable[[Measured], Explanation], seen: Seen, share: float, 
     rows = [_row(name, test_yhat, *way, removed) for name, way in ways.items()]
     rows[0].adds_up = bool(((found.total - found.yhat).abs() <= 1e-3 * found.yhat.std()).all())
     next(row for row in rows if row.name == EQUAL).adds_up = True
-    if not rows[0].adds_up:
+    if seen.removals is None:  # there is a g, which may hide the score in alpha
         some = train[:512]
         before, y = explain(seen.of(some)), seen.measured.y[train].mean(dim=0)
         scale, b = _line(before.alpha @ y, seen.measured.yhat[some])
@@ -384,9 +384,9 @@ def _warnings(report: Report, without_prior: int, removed: Removals | None, spre
         found.append("alpha explains the score without the concepts: with each concept at its mean R2 is "
                      f"{_short(constant.r2)}, with their values {_short(own.r2)}")
     apart = 0.0 if removed is None else float(removed.empty.std(correction=0)) / max(spread, 1e-30)
-    if own.adds_up and apart > 0.3:
+    if apart > 0.3:
         found.append(f"without these concepts the scores still differ between images, by {apart:.2f} of "
-                     "their spread: a path goes around the layer, and the concepts are given its share")
+                     "their spread: a path goes around the layer, and what it brings is none of theirs")
     if without_prior > 0.1 * report.fitted:
         found.append(f"{without_prior} of {report.fitted} images have no prior: all their weights are 0")
     if report.fitted < LEAST[0] or report.images < LEAST[1]:

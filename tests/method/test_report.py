@@ -216,9 +216,21 @@ class Around(Net):
         return super().forward(images) + 50 * images.mean(dim=(1, 2, 3))[:, None]
 
 
-def test_a_path_around_the_layer_and_few_images_are_told():
-    report = distill(Around("linear"), CONCEPTS, images(40), 1, fit=CPU).report
-    assert any("a path goes around the layer" in warning for warning in report.warnings)
+def test_a_path_around_the_layer_is_told_and_none_of_the_concepts():
+    """What comes along it is left unexplained, and so the contributions are right."""
+    model, test = Around("linear"), images(30, seed=7)
+    fitted = distill(model, CONCEPTS, images(), 1)
+    assert any("a path goes around the layer" in warning for warning in fitted.report.warnings)
+    assert not fitted.report.rows[0].adds_up and fitted.report.rows[0].sets < 0.01
+    found = fitted.explain(test)
+    true = planted("linear", N).shapley(model.layer(test).relu().detach())
+    torch.testing.assert_close(found.contributions, true, atol=0.02, rtol=0.02)
+    path = 50 * test.mean(dim=(1, 2, 3))
+    torch.testing.assert_close(found.residual - found.residual.mean(), path - path.mean(), atol=0.1, rtol=0.02)
+
+
+def test_few_images_are_told():
+    report = distill(Net(), CONCEPTS, images(40), 1, fit=CPU).report
     assert report.warnings[-1] == "few images, 32 fitted and 8 judged: all numbers are rough"
     assert any("its R2 is no evidence" in note for note in report.notes) and report.rows[0].adds_up
 
