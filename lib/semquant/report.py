@@ -18,6 +18,7 @@ from semquant.explanation import Explanation
 from semquant.images import Images
 from semquant.measure import gathered, measure
 from semquant.metrics import rank_agreement, relative_deviation
+from semquant.models import undisturbed
 from semquant.rows import Computed, Gathered
 from semquant.training import FitOptions, seed_of
 
@@ -173,6 +174,7 @@ class Seen:
         return replace(replace(measured, x=measured.yhat)[index], x=measured.x.of(index))
 
 
+@undisturbed()
 def look(model: nn.Module, concepts: FilterConcepts, images: Images | object, target: int, *,
          prepare: Callable[[Tensor], Tensor] | None = None, corrects: bool = False,
          fit: FitOptions = FitOptions()) -> Seen:
@@ -233,6 +235,7 @@ def _ways(concepts: FilterConcepts, corrects: bool) -> dict[str, FilterConcepts]
     return {PRIOR: prior, GRADIENT: gradient}
 
 
+@undisturbed()
 def judge(explain: Callable[[Measured], Explanation], seen: Seen, share: float, model: nn.Module,
           concepts: FilterConcepts, target: int, *, prepare: Callable[[Tensor], Tensor] | None = None,
           without_prior: int = 0) -> Report:
@@ -272,8 +275,8 @@ def judge(explain: Callable[[Measured], Explanation], seen: Seen, share: float, 
     if seen.removals is None:  # there is a g, which may hide the score in alpha
         some = train[:512]
         before, y = explain(seen.of(some)), seen.measured.y[train].mean(dim=0)
-        scale, b = _line(before.alpha @ y, seen.measured.yhat[some])
-        rows.append(_row(CONSTANT, test_yhat, None, scale * (found.alpha @ y) + b, None))
+        scale, b = _line(before.alpha @ y.to(before.alpha), seen.measured.yhat[some])
+        rows.append(_row(CONSTANT, test_yhat, None, scale * (found.alpha @ y.to(found.alpha)) + b, None))
     report = Report(rows, len(test), len(train), held_out)
     report.notes = _notes(report, removed)
     report.warnings = _warnings(report, without_prior, removed, float(yhat.std()))

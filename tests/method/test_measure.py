@@ -140,19 +140,20 @@ def test_a_fit_takes_a_name_and_shows_its_progress_while_measuring(monkeypatch):
         seen.append(self.progress), read(self, size))[1])
     fit = FitOptions(epochs=1, device="cpu", progress="a fit")
     fitted = distill(Net(), FILTERS, IMAGES, "dog", method="corrected", fit=fit)
-    assert fitted.target == 1 and set(seen) == {"a fit"}
+    assert fitted.target == 1 and seen.count("a fit") == 1  # the images are gone through once
     seen.clear()
     distill(Net(), FILTERS, IMAGES, 1, method="corrected", fit=FitOptions(epochs=1, device="cpu"))
     assert set(seen) == {None}
 
 
 def test_a_fit_without_maps_in_memory_is_the_same():
-    net, fitted = Net(), []
+    net, fitted, passes = Net(), [], []
     for keep_x in (True, False):
         before = net.images
         fit = FitOptions(epochs=2, batch_size=8, device="cpu", keep_x=keep_x)
         fitted.append(distill(net, FILTERS, list(IMAGES), 1, method=Objective(loss="l2"), fit=fit))
-        assert (net.images - before > 2 * 23) is not keep_x
+        passes.append(net.images - before)
+    assert passes[1] - passes[0] >= 2 * 15  # two epochs of what is not held out
     found, expected = (one.explain(IMAGES).contributions for one in fitted)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
