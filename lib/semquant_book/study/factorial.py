@@ -16,7 +16,7 @@ from semquant.training import cpu_threads
 from semquant_book.study import store, trials
 from semquant_book.study.experiment1 import Run
 from semquant_book.study.presets import Settings
-from semquant_book.study.ranking import Bench
+from semquant_book.study.ranking import Bench, explained_in
 from semquant_book.study.regimes import PRIORS
 
 __all__ = ["BIASES", "DEEPER", "MADE", "PLAN", "RECORD", "SEEDS", "STRONG", "Fit", "Made", "collect", "gather"]
@@ -25,6 +25,8 @@ RECORD = "factorial"
 BIASES = ("min", "mean")  # where b starts: at the smallest score, or their mean
 DEEPER, SEEDS = 18, (1, 2, 3)  # of g; everything else has the small one and seed 0
 STRONG = 0.3  # weight of the filter loss that does not fade
+#: What stands beside the fits, and its measures.
+WAYS, WAY_FIELDS = ("gradient_times_input", "prior"), ("error shapley", "rescaled_error shapley", "entropy shapley")
 #: Rates of g; of several that one counts whose baseline fits the training scores best.
 RATES = {(optimizer, start): rates for optimizer, start, rates, _ in trials.FITS}
 
@@ -86,14 +88,15 @@ def _go_on(run: Run, fits: list[Fit], say: Callable[[str], object]) -> None:
         if any(about.items() <= row.items() for row in rows):
             continue
         with store.record(run.settings) as taken:
-            bench = bench or Bench(run)
+            if bench is None:
+                bench = Bench(run)
+                kept["performer"] = _performer(bench)
             how = trials.options(run.settings, fit.optimizer, fit.start, rate, fit.prior)
             how |= {"explainer": replace(how["explainer"], bias=fit.bias, depth=fit.depth),
                     "fit": replace(how["fit"], seed=fit.seed)}
             row = about | trials.fitted(bench, how)
         rows.append(row | {"seconds": round(taken["seconds"], 1)})
-        kept |= {"performer": _performer(bench)} | {
-            key: taken[key] for key in ("settings", "versions", "peak_memory_mb")}
+        kept |= {key: taken[key] for key in ("settings", "versions", "peak_memory_mb")}
         store.write_record(path, kept)
         say(f"{run.name}: {about}: H / ln n {row['normalised_entropy']}, {taken['seconds']:.0f} s")
 
@@ -113,9 +116,13 @@ def _counts(rows: list[dict], fit: Fit, name: str) -> float:
 
 
 def _performer(bench: Bench) -> dict:
-    """What a record keeps of a performer; ``speaking``: the share of weights w above 0 of the images shown."""
-    about, trained = bench.about(), bench.run.record()
-    return {key: about[key] for key in (*trials.TRUTH_FIELDS, "groups", "filters")} | {
+    """What a record keeps of a performer; ``speaking``: the share of weights w above 0 of the images
+    shown; ``ways``: measures of what needs no fit, by its name."""
+    about, trained, ways = bench.about(), bench.run.record(), {}
+    for way in WAYS:
+        found = bench.judge(explained_in(bench.run, way, bench.head, bench.shown, bench.background)[0])
+        ways[way] = {name: trials.short(found[name]) for name in WAY_FIELDS}
+    return {"ways": ways} | {key: about[key] for key in (*trials.TRUTH_FIELDS, "groups", "filters")} | {
         "accuracy": trained["metrics"]["accuracy"], "part_specificity": trained["metrics"]["part_specificity"],
         "speaking": trials.short(float((bench.shown.w > 0).double().mean())), "training_seconds": trained["seconds"]}
 
