@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 
+import pandas as pd
+
 from semquant.checks import InputError
 from semquant.training import cpu_threads
 from semquant_book.study import store, trials
@@ -19,7 +21,8 @@ from semquant_book.study.presets import Settings
 from semquant_book.study.ranking import Bench, explained_in
 from semquant_book.study.regimes import PRIORS
 
-__all__ = ["BIASES", "DEEPER", "MADE", "PLAN", "RECORD", "SEEDS", "STRONG", "Fit", "Made", "collect", "gather"]
+__all__ = ["BIASES", "DEEPER", "MADE", "PLAN", "RECORD", "SEEDS", "STRONG", "Fit", "Made",
+           "collect", "frame", "gather"]
 
 RECORD = "factorial"
 BIASES = ("min", "mean")  # where b starts: at the smallest score, or their mean
@@ -158,3 +161,10 @@ def gather(settings: Settings) -> dict:
         "planned": {"performers": len(MADE), "fits": sum(len(fits) for _, fits in PLAN) + tried * len(MADE)},
         "seconds": round(sum(row[-1] for row in content["fits"])
                          + sum(p["training_seconds"] for p in content["performers"]))}
+
+
+def frame(record: dict) -> pd.DataFrame:
+    """Return all fits of a record that `gather` made, a row each, with ``performer``, its place, and its
+    ``architecture``, ``category`` and ``fading``."""
+    about = pd.DataFrame(record["performers"])[["architecture", "category", "fading"]]
+    return pd.DataFrame(record["fits"], columns=record["columns"]["fits"]).join(about, on="performer")
