@@ -67,8 +67,8 @@ MADE = [Made(architecture, category, fading) for architecture, category, fading 
     ("vgg16", "dog", True), ("vgg16", "cat", True))]
 #: What is fitted to which performer, in the order in which it is run.
 PLAN = ((MADE[0], EVERY + [Fit(*which, seed=seed) for seed in SEEDS for which in DECISIVE]),
-        *((made, EVERY) for made in MADE[1:4]), (MADE[0], [Fit(*which, depth=DEEPER) for which in DECISIVE]),
-        *((made, EVERY) for made in MADE[4:]))
+        (MADE[1], EVERY), (MADE[0], [Fit(*which, depth=DEEPER) for which in DECISIVE]),
+        *((made, EVERY) for made in MADE[2:]))
 
 
 def collect(settings: Settings, say: Callable[[str], object] = print) -> dict:
