@@ -51,7 +51,7 @@ def test_how_far_the_plan_came_is_said():
 
 def test_where_entropy_and_error_rise_is_said_for_each_arm():
     lines = varied.said(record()).splitlines()
-    assert lines[1] == (
+    assert lines[0] == varied.progress(record()) and lines[3] == (
         "- **b from the mean score** (2 performers): H / ln n rises with SGD from a high start and AdamW from a high start, "
         "falls with SGD from a fitting start and AdamW from a fitting start; the rescaled error falls with SGD from a high start "
         "and SGD from a fitting start, rises with AdamW from a high start and AdamW from a fitting start.")

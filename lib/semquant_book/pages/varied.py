@@ -81,13 +81,13 @@ def progress(record: dict) -> str:
 
 
 def said(record: dict) -> str:
-    """Say for each of `ARMS` where entropy and error rise and fall, and how the fits stand to what is true, in
-    Markdown."""
+    """Say how far the plan came, for each of `ARMS` where entropy and error rise and fall, and how the fits stand
+    to what is true, in Markdown."""
     found = arms(record)
     lines = [f"- **{name}** ({_counted(some)}): H / ln n {_ways(some, 'normalised_entropy')}; the rescaled error "
              f"{_ways(some, ERROR)}." for name, some in found.items()]
     lines += [_unknowing(record), _truth(record), _beside(record), *_strong(record)]
-    return "\n".join(lines)
+    return f"{progress(record)}\n\n" + "\n".join(lines)
 
 
 def _ways(found: pd.DataFrame, metric: str) -> str:

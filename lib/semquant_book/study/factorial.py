@@ -135,8 +135,8 @@ def gather(settings: Settings) -> dict:
 
     ``performers``: of each its names, ``fading`` and ``filter_loss``, what is true of it, ``accuracy``; ``fits``:
     a row each, beginning with the performer's place in that list, with the fields of `Fit`, ``rate``,
-    ``chosen``: whether it is the rate that counts, `trials.REGIME_FIELDS` and ``seconds``; ``columns``: their
-    names; ``planned``: how many performers and fits there would be.
+    ``chosen``: whether it is the rate that counts, `trials.REGIME_FIELDS` and ``seconds``, with what had to be done
+    before it, of a performer's first fit its training; ``columns``: their names; ``planned``: how many performers and fits there would be.
     """
     content = {"experiment": 1, "performers": [], "fits": []}
     columns = [*Fit.__dataclass_fields__, "rate", "chosen", *trials.REGIME_FIELDS, "seconds"]
@@ -159,8 +159,7 @@ def gather(settings: Settings) -> dict:
     return content | {
         "settings": asdict(settings), "columns": {"fits": ["performer", *columns]},
         "planned": {"performers": len(MADE), "fits": sum(len(fits) for _, fits in PLAN) + tried * len(MADE)},
-        "seconds": round(sum(row[-1] for row in content["fits"])
-                         + sum(p["training_seconds"] for p in content["performers"]))}
+        "seconds": round(sum(row[-1] for row in content["fits"]))}
 
 
 def frame(record: dict) -> pd.DataFrame:
