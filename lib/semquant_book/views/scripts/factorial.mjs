@@ -41,7 +41,7 @@ export default view(({ data }) => {
   const counted = (n) => `${n} performer${n === 1 ? "" : "s"}`;
   const regime = () => `${data.optimizers[state.optimizer]}, ${state.start} start, `
     + `${state.prior === "none" ? "no prior loss" : `${state.prior} prior`}${state.rate ? `, rate ${state.rate}` : ""}`
-    + varied.map(({ field, label, options }) => (state[field] ? `, ${label[0].toLowerCase()}${label.slice(1)}: ${options[state[field]]}` : "")).join("");
+    + varied.map(({ field, label, options }) => (state[field] ? `, ${label[0].toLowerCase()}${label.slice(1)} ${options[state[field]]}` : "")).join("");
 
   // ---- the chart -----------------------------------------------------------------------------------
 
