@@ -69,7 +69,7 @@ def test_what_goes_both_ways_is_neither_a_rise_nor_a_fall():
 
 def test_the_rest_that_is_said_has_the_records_numbers():
     said = varied.said(record())
-    assert ("of the measured prior's gain in H / ln n with SGD, high start a uniform one brings 75% to 75%, a permuted one "
+    assert ("of the measured prior's gain in H / ln n with SGD from a high start a uniform one brings 75% to 75%, a permuted one "
             "50% to 50% (performers and starts of b: 6).") in said
     assert "**The truth's own entropy** over part groups is 1.00 to 1.20 nats." in said
     assert "nearer to it in 6 of 7 pairs of fits." in said  # not of the ResNet's one
@@ -77,10 +77,10 @@ def test_the_rest_that_is_said_has_the_records_numbers():
     chosen = chosen[chosen.chosen]
     above = sum(row[ERROR] > 0.45 + row.performer / 100 for _, row in chosen.iterrows())
     assert 0 < above < len(chosen) == 128
-    assert (f"of 128 fits, with rescaled errors of 0.080 to 0.710, the error is above that of gradient × input (0.020 to 0.040) "
+    assert (f"the rescaled error of 128 fits is 0.080 to 0.710; it is above that of gradient × input (0.020 to 0.040) "
             f"in 128 and above that of the prior alone (0.450 to 0.470) in {above}.") in said
     assert ("**A strong filter loss**, dogs: the share of the prior's weights above 0 goes from 50% to 60%, and what the prior loss "
-            "adds to the entropy with AdamW, fitting start from +0.10 to +0.05 nats; accuracy from 99.0% to 98.0%; part groups with "
+            "adds to the entropy with AdamW from a fitting start from +0.10 to +0.05 nats; accuracy from 99.0% to 98.0%; part groups with "
             "filters of their own from 2 to 1.") in said
 
 
@@ -89,7 +89,7 @@ def test_a_gain_that_is_none_has_no_shares():
     place = made["columns"]["fits"].index("normalised_entropy")
     for row in made["fits"]:
         row[place] = 0.5
-    assert "the measured prior brings no gain with SGD, high start." in varied.said(made)
+    assert "the measured prior brings no gain with SGD from a high start." in varied.said(made)
 
 
 def test_the_record_that_comes_with_the_project():

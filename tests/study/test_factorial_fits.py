@@ -154,7 +154,7 @@ def test_a_fits_error_is_that_of_shapley_values_by_their_definition(run, done):
     ours = torch.stack([said.contributions[:, bench.groups == p].sum(dim=1) for p in range(count)], dim=1)
     scaled = ours * (right.sum(dim=1) / ours.sum(dim=1))[:, None]
     raw, rescaled = (((c - right).abs().sum() / right.abs().sum()).item() for c in (ours, scaled))
-    found = trials.fitted(bench, how)
+    found = trials.fitted(run, bench, how)
     assert found["error shapley"] == pytest.approx(raw, rel=1e-3)
     assert found["rescaled_error shapley"] == pytest.approx(rescaled, rel=1e-3)
 

@@ -51,7 +51,7 @@ def test_a_fit_that_diverged_is_there_without_numbers():
 def test_what_the_trial_holds_fixed_is_a_set_of_its_own():
     data = factorial.explore(trial(), LABELS, "A note.", record(lost={(2, Fit("adamw", "fitting", "none"))}), "Few.").data
     json.dumps(data, allow_nan=False)
-    assert [s["note"] for s in data["sets"]] == ["A note.", "Few."] and data["sets"][1]["name"].startswith("dog, cat, ")
+    assert [s["note"] for s in data["sets"]] == ["A note.", "Few."] and data["sets"][1]["name"].startswith("dog, cat (")
     assert [(p["name"], p.get("set", 0), p.get("fading", 0)) for p in data["performers"][3:]] == [
         ("VGG-M, cow, seed 0", 0, 0), ("AlexNet, dog", 1, 0), ("AlexNet, dog, filter loss 0.3", 1, 1), ("AlexNet, cat", 1, 0)]
     assert [v["field"] for v in data["varied"]] == ["fading", "bias", "depth", "seed"]

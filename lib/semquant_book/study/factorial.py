@@ -29,7 +29,8 @@ BIASES = ("min", "mean")  # where b starts: at the smallest score, or their mean
 DEEPER, SEEDS = 18, (1, 2, 3)  # of g; everything else has the small one and seed 0
 STRONG = 0.3  # weight of the filter loss that does not fade
 #: What stands beside the fits, and its measures.
-WAYS, WAY_FIELDS = ("gradient_times_input", "prior"), ("error shapley", "rescaled_error shapley", "entropy shapley")
+WAYS = ("gradient_times_input", "prior")
+WAY_FIELDS = ("error shapley", "rescaled_error shapley", "entropy shapley")
 #: Rates of g; of several that one counts whose baseline fits the training scores best.
 RATES = {(optimizer, start): rates for optimizer, start, rates, _ in trials.FITS}
 
@@ -63,8 +64,8 @@ class Made:
 EVERY = [Fit(*which, prior, bias) for bias, which, prior in product(BIASES, RATES, PRIORS)]
 DECISIVE = [(*which, prior) for which, prior in product(RATES, PRIORS[:2])]
 MADE = [Made(architecture, category, fading) for architecture, category, fading in (
-    ("alexnet", "dog", True), ("alexnet", "dog", False), ("alexnet", "cat", True), ("alexnet", "cat", False),
-    ("vgg16", "dog", True), ("vgg16", "cat", True))]
+    ("alexnet", "dog", True), ("alexnet", "dog", False), ("alexnet", "cat", True),
+    ("alexnet", "cat", False), ("vgg16", "dog", True), ("vgg16", "cat", True))]
 #: What is fitted to which performer, in the order in which it is run.
 PLAN = ((MADE[0], EVERY + [Fit(*which, seed=seed) for seed in SEEDS for which in DECISIVE]),
         (MADE[1], EVERY), (MADE[0], [Fit(*which, depth=DEEPER) for which in DECISIVE]),
@@ -84,7 +85,8 @@ def _go_on(run: Run, fits: list[Fit], say: Callable[[str], object]) -> None:
     path = store.factorial_path(run.settings, run.architecture, run.category, run.fading)
     kept = store.read_record(path) if path.exists() else {"fits": []}
     rows, bench = kept["fits"], None
-    tried = [(Fit(*which, "none"), rate) for which, rates in RATES.items() if len(rates) > 1 for rate in rates]
+    tried = [(Fit(*which, "none"), rate) for which, rates in RATES.items() for rate in rates
+             if len(rates) > 1]
     for fit, rate in [*tried, *((fit, None) for fit in fits)]:
         rate = rate or _counts(rows, fit, run.name)
         about = asdict(fit) | {"rate": rate}
@@ -97,7 +99,7 @@ def _go_on(run: Run, fits: list[Fit], say: Callable[[str], object]) -> None:
             how = trials.options(run.settings, fit.optimizer, fit.start, rate, fit.prior)
             how |= {"explainer": replace(how["explainer"], bias=fit.bias, depth=fit.depth),
                     "fit": replace(how["fit"], seed=fit.seed)}
-            row = about | trials.fitted(bench, how)
+            row = about | trials.fitted(run, bench, how)
         rows.append(row | {"seconds": round(taken["seconds"], 1)})
         kept |= {key: taken[key] for key in ("settings", "versions", "peak_memory_mb")}
         store.write_record(path, kept)
@@ -105,7 +107,7 @@ def _go_on(run: Run, fits: list[Fit], say: Callable[[str], object]) -> None:
 
 
 def _counts(rows: list[dict], fit: Fit, name: str) -> float:
-    """The rate of a fit: of several the one whose baseline, with all else as in the trial, left the least."""
+    """The rate of a fit: of several the one whose baseline, all else as in the trial, left the least."""
     rates = RATES[fit.optimizer, fit.start]
     if len(rates) == 1:
         return rates[0]
@@ -126,17 +128,19 @@ def _performer(bench: Bench) -> dict:
         found = bench.judge(explained_in(bench.run, way, bench.head, bench.shown, bench.background)[0])
         ways[way] = {name: trials.short(found[name]) for name in WAY_FIELDS}
     return {"ways": ways} | {key: about[key] for key in (*trials.TRUTH_FIELDS, "groups", "filters")} | {
-        "accuracy": trained["metrics"]["accuracy"], "part_specificity": trained["metrics"]["part_specificity"],
-        "speaking": trials.short(float((bench.shown.w > 0).double().mean())), "training_seconds": trained["seconds"]}
+        **{key: trained["metrics"][key] for key in ("accuracy", "part_specificity")},
+        "speaking": trials.short(float((bench.shown.w > 0).double().mean())),
+        "training_seconds": trained["seconds"]}
 
 
 def gather(settings: Settings) -> dict:
     """Join the fits that are done, and return the record; InputError where none is.
 
-    ``performers``: of each its names, ``fading`` and ``filter_loss``, what is true of it, ``accuracy``; ``fits``:
-    a row each, beginning with the performer's place in that list, with the fields of `Fit`, ``rate``,
-    ``chosen``: whether it is the rate that counts, `trials.REGIME_FIELDS` and ``seconds``, with what had to be done
-    before it, of a performer's first fit its training; ``columns``: their names; ``planned``: how many performers and fits there would be.
+    ``performers``: of each its names, ``fading`` and ``filter_loss``, and what is true of it. ``fits``: a
+    row each, beginning with the performer's place in that list, with the fields of `Fit`, ``rate``, ``chosen``:
+    whether that is the rate that counts, `trials.REGIME_FIELDS` and ``seconds``, with what had to be done
+    first, of a performer's first fit its training. ``columns``: their names. ``planned``: how many
+    performers and fits there would be.
     """
     content = {"experiment": 1, "performers": [], "fits": []}
     columns = [*Fit.__dataclass_fields__, "rate", "chosen", *trials.REGIME_FIELDS, "seconds"]
@@ -146,8 +150,8 @@ def gather(settings: Settings) -> dict:
         if not path.exists():
             continue
         found, place = store.read_record(path), len(content["performers"])
-        content["performers"].append(asdict(made) | {"performer_seed": 0, "filter_loss": run.settings.filter_loss}
-                                     | found["performer"])
+        content["performers"].append(asdict(made) | {
+            "performer_seed": 0, "filter_loss": run.settings.filter_loss} | found["performer"])
         for row in found["fits"]:
             fit = Fit(**{name: row[name] for name in Fit.__dataclass_fields__})
             row |= {"chosen": row["rate"] == _counts(found["fits"], fit, run.name)}
@@ -158,7 +162,8 @@ def gather(settings: Settings) -> dict:
     tried = sum(len(rates) - 1 for rates in RATES.values())
     return content | {
         "settings": asdict(settings), "columns": {"fits": ["performer", *columns]},
-        "planned": {"performers": len(MADE), "fits": sum(len(fits) for _, fits in PLAN) + tried * len(MADE)},
+        "planned": {"performers": len(MADE),
+                    "fits": sum(len(fits) for _, fits in PLAN) + tried * len(MADE)},
         "seconds": round(sum(row[-1] for row in content["fits"]))}
 
 

@@ -100,7 +100,8 @@ RECORDS = {
         *RUN, "experiment", "rows", "rates", "weights", "references")),
     "trials": Recorded(trials.gather, "cpu", (*RUN, "experiment", "performers", "regimes", "ways", "columns",
                                               "planned")),
-    factorial.RECORD: Recorded(factorial.collect, "cpu", (*RUN, "experiment", "performers", "fits", "columns", "planned")),
+    factorial.RECORD: Recorded(factorial.collect, "cpu", (*RUN, "experiment", "performers", "fits",
+                                                          "columns", "planned")),
     **{f"{TRUNK}-{category}": Recorded(partial(_trunk, category), "quick", (
         *RUN, "architecture", "category", "seed", "data", "metrics", "history", "parameters",
         "explainers", "other_splits", "examples")) for category in CATEGORIES if category != "bird"},

@@ -75,7 +75,7 @@ def _fits(run: experiment1.Run, bench: Bench) -> Iterator[dict]:
     """A row for each fit of a regime; without measures where it diverged."""
     def fit(optimizer: str, start: str, rate: float, prior: str) -> dict:
         row = {"optimizer": optimizer, "start": start, "rate": rate, "prior": prior}
-        return row | fitted(bench, options(run.settings, optimizer, start, rate, prior))
+        return row | fitted(run, bench, options(run.settings, optimizer, start, rate, prior))
 
     for optimizer, start, rates, priors in FITS:
         rows = [fit(optimizer, start, rate, prior) for rate in rates for prior in priors]
@@ -92,15 +92,15 @@ def options(settings: Settings, optimizer: str, start: str, rate: float, prior: 
     return regimes.options(replace(settings, explainer_epochs=EPOCHS), optimizer, start, rate, prior)
 
 
-def fitted(bench: Bench, how: dict) -> dict[str, float | None]:
+def fitted(run: experiment1.Run, bench: Bench, how: dict) -> dict[str, float | None]:
     """Return `REGIME_FIELDS` of an explainer fitted to the first `IMAGES` with options of
     `distill_measured`; None of each where the fit diverged."""
-    train = bench.run.measured("train")[:IMAGES]
+    train = run.measured("train")[:IMAGES]
     try:
         explainer = distill_measured(train, **how)
     except Diverged:
         return dict.fromkeys(REGIME_FIELDS)
-    found = regimes.kept(bench.run.judge(explainer), train.y.shape[1])
+    found = regimes.kept(run.judge(explainer), train.y.shape[1])
     found |= bench.judge(explainer.explain_measured(bench.shown))
     found["squared_error"] = explainer.history[-1]["distillation"]
     return {name: short(found[name]) for name in REGIME_FIELDS}

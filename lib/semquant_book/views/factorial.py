@@ -1,6 +1,6 @@
 """The trial as a map: every fit by how even its contributions are and how far from what is true.
 
-Beside it, as a choice of its own, the fits of what the trial holds fixed, see `semquant_book.study.factorial`.
+Beside it, as a choice of its own, `semquant_book.study.factorial`: fits that vary what it holds fixed.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def explore(record: dict, labels: Mapping[str, str], note: str = "", more: dict 
             measure: [_plain(explained[measure].get((*about, way))) for about in place]
             for measure in MEASURES if measure in explained}} for way, words in YARDSTICKS.items()],
         "optimizers": OPTIMIZERS, "evenness": EVENNESS, "measures": list(MEASURES.items()),
-        "colours": colours()["methods"], "sets": [{"name": "the trial’s, which no choice was made on", "note": note}],
+        "colours": colours()["methods"], "sets": [{"name": "the trial’s", "note": note}],
         "varied": []}
     if more:
         _add(data, more, labels, more_note)
@@ -74,7 +74,7 @@ def _add(data: dict, more: dict, labels: Mapping[str, str], note: str) -> None:
     rows, before = factorial.frame(more), len(data["performers"])
     numbers = {field: {value: k for k, value in enumerate(words)} for field, (_, words) in VARIED.items()}
     data["sets"].append({"name": ", ".join(dict.fromkeys(p["category"] for p in more["performers"]))
-                         + ", which choices were made on", "note": note})
+                         + " (choices were made on these)", "note": note})
     data["varied"] = [{"field": field, "label": label, "options": [*words.values()]}
                       for field, (label, words) in VARIED.items()]
     for p in more["performers"]:
@@ -84,7 +84,8 @@ def _add(data: dict, more: dict, labels: Mapping[str, str], note: str) -> None:
             + ("" if p["fading"] else f", filter loss {p['filter_loss']:g}")})
     for _, row in rows.iterrows():
         other = {field: numbers[field][row[field]] for field in VARIED}
-        data["fits"].append({"performer": before + row["performer"]} | {name: _plain(row[name]) for name in FIELDS}
+        data["fits"].append({"performer": before + row["performer"]}
+                            | {name: _plain(row[name]) for name in FIELDS}
                             | {field: k for field, k in other.items() if k})
     for line, way in zip(data["yardsticks"], YARDSTICKS):
         for measure, values in line["values"].items():
