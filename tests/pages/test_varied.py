@@ -69,8 +69,8 @@ def test_what_goes_both_ways_is_neither_a_rise_nor_a_fall():
 
 def test_the_rest_that_is_said_has_the_records_numbers():
     said = varied.said(record())
-    assert ("of the measured prior's gain in H / ln n with SGD from a high start a uniform one brings 75% to 75%, a permuted one "
-            "50% to 50% (performers and starts of b: 6).") in said
+    assert ("of the measured prior's gain in H / ln n with SGD from a high start a uniform one brings 75%, a permuted one "
+            "50% (performers and starts of b: 6).") in said
     assert "**The truth's own entropy** over part groups is 1.00 to 1.20 nats." in said
     assert "nearer to it in 6 of 7 pairs of fits." in said  # not of the ResNet's one
     chosen = frame(record())

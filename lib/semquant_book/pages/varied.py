@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import pandas as pd
 from pandas.io.formats.style import Styler
 
 from semquant.explanation import UNASSIGNED
 from semquant_book.pages.comparison import paper, styled
-from semquant_book.pages.findings import number, percent, spread
+from semquant_book.pages.findings import number, percent
 from semquant_book.study.factorial import DEEPER, RECORD, STRONG, frame
 from semquant_book.study.hypotheses import ERROR, HOME, REGIMES, regime
 from semquant_book.study.presets import project_root
@@ -67,10 +67,11 @@ def table(record: dict) -> Styler:
     for metric, (words, digits) in MEASURES.items():
         for name, found in arms(record).items():
             cells[words, f"{name} ({_counted(found)})"] = [
-                _range(differences(found, which, metric), digits) for which in REGIMES]
-    return styled(pd.DataFrame(cells, index=[regime(*which) for which in REGIMES]).T,
-                  "Ours minus the baseline; of several performers, or seeds, from the lowest to the "
-                  "highest. There is no interval: few performers, of categories that choices were made on")
+                _range(differences(found, which, metric), digits, plus=True) for which in REGIMES]
+    shown = styled(pd.DataFrame(cells, index=[regime(*which) for which in REGIMES]).T,
+                   "Ours minus the baseline; of several performers, or seeds, from the lowest to the "
+                   "highest. There is no interval: few performers, of categories that choices were made on")
+    return shown.set_properties(**{"white-space": "normal"})  # ranges may be wrapped
 
 
 def progress(record: dict) -> str:
@@ -101,6 +102,8 @@ def _ways(found: pd.DataFrame, metric: str) -> str:
         verb = "rises" if up == len(values) else "goes both ways" if up else "falls"
         if values:
             named.setdefault(verb, []).append(_from(which))
+    if len(named) == 1 and len(*named.values()) == len(REGIMES):
+        return f"{verb} in all four regimes"
     return ", ".join(f"{verb} with {', '.join(names[:-1])}{' and ' * (len(names) > 1)}{names[-1]}"
                      for verb, names in named.items())
 
@@ -121,8 +124,8 @@ def _unknowing(record: dict) -> str:
         return f"- **Priors that know nothing**: the measured prior brings no gain with {_from(HOME)}."
     shares = gains.div(gains.measured, axis=0)
     return (f"- **Priors that know nothing**: of the measured prior's gain in H / ln n with {_from(HOME)} "
-            f"a uniform one brings {spread(shares.uniform, 0, percent=True)}, a permuted one "
-            f"{spread(shares.permuted, 0, percent=True)} (performers and starts of b: {len(shares)}).")
+            f"a uniform one brings {_range(shares.uniform, 0, percent=True)}, a permuted one "
+            f"{_range(shares.permuted, 0, percent=True)} (performers and starts of b: {len(shares)}).")
 
 
 def _truth(record: dict) -> str:
@@ -130,7 +133,7 @@ def _truth(record: dict) -> str:
     own = [p[OWN] for p in record["performers"]]
     moved = [v for name, some in arms(record).items() if "seed" in ARMS[name]
              for v in differences(some, HOME, OWN)]
-    return (f"- **The truth's own entropy** over part groups is {spread(own)} nats. With {_from(HOME)} the "
+    return (f"- **The truth's own entropy** over part groups is {_range(own, 2)} nats. With {_from(HOME)} the "
             f"prior loss brings the explanation's nearer to it in {sum(v < 0 for v in moved)} of "
             f"{len(moved)} pairs of fits.")
 
@@ -141,9 +144,9 @@ def _beside(record: dict) -> str:
     rows = rows[rows.chosen & rows[ERROR].notna()]
     for way, words in (("gradient_times_input", "gradient × input"), ("prior", "the prior alone")):
         line = rows.performer.map({k: p["ways"][way][ERROR] for k, p in enumerate(record["performers"])})
-        above.append(f"above that of {words} ({spread(line, 3)}) in {int((rows[ERROR] > line).sum())}")
+        above.append(f"above that of {words} ({_range(line, 3)}) in {int((rows[ERROR] > line).sum())}")
     return (f"- **Beside what needs no explainer**: the rescaled error of {len(rows)} fits is "
-            f"{spread(rows[ERROR], 3)}; it is {' and '.join(above)}.")
+            f"{_range(rows[ERROR], 3)}; it is {' and '.join(above)}.")
 
 
 def _strong(record: dict) -> list[str]:
@@ -158,7 +161,7 @@ def _strong(record: dict) -> list[str]:
         gains = []
         for name, k in ((USUAL, usual), (STRONGLY, place)):
             some = found[name][found[name].index.get_level_values("performer") == k]
-            gains.append(_range(differences(some, REGIMES[-1], "entropy"), 2))
+            gains.append(_range(differences(some, REGIMES[-1], "entropy"), 2, plus=True))
         lines.append(
             f"- **A strong filter loss**, {category}s: the share of the prior's weights above 0 goes from "
             f"{percent(before['speaking'])} to {percent(after['speaking'])}, and what the prior loss adds "
@@ -177,7 +180,8 @@ def _counted(found: pd.DataFrame) -> str:
     return f"{performers} performer{'s' * (performers != 1)}" + f", {seeds} seeds" * (seeds > 1)
 
 
-def _range(values: Sequence[float], digits: int) -> str:
-    """A difference, or the lowest and the highest of several; a dash without any."""
-    ends = [number(f(values, default=None), digits, plus=True) for f in (min, max)]
+def _range(values: Iterable[float], digits: int, **how: bool) -> str:
+    """A number, or the lowest and the highest of several; a dash without any."""
+    values = list(values)
+    ends = [number(f(values, default=None), digits, **how) for f in (min, max)]
     return ends[0] if ends[0] == ends[1] else f"{ends[0]} to {ends[1]}"
