@@ -97,14 +97,12 @@ def _ways(found: pd.DataFrame, metric: str) -> str:
     """In which regimes a metric rises in every pair of fits, in which it falls, in which it does both."""
     named: dict[str, list[str]] = {}
     for which in REGIMES:
-        values = differences(found, which, metric)
-        up = sum(v > 0 for v in values)
-        verb = "rises" if up == len(values) else "goes both ways" if up else "falls"
-        if values:
+        if values := differences(found, which, metric):
+            up = sum(v > 0 for v in values)
+            verb = "rises" if up == len(values) else "goes both ways" if up else "falls"
             named.setdefault(verb, []).append(_from(which))
-    if len(named) == 1 and len(*named.values()) == len(REGIMES):
-        return f"{verb} in all four regimes"
-    return ", ".join(f"{verb} with {', '.join(names[:-1])}{' and ' * (len(names) > 1)}{names[-1]}"
+    return ", ".join(f"{verb} in all four regimes" if len(names) == len(REGIMES) else
+                     f"{verb} with {', '.join(names[:-1])}{' and ' * (len(names) > 1)}{names[-1]}"
                      for verb, names in named.items())
 
 
