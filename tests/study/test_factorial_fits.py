@@ -10,7 +10,7 @@ from semquant import truth
 from semquant.checks import InputError
 from semquant.distillation import distill_measured
 from semquant.training import Diverged
-from semquant_book.study import animal_performers, factorial, performing, ranking, store, trials
+from semquant_book.study import factorial, performing, ranking, store, trials
 from semquant_book.study.factorial import DEEPER, EVERY, MADE, PLAN, SEEDS, STRONG, Fit, Made
 from test_ranking import fewer_samples
 
@@ -115,12 +115,8 @@ def test_each_field_of_a_fit_reaches_it(run, short, done, monkeypatch):
     assert (second["explainer"].depth, second["explainer"].bias, second["fit"].learning_rate) == (DEEPER, "min", 3e-3)
 
 
-def test_the_strong_filter_loss_is_another_performer_whose_weight_stays(run, monkeypatch, done):
-    usual, strong = Made("alexnet", "dog").run(run.settings), Made("alexnet", "dog", False).run(run.settings)
-    assert strong.settings.filter_loss == STRONG and usual.path != strong.path
-    assert strong.path != replace(strong, fading=True).path
-    assert not torch.equal(usual.performer().head[-1].weight, strong.performer().head[-1].weight)
-    weights = []
+def test_the_strong_filter_loss_is_another_performer_whose_weight_stays(run, monkeypatch):
+    settings, weights = replace(run.settings, performer_epochs=3), []
 
     def seen(net, images, positive, epoch, weight):
         weights.append(weight / epoch)
@@ -128,14 +124,15 @@ def test_the_strong_filter_loss_is_another_performer_whose_weight_stays(run, mon
 
     loss = performing.performer_loss
     monkeypatch.setattr(performing, "performer_loss", seen)
-    strong.path.unlink()
-    before = strong.performer().head[-1].weight.clone()
-    again = animal_performers.performer(strong.settings, "alexnet", "dog", 0, fading=False)
-    assert set(weights) == {STRONG} and torch.equal(before, again.head[-1].weight)
+    usual, strong = Made("alexnet", "dog").run(settings), Made("alexnet", "dog", False).run(settings)
+    assert strong.settings.filter_loss == STRONG
+    assert len({usual.path, strong.path, replace(strong, fading=True).path}) == 3
+    before = strong.performer().head[-1].weight
+    assert set(weights) == {STRONG}
     weights.clear()
-    usual.path.unlink()
-    animal_performers.performer(usual.settings, "alexnet", "dog", 0)
-    assert max(weights) == run.settings.filter_loss and min(weights) == run.settings.filter_loss / run.settings.performer_epochs
+    assert not torch.equal(usual.performer().head[-1].weight, before)
+    assert sorted(set(weights)) == pytest.approx([settings.filter_loss / epoch for epoch in (3, 2, 1)])
+    assert strong.record()["fading"] is False and "fading" not in usual.record()
 
 
 def test_a_fits_error_is_that_of_shapley_values_by_their_definition(run, done):
