@@ -68,8 +68,8 @@ MADE = [Made(architecture, category, fading) for architecture, category, fading 
     ("alexnet", "cat", False), ("vgg16", "dog", True), ("vgg16", "cat", True))]
 #: What is fitted to which performer, in the order in which it is run.
 PLAN = ((MADE[0], EVERY + [Fit(*which, seed=seed) for seed in SEEDS for which in DECISIVE]),
-        (MADE[1], EVERY), (MADE[0], [Fit(*which, depth=DEEPER) for which in DECISIVE]),
-        *((made, EVERY) for made in MADE[2:]))
+        (MADE[1], EVERY[:len(EVERY) // 2]), (MADE[0], [Fit(*which, depth=DEEPER) for which in DECISIVE]),
+        (MADE[1], EVERY[len(EVERY) // 2:]), *((made, EVERY) for made in MADE[2:]))
 
 
 def collect(settings: Settings, say: Callable[[str], object] = print) -> dict:
