@@ -3,8 +3,9 @@
 import pytest
 from made_factorial import record
 
+from semquant_book.folders import project_root
 from semquant_book.pages import varied
-from semquant_book.study.factorial import DEEPER, MADE, Fit, frame
+from semquant_book.study.factorial import DEEPER, MADE, STRONG, Fit, frame
 from semquant_book.study.hypotheses import ERROR, HOME, REGIMES
 
 HIGH, LAST = REGIMES[0], REGIMES[-1]
@@ -99,3 +100,6 @@ def test_the_record_that_comes_with_the_project():
     assert len(kept["fits"]) <= kept["planned"]["fits"]
     for name, some in varied.arms(kept).items():
         assert len(some), name
+    page = (project_root() / "book" / "right" / "when.ipynb").read_text()
+    for words in (f"weight of {STRONG:g} throughout", f"preset's {kept['settings']['filter_loss']:g} is divided", f"ResNet-{DEEPER}"):
+        assert words in page, words
