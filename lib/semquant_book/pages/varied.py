@@ -87,10 +87,27 @@ def progress(record: dict) -> str:
 def said(record: dict) -> str:
     """Say how far the plan came, for each of `ARMS` where entropy and error rise and fall, and how the fits
     stand to what is true, in Markdown."""
-    lines = [f"- **{name}** ({_counted(some)}): H / ln n {_ways(some, EVEN)}; the rescaled error "
-             f"{_ways(some, ERROR)}." for name, some in arms(record).items()]
+    lines = [_whole(record)]
+    lines += [f"- **{name}** ({_counted(some)}): H / ln n {_ways(some, EVEN)}; the rescaled error "
+              f"{_ways(some, ERROR)}." for name, some in arms(record).items()]
     lines += [_unknowing(record), _truth(record), _beside(record), *_strong(record)]
     return f"{progress(record)}\n\n" + "\n".join(lines)
+
+
+def _whole(record: dict) -> str:
+    """In how many of all pairs of fits entropy rises and error falls, where the paper's effect is and elsewhere."""
+    rows = frame(record)
+    values = rows[rows.chosen].pivot(index=["optimizer", "start", "performer", "bias", "depth", "seed"],
+                                     columns="prior", values=[EVEN, ERROR]).astype(float)
+    here = pd.Series([key[:2] == HOME for key in values.index], values.index)
+
+    def counted(metric: str, sign: int) -> list[str]:
+        gains = sign * (values[metric]["measured"] - values[metric]["none"]).dropna()
+        return [f"{int((some > 0).sum())} of {len(some)}" for some in (gains[here], gains[~here])]
+
+    (up, elsewhere), (down, too) = counted(EVEN, 1), counted(ERROR, -1)
+    return (f"- **In all**: with {_from(HOME)} the prior loss raises H / ln n in {up} pairs of fits, in the "
+            f"three other regimes in {elsewhere}. It lowers the rescaled error in {down} and {too}.")
 
 
 def _ways(found: pd.DataFrame, metric: str) -> str:
@@ -164,13 +181,15 @@ def _strong(record: dict) -> list[str]:
             f"- **A strong filter loss**, {category}s: the share of the prior's weights above 0 goes from "
             f"{percent(before['speaking'])} to {percent(after['speaking'])}, and what the prior loss adds "
             f"to the entropy with {_from(REGIMES[-1])} from {gains[0]} to {gains[1]} nats; accuracy from "
-            f"{percent(before['accuracy'], 1)} to {percent(after['accuracy'], 1)}; part groups with "
-            f"filters of their own from {_groups(before)} to {_groups(after)}.")
+            f"{percent(before['accuracy'], 1)} to {percent(after['accuracy'], 1)}. Groups that lose "
+            f"all their filters: {_only(before, after)}; that get some: {_only(after, before)}.")
     return lines
 
 
-def _groups(performer: dict) -> int:
-    return sum(name != UNASSIGNED for name in performer["groups"])
+def _only(performer: dict, other: dict) -> str:
+    """The part groups that have filters in a performer, and none in another."""
+    names = [name for name in performer["groups"] if name not in (*other["groups"], UNASSIGNED)]
+    return ", ".join(names) or "none"
 
 
 def _counted(found: pd.DataFrame) -> str:
