@@ -95,7 +95,7 @@ def said(record: dict) -> str:
 
 
 def _whole(record: dict) -> str:
-    """In how many of all pairs of fits entropy rises and error falls, where the paper's effect is and elsewhere."""
+    """In how many of all pairs of fits entropy rises and error falls, in its home and elsewhere."""
     rows = frame(record)
     values = rows[rows.chosen].pivot(index=["optimizer", "start", "performer", "bias", "depth", "seed"],
                                      columns="prior", values=[EVEN, ERROR]).astype(float)

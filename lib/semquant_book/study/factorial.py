@@ -137,10 +137,10 @@ def gather(settings: Settings) -> dict:
     """Join the fits that are done, and return the record; InputError where none is.
 
     ``performers``: of each its names, ``fading`` and ``filter_loss``, and what is true of it. ``fits``: a
-    row each, beginning with the performer's place in that list, with the fields of `Fit`, ``rate``, ``chosen``:
-    whether that is the rate that counts, `trials.REGIME_FIELDS` and ``seconds``, with what had to be done
-    first, of a performer's first fit its training. ``columns``: their names. ``planned``: how many
-    performers and fits there would be.
+    row each, beginning with the performer's place in that list, with the fields of `Fit`, ``rate``,
+    ``chosen``: whether that is the rate that counts, `trials.REGIME_FIELDS` and ``seconds``, with what had
+    to be done first, of a performer's first fit its training. ``columns``: their names. ``planned``: how
+    many performers and fits there would be.
     """
     content = {"experiment": 1, "performers": [], "fits": []}
     columns = [*Fit.__dataclass_fields__, "rate", "chosen", *trials.REGIME_FIELDS, "seconds"]
