@@ -61,15 +61,17 @@ class Made:
         return Run(settings, self.architecture, self.category, fading=self.fading)
 
 
-EVERY = [Fit(*which, prior, bias) for bias, which, prior in product(BIASES, RATES, PRIORS)]
+# in the order in which they are run: what decides first
+EVERY = [Fit(*which, prior, bias) for bias, prior, which in product(BIASES, PRIORS, RATES)]
 DECISIVE = [(*which, prior) for which, prior in product(RATES, PRIORS[:2])]
+HALF, DEEP = len(EVERY) // 2, [Fit(*which, depth=DEEPER) for which in DECISIVE]
 MADE = [Made(architecture, category, fading) for architecture, category, fading in (
     ("alexnet", "dog", True), ("alexnet", "dog", False), ("alexnet", "cat", True),
     ("alexnet", "cat", False), ("vgg16", "dog", True), ("vgg16", "cat", True))]
 #: What is fitted to which performer, in the order in which it is run.
 PLAN = ((MADE[0], EVERY + [Fit(*which, seed=seed) for seed in SEEDS for which in DECISIVE]),
-        (MADE[1], EVERY[:len(EVERY) // 2]), (MADE[0], [Fit(*which, depth=DEEPER) for which in DECISIVE]),
-        (MADE[1], EVERY[len(EVERY) // 2:]), *((made, EVERY) for made in MADE[2:]))
+        (MADE[1], EVERY[:HALF]), (MADE[0], DEEP[:2]), (MADE[2], EVERY[:HALF]), (MADE[1], EVERY[HALF:]),
+        (MADE[0], DEEP[2:]), (MADE[2], EVERY[HALF:]), *((made, EVERY) for made in MADE[3:]))
 
 
 def collect(settings: Settings, say: Callable[[str], object] = print) -> dict:
