@@ -13,17 +13,19 @@ from semquant_book.pages.findings import number, percent
 from semquant_book.study.factorial import DEEPER, RECORD, STRONG, frame
 from semquant_book.study.hypotheses import ERROR, HOME, REGIMES, regime
 from semquant_book.study.presets import project_root
+from semquant_book.study.regimes import PRIORS
 from semquant_book.study.store import read_record
 
 __all__ = ["ARMS", "arms", "differences", "progress", "read", "said", "table"]
 
 FIXED = {"fading": True, "bias": "min", "depth": "small"}
-USUAL, STRONGLY = "as in the trial", f"filter loss {STRONG:g} throughout"
+USUAL, STRONGLY, DEEP = "as in the trial", f"filter loss {STRONG:g} throughout", f"g a ResNet-{DEEPER}"
 #: What is varied, by its fields; all else is as in `FIXED`.
 ARMS = {USUAL: {"seed": 0}, "b from the mean score": {"bias": "mean", "seed": 0},
         STRONGLY: {"fading": False, "seed": 0},
         "both of these": {"fading": False, "bias": "mean", "seed": 0},
-        f"g a ResNet-{DEEPER}": {"depth": DEEPER, "seed": 0}, "other seeds of g": {}}
+        DEEP: {"depth": DEEPER, "seed": 0}, "other seeds of g": {}}
+LEFT = "squared_error"  # of training scores, in the last epoch
 EVEN, OWN = "normalised_entropy", "entropy shapley"  # H / ln n; the distance to the truth's entropy
 #: What the table has, in words, and its digits.
 MEASURES = {EVEN: ("H / ln n", 3), "entropy": ("H in nats", 2), ERROR: ("rescaled error", 3)}
@@ -48,7 +50,7 @@ def arms(record: dict) -> dict[str, pd.DataFrame]:
             some = some[some.groupby("performer").seed.transform("nunique") > 1]
         if len(some):
             found[name] = some.pivot(index=["optimizer", "start", "performer", "seed"], columns="prior",
-                                     values=[*MEASURES, OWN]).astype(float)
+                                     values=[*MEASURES, OWN, LEFT]).astype(float)
     return found
 
 
@@ -90,7 +92,7 @@ def said(record: dict) -> str:
     lines = [_whole(record)]
     lines += [f"- **{name}** ({_counted(some)}): H / ln n {_ways(some, EVEN)}; the rescaled error "
               f"{_ways(some, ERROR)}." for name, some in arms(record).items()]
-    lines += [_unknowing(record), _truth(record), _beside(record), *_strong(record)]
+    lines += [*_deep(record), _unknowing(record), _truth(record), _beside(record), *_strong(record)]
     return f"{progress(record)}\n\n" + "\n".join(lines)
 
 
@@ -121,6 +123,18 @@ def _ways(found: pd.DataFrame, metric: str) -> str:
     return ", ".join(f"{verb} in all four regimes" if len(names) == len(REGIMES) else
                      f"{verb} with {', '.join(names[:-1])}{' and ' * (len(names) > 1)}{names[-1]}"
                      for verb, names in named.items())
+
+
+def _deep(record: dict) -> list[str]:
+    """How well a deeper g explains the training scores with the rates of the small one."""
+    found, said = arms(record), []
+    for key in found[DEEP].index if DEEP in found else ():
+        if key in found[USUAL].index:
+            deep, small = (" → ".join(number(found[name].loc[key][LEFT].get(prior), 1) for prior in PRIORS[:2])
+                           for name in (DEEP, USUAL))
+            said.append(f"{_from(key[:2])} {deep} (the small one {small})")
+    return [f"- **A deeper g** has the rates of the small one. The mean squared error of training scores, baseline → "
+            f"ours: {'; '.join(said)}."] if said else []
 
 
 def _from(which: tuple[str, str]) -> str:
