@@ -130,11 +130,11 @@ def _deep(record: dict) -> list[str]:
     found, said = arms(record), []
     for key in found[DEEP].index if DEEP in found else ():
         if key in found[USUAL].index:
-            deep, small = (" → ".join(number(found[name].loc[key][LEFT].get(prior), 1) for prior in PRIORS[:2])
-                           for name in (DEEP, USUAL))
+            deep, small = (" → ".join(number(found[name].loc[key][LEFT].get(prior), 1)
+                                      for prior in PRIORS[:2]) for name in (DEEP, USUAL))
             said.append(f"{_from(key[:2])} {deep} (the small one {small})")
-    return [f"- **A deeper g** has the rates of the small one. The mean squared error of training scores, baseline → "
-            f"ours: {'; '.join(said)}."] if said else []
+    return [f"- **A deeper g** has the rates of the small one. The mean squared error of training scores, "
+            f"baseline → ours: {'; '.join(said)}."] if said else []
 
 
 def _from(which: tuple[str, str]) -> str:
