@@ -17,7 +17,7 @@ def record(lost=()) -> dict:
     """Dogs and cats of AlexNet; the baseline has 0.6 of H / ln n and 0.5 of all else. A start of b at the mean adds
     a tenth to gains, seed k a hundredth times k; with a ResNet-18 they have the other sign. Fits in `lost` diverged."""
     performers = [asdict(made) | {
-        "performer_seed": 0, "filter_loss": 0.1 if made.fading else 0.3, "accuracy": 0.99 - k / 100, "speaking": 0.5 + k / 10,
+        "performer_seed": 0, "filter_loss": 0.1 if made.fading else 0.3, "accuracy": 0.99 - k / 100, "yhat_std": 5.0, "speaking": 0.5 + k / 10,
         "entropy shapley": 1 + k / 10, "groups": ["ear", "leg", "unassigned"][k == 1:], "filters": [3, 4, 5][k == 1:],
         "ways": {way: dict.fromkeys(("error shapley", "rescaled_error shapley", "entropy shapley"), value + k / 100)
                  for way, value in (("gradient_times_input", 0.02), ("prior", 0.45))}}

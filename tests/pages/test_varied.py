@@ -96,7 +96,7 @@ def test_how_well_a_deeper_g_fits_is_said_beside_the_small_one():
     made = record(lost={(0, Fit(*LAST, "none", depth=DEEPER))})
     said = varied.said(made)
     assert ("**A deeper g** has the rates of the small one. The mean squared error of training scores, baseline → ours: AdamW from a "
-            "fitting start — → 0.4 (the small one 0.5 → 0.6); ") in said
+            "fitting start — → 0.4 (the small one 0.5 → 0.6; the scores' variance 25.0); ") in said
     made["fits"] = [row for row in made["fits"] if DEEPER not in row[:8]]
     assert "A deeper g" not in varied.said(made) and "ResNet" not in varied.said(made)
 

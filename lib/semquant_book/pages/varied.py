@@ -132,9 +132,11 @@ def _deep(record: dict) -> list[str]:
         if key in found[USUAL].index:
             deep, small = (" → ".join(number(found[name].loc[key][LEFT].get(prior), 1)
                                       for prior in PRIORS[:2]) for name in (DEEP, USUAL))
-            said.append(f"{_from(key[:2])} {deep} (the small one {small})")
+            alone = number(record["performers"][key[2]]["yhat_std"] ** 2, 1)
+            said.append(f"{_from(key[:2])} {deep} (the small one {small}; the scores' variance {alone})")
     return [f"- **A deeper g** has the rates of the small one. The mean squared error of training scores, "
-            f"baseline → ours: {'; '.join(said)}."] if said else []
+            f"baseline → ours: {'; '.join(said)}. A fit that leaves about the variance explains nothing, and "
+            "its entropy says nothing."] if said else []
 
 
 def _from(which: tuple[str, str]) -> str:

@@ -153,7 +153,8 @@ def gather(settings: Settings) -> dict:
             continue
         found, place = store.read_record(path), len(content["performers"])
         content["performers"].append(asdict(made) | {
-            "performer_seed": 0, "filter_loss": run.settings.filter_loss} | found["performer"])
+            "performer_seed": 0, "filter_loss": run.settings.filter_loss,
+            "yhat_std": trials.short(run.record()["metrics"]["yhat_std"])} | found["performer"])
         for row in found["fits"]:
             fit = Fit(**{name: row[name] for name in Fit.__dataclass_fields__})
             row |= {"chosen": row["rate"] == _counts(found["fits"], fit, run.name)}
