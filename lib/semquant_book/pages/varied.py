@@ -40,7 +40,7 @@ def arms(record: dict) -> dict[str, pd.DataFrame]:
     """Return the fits of each of `ARMS`, with the rate that counts.
 
     A row for each regime, performer and seed, a column for each measure and prior; of seeds those of
-    performers that have more than one. What has not been run is left out.
+    performers that have more than one. What has no pair of fits is left out.
     """
     rows, found = frame(record), {}
     for name, fields in ARMS.items():
@@ -48,9 +48,10 @@ def arms(record: dict) -> dict[str, pd.DataFrame]:
         some = rows[rows.chosen & rows[[*wanted.index]].eq(wanted).all(axis=1)]
         if "seed" not in fields:
             some = some[some.groupby("performer").seed.transform("nunique") > 1]
-        if len(some):
-            found[name] = some.pivot(index=["optimizer", "start", "performer", "seed"], columns="prior",
-                                     values=[*MEASURES, OWN, LEFT]).astype(float)
+        some = some.pivot(index=["optimizer", "start", "performer", "seed"], columns="prior",
+                          values=[*MEASURES, OWN, LEFT]).astype(float)
+        if any(differences(some, which, EVEN) for which in REGIMES):
+            found[name] = some
     return found
 
 
@@ -186,7 +187,7 @@ def _strong(record: dict) -> list[str]:
     about = {(p["architecture"], p["category"], p["fading"]): (k, p)
              for k, p in enumerate(record["performers"])}
     for (architecture, category, fading), (place, after) in about.items():
-        if fading or (architecture, category, True) not in about:
+        if fading or (architecture, category, True) not in about or not {USUAL, STRONGLY} <= set(found):
             continue
         usual, before = about[architecture, category, True]
         gains = []
