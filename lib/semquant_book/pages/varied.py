@@ -50,7 +50,7 @@ def arms(record: dict) -> dict[str, pd.DataFrame]:
             some = some[some.groupby("performer").seed.transform("nunique") > 1]
         some = some.pivot(index=["optimizer", "start", "performer", "seed"], columns="prior",
                           values=[*MEASURES, OWN, LEFT]).astype(float)
-        if any(differences(some, which, EVEN) for which in REGIMES):
+        if len(some) and any(differences(some, which, EVEN) for which in REGIMES):
             found[name] = some
     return found
 
