@@ -3,7 +3,8 @@
 import pytest
 from browser.reading import numbers, sticking_out, views
 
-from semquant_book.pages import effect, trials
+from semquant_book.pages import effect, trials, varied
+from semquant_book.study import factorial
 from semquant_book.study.hypotheses import ERROR, confirming, fits, ways
 from semquant_book.views.factorial import EVENNESS, MEASURES, YARDSTICKS
 
@@ -77,6 +78,46 @@ def test_one_network(view):
     check(view, ("sgd", "high"), "measured", network="alexnet")
     view.locator("summary").press("Enter")
     assert all(name.startswith("AlexNet") for name in view.locator("details tbody th").all_inner_texts())
+
+
+def check_varied(view, which, prior, measure=ERROR, **fields):
+    """Compare what is said of the second set with the record of what the trial holds fixed."""
+    fields = {"fading": True, "bias": "min", "depth": "small", "seed": 0} | fields
+    rows = factorial.frame(varied.read())
+    rows = rows[rows.chosen & (rows.optimizer == which[0]) & (rows.start == which[1])]
+    for name, wanted in fields.items():
+        rows = rows[rows[name] == wanted]
+    found = rows.pivot(index="performer", columns="prior", values=[EVENNESS, measure]).astype(float)
+    there = found.xs("none", axis=1, level="prior").notna().all(axis=1) & found.xs(prior, axis=1, level="prior").notna().all(axis=1)
+    shown, found = numbers(view), found[there]
+    for name, metric in (("evenness", EVENNESS), ("measure", measure)):
+        assert shown[name] == pytest.approx(found[metric][prior].mean())
+        assert shown[f"{name}-change"] == pytest.approx((found[metric][prior] - found[metric]["none"]).mean())
+    assert f"over {len(found)} performer" in view.locator(".sq-words").inner_text()
+
+
+def test_what_the_trial_holds_fixed_can_be_chosen(view):
+    view.get_by_label("Performers", exact=True).select_option("1")
+    check_varied(view, ("sgd", "high"), "measured")
+    assert "no interval" in view.locator(".sq-note").inner_text()
+    start = view.get_by_label("b starts at")
+    start.select_option(label="the mean score")
+    check_varied(view, ("sgd", "high"), "measured", bias="mean")
+    view.get_by_role("radio", name="permuted", exact=True).check()
+    check_varied(view, ("sgd", "high"), "permuted", bias="mean")
+    view.get_by_role("radio", name="measured", exact=True).check()
+    view.get_by_label("Filter loss").select_option(label="0.3 throughout")
+    check_varied(view, ("sgd", "high"), "measured", bias="mean", fading=False)
+    view.get_by_label("Seed of g").select_option(label="2")  # not fitted with the others: they are as in the trial again
+    check_varied(view, ("sgd", "high"), "measured", seed=2)
+    assert view.get_by_label("Seed of g").evaluate("(node) => node === document.activeElement")
+    view.get_by_role("radio", name="AdamW", exact=True).check()
+    check_varied(view, ("adamw", "high"), "measured", seed=2)
+    for measure in ("error shapley", "entropy shapley"):
+        view.get_by_label("Upwards", exact=True).select_option(measure)
+        check_varied(view, ("adamw", "high"), "measured", measure, seed=2)
+    view.get_by_label("Performers", exact=True).select_option("0")
+    check(view, ("adamw", "high"), "measured", measure)
 
 
 def test_a_phone_has_room(open_page):

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from made_factorial import record as record_of_more
 from made_trial import trial
 from scipy import stats
 
@@ -111,10 +112,10 @@ def test_a_fit_that_diverged_has_no_pair():
 def test_the_map_is_shown_with_its_still_figure(monkeypatch):
     shown = []
     monkeypatch.setattr("IPython.display.display", shown.append)
-    effect.explore(trial())
+    effect.explore(trial(), record_of_more())
     still, view = shown
     alt = re.search('alt="(.*?)"', still.data)[1]
-    assert len(alt) <= 300 and len(view.data["performers"]) == 4
+    assert len(alt) <= 300 and len(view.data["performers"]) == 4 + 3
 
 
 def test_the_rates_that_were_tried():

@@ -73,13 +73,16 @@ def homes(record: dict) -> str:
             f"{where(AWAY, True)}. Named is where the 95% interval lies on one side of 0.")
 
 
-def explore(record: dict) -> None:
-    """Show the map of the trial, with its still figure."""
+def explore(record: dict, more: dict) -> None:
+    """Show the map of the trial, and of what it holds fixed, with the still figure of the trial."""
     widgets.show(factorial.explore(
         record, paper()["labels"], "Means are over performers; their intervals stand in the table above. H / ln n is over "
         "filters, the truth's entropy and the distance to it over part groups. Errors are against exact Shapley values, "
         "but for the paper's, whose truth is the fall of the score. The rate that counts is the one whose baseline fits "
-        "the training scores best, for each performer."), factorial.figure(record),
+        "the training scores best, for each performer.", more, "Means are over very few performers, of "
+        "categories that choices were made on; there is no interval. The rate that counts is that of the fit "
+        "with all else as in the trial."),
+        factorial.figure(record),
         "Four panels, one for each regime: H / ln n against the rescaled error on a logarithmic axis, an arrow from the "
         "baseline to ours for each performer, and their mean, large. Lines are gradient times input, as it is and "
         "corrected, and the prior alone. The sentences above have the numbers.")

@@ -30,11 +30,12 @@ def start(settings: Settings, architecture: str) -> Performer:
 
 
 def performer(settings: Settings, architecture: str, category: str, seed: int,
-              filter_loss: bool = True) -> Performer:
+              filter_loss: bool = True, fading: bool = True) -> Performer:
     """Return a trained performer, on the settings' device and in evaluation mode.
 
     The seed is that of its weights and of the order of its batches. Without `filter_loss` it is the
-    control that was trained without the filter loss (the mask stays).
+    control that was trained without the filter loss (the mask stays); without `fading` the loss kept
+    its weight in all epochs.
     """
     cpu_threads(settings.threads)
     trunk = efficientnet_lite0() if architecture == TRUNK else None
@@ -48,12 +49,13 @@ def performer(settings: Settings, architecture: str, category: str, seed: int,
         options = options_of(settings, epochs=settings.performer_epochs, batch_size=batch,
                              learning_rate=rate, weight_decay=settings.weight_decay, seed=seed, **kept)
         return train_performer(net, inputs, positive, options, recipe=settings.recipe, flip=not trunk,
-                               filter_weight=settings.filter_loss if filter_loss else 0.0)
+                               filter_weight=settings.filter_loss if filter_loss else 0.0, fading=fading)
 
     net = kept_performer(
-        net, store.performer_path(settings, architecture, category, seed, filter_loss), settings,
+        net, store.performer_path(settings, architecture, category, seed, filter_loss, fading), settings,
         train, lambda: _judge(net, settings, architecture, category), __name__,
-        architecture=architecture, category=category, seed=seed, filter_loss=filter_loss)
+        architecture=architecture, category=category, seed=seed, filter_loss=filter_loss,
+        **({} if fading else {"fading": False}))
     return frozen_trunk.with_trunk(net, trunk) if trunk else net
 
 

@@ -77,7 +77,8 @@ class Run:
     `architecture` is one of the paper's, or ``"efficientnet_lite0"``, whose pretrained trunk is
     frozen (`frozen_trunk`); its training images are measured mirrored as well. `seed` is that of
     the performer's weights and of the order of its batches. `filter_loss` False is the control that
-    was trained without the filter loss (the mask stays).
+    was trained without the filter loss (the mask stays); with `fading` False its weight stayed what it
+    was in the first epoch. Of neither are explainers kept.
     """
 
     settings: Settings
@@ -85,18 +86,20 @@ class Run:
     category: str
     seed: int = 0
     filter_loss: bool = True
+    fading: bool = True
 
     @property
     def name(self) -> str:
         """What the run is called in a line."""
         control = "" if self.filter_loss else " (no filter loss)"
+        control += "" if self.fading else f" (filter loss {self.settings.filter_loss:g} throughout)"
         return f"{self.architecture} {self.category} seed {self.seed}{control}"
 
     @property
     def path(self) -> Path:
         """Where the performer's weights belong."""
         return store.performer_path(self.settings, self.architecture, self.category, self.seed,
-                                    self.filter_loss)
+                                    self.filter_loss, self.fading)
 
     def images(self, split: str) -> Images:
         """Return the pictures of a split, with their labels and part masks."""
@@ -257,7 +260,7 @@ class Run:
 @lru_cache(maxsize=2)
 def _performer(run: Run, build: Path) -> Performer:
     return animal_performers.performer(run.settings, run.architecture, run.category, run.seed,
-                                       run.filter_loss)
+                                       run.filter_loss, run.fading)
 
 
 @lru_cache(maxsize=6)

@@ -135,13 +135,13 @@ def scores(net: Performer, images: Tensor | Rows, settings: Settings) -> Tensor:
 
 
 def train_performer(net: Performer, images: Tensor | Rows, labels: Tensor, options: FitOptions, *,
-                    recipe: str = "one_cycle", filter_weight: float = 0.0,
+                    recipe: str = "one_cycle", filter_weight: float = 0.0, fading: bool = True,
                     flip: bool = True) -> list[dict[str, float]]:
     """Train a performer in place, on its device; returns what each epoch measured.
 
     `images` (N, ...) are what it prepares, `labels` (N,) or (N, K), bool. `flip` mirrors each image
     with probability 1/2. `filter_weight` is that of the filter loss in the first epoch, see
-    `performers.performer_loss`.
+    `performers.performer_loss`; without `fading` it is that in every epoch.
 
     The recipe ``"one_cycle"``: AdamW, the learning rate rising and falling once. ``"predecessor"``:
     SGD with momentum 0.9, the learning rate falling tenfold, in equal ratios from epoch to epoch,
@@ -166,7 +166,7 @@ def train_performer(net: Performer, images: Tensor | Rows, labels: Tensor, optio
     for epoch in descent.epochs():
         for shown, positive in batches:
             with descent.precision():
-                found = performer_loss(net, prepare(shown), positive, epoch, filter_weight)
+                found = performer_loss(net, prepare(shown), positive, epoch if fading else 1, filter_weight)
             descent.step(**found)
     return descent.history
 

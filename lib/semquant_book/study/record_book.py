@@ -16,8 +16,8 @@ from semquant.checks import InputError, one_of
 from semquant_book.datasets import celeba
 from semquant_book.datasets.names import ATTRIBUTES, CATEGORIES, SCALES, TRUNK
 from semquant_book.folders import build_root, data_root
-from semquant_book.study import (birds, experiment1, frozen_trunk, interventions, ranking, records,
-                                 regimes, rehearsal, sweeps, trials)
+from semquant_book.study import (birds, experiment1, factorial, frozen_trunk, interventions, ranking,
+                                 records, regimes, rehearsal, sweeps, trials)
 from semquant_book.study.portraits import celeba_folders
 from semquant_book.study.presets import Settings, load_settings
 from semquant_book.study.store import write_record
@@ -100,6 +100,8 @@ RECORDS = {
         *RUN, "experiment", "rows", "rates", "weights", "references")),
     "trials": Recorded(trials.gather, "cpu", (*RUN, "experiment", "performers", "regimes", "ways", "columns",
                                               "planned")),
+    factorial.RECORD: Recorded(factorial.collect, "cpu", (*RUN, "experiment", "performers", "fits",
+                                                          "columns", "planned")),
     **{f"{TRUNK}-{category}": Recorded(partial(_trunk, category), "quick", (
         *RUN, "architecture", "category", "seed", "data", "metrics", "history", "parameters",
         "explainers", "other_splits", "examples")) for category in CATEGORIES if category != "bird"},

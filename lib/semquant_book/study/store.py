@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "TRIAL_FIELDS", "attribute_path", "attribute_runs", "birds_path", "data_record", "explainer_path",
-    "explainer_runs",
-    "face_performer_path", "faces_record", "flips_path", "folder_digest", "gigabytes", "in_memory",
+    "explainer_runs", "face_performer_path", "faces_record", "factorial_path", "flips_path",
+    "folder_digest", "gigabytes", "in_memory",
     "pack", "performer_path", "read_record", "record", "record_of", "reference_path",
     "selection_path", "survey_path", "tensor_digest", "trial_path", "unpack", "write_record"]
 
@@ -70,11 +70,16 @@ def data_record(settings: Settings, category: str) -> Path:
 
 
 def performer_path(settings: Settings, architecture: str, category: str, seed: int,
-                   filter_loss: bool = True) -> Path:
+                   filter_loss: bool = True, fading: bool = True) -> Path:
     """Return where a performer's weights are kept; its record is beside, ending in ``.json``."""
-    name = f"{architecture}-{category}-s{seed}" + ("" if filter_loss else "-without-filter-loss")
+    name = f"{architecture}-{category}-s{seed}{_constant(fading)}"
+    name += "" if filter_loss else "-without-filter-loss"
     return _place(settings, f"performers/{name}.safetensors", *PERFORMER_FIELDS,
                   filter_loss=settings.filter_loss if filter_loss else 0.0)
+
+
+def _constant(fading: bool) -> str:
+    return "" if fading else "-constant-filter-loss"
 
 
 def explainer_path(settings: Settings, architecture: str, category: str, performer_seed: int,
@@ -102,6 +107,12 @@ def reference_path(settings: Settings, architecture: str, category: str,
 def trial_path(settings: Settings, architecture: str, category: str, performer_seed: int) -> Path:
     """Return where a performer's trial is kept, see `semquant_book.study.trials`."""
     return _place(settings, f"trials/{architecture}-{category}-p{performer_seed}.json", *TRIAL_FIELDS)
+
+
+def factorial_path(settings: Settings, architecture: str, category: str, fading: bool) -> Path:
+    """Return where a performer's fits are kept, see `semquant_book.study.factorial`."""
+    name = f"{architecture}-{category}{_constant(fading)}"
+    return _place(settings, f"factorial/{name}.json", *TRIAL_FIELDS)
 
 
 def explainer_runs(settings: Settings) -> list[tuple[str, str, int, str]]:

@@ -21,7 +21,7 @@ from semquant_book.study.presets import Settings, project_root
 from semquant_book.study.ranking import Bench
 
 __all__ = ["FITS", "HIGH_RATES", "RECORD", "REGIME_FIELDS", "TUNING", "WAYS",
-           "gather", "performers", "planned", "run_trial", "trial"]
+           "fitted", "gather", "options", "performers", "planned", "run_trial", "short", "trial"]
 
 RECORD = "trials"
 #: The categories that choices were made on; tests are on the others.
@@ -73,19 +73,9 @@ def trial(run: experiment1.Run, say: Callable[[str], object] = print) -> dict:
 
 def _fits(run: experiment1.Run, bench: Bench) -> Iterator[dict]:
     """A row for each fit of a regime; without measures where it diverged."""
-    train = run.measured("train")[:IMAGES]
-    settings = replace(run.settings, explainer_epochs=EPOCHS)
-
     def fit(optimizer: str, start: str, rate: float, prior: str) -> dict:
         row = {"optimizer": optimizer, "start": start, "rate": rate, "prior": prior}
-        try:
-            fitted = distill_measured(train, **regimes.options(settings, optimizer, start, rate, prior))
-        except Diverged:
-            return row | dict.fromkeys(REGIME_FIELDS)
-        found = regimes.kept(run.judge(fitted), train.y.shape[1])
-        found |= bench.judge(fitted.explain_measured(bench.shown))
-        found["squared_error"] = fitted.history[-1]["distillation"]
-        return row | {name: _short(found[name]) for name in REGIME_FIELDS}
+        return row | fitted(run, bench, options(run.settings, optimizer, start, rate, prior))
 
     for optimizer, start, rates, priors in FITS:
         rows = [fit(optimizer, start, rate, prior) for rate in rates for prior in priors]
@@ -97,14 +87,33 @@ def _fits(run: experiment1.Run, bench: Bench) -> Iterator[dict]:
         yield from ({**row, "chosen": row["rate"] == counts} for row in rows)
 
 
+def options(settings: Settings, optimizer: str, start: str, rate: float, prior: str) -> dict:
+    """Return `regimes.options` of a fit of the trial, which takes `EPOCHS`."""
+    return regimes.options(replace(settings, explainer_epochs=EPOCHS), optimizer, start, rate, prior)
+
+
+def fitted(run: experiment1.Run, bench: Bench, how: dict) -> dict[str, float | None]:
+    """Return `REGIME_FIELDS` of an explainer fitted to the first `IMAGES` with options of
+    `distill_measured`; None of each where the fit diverged."""
+    train = run.measured("train")[:IMAGES]
+    try:
+        explainer = distill_measured(train, **how)
+    except Diverged:
+        return dict.fromkeys(REGIME_FIELDS)
+    found = regimes.kept(run.judge(explainer), train.y.shape[1])
+    found |= bench.judge(explainer.explain_measured(bench.shown))
+    found["squared_error"] = explainer.history[-1]["distillation"]
+    return {name: short(found[name]) for name in REGIME_FIELDS}
+
+
 def _of_way(bench: Bench, way: str) -> dict:
     said, seconds = ranking.explained_in(bench.run, way, bench.head, bench.shown, bench.background)
     row = bench.judge(said) | {"seconds": seconds / len(bench.shown)}
-    return {name: _short(row[name]) for name in WAY_FIELDS}
+    return {name: short(row[name]) for name in WAY_FIELDS}
 
 
-def _short(value: float | None) -> float | None:
-    """Five digits are kept."""
+def short(value: float | None) -> float | None:
+    """Return a number with the five digits that a record keeps."""
     return None if value is None else float(f"{value:.5g}")
 
 

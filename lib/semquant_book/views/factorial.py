@@ -1,4 +1,7 @@
-"""The trial as a map: every fit by how even its contributions are and how far from what is true."""
+"""The trial as a map: every fit by how even its contributions are and how far from what is true.
+
+Beside it, as a choice of its own, `semquant_book.study.factorial`: fits that vary what it holds fixed.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from matplotlib.figure import Figure
 
 from semquant.checks import InputError
 from semquant_book.figures.style import FAINT, INK, METHOD_COLOURS, WIDTH
+from semquant_book.study import factorial
 from semquant_book.study.hypotheses import ERROR, OPTIMIZERS, REGIMES, confirming, fits, regime, ways
 from semquant_book.study.ranking import CORRECTED
 from semquant_book.study.replicates import PERFORMER
@@ -25,30 +29,67 @@ MEASURES = {ERROR: "rescaled error", "error average": "paper’s error", "error 
 YARDSTICKS = {"gradient_times_input": "gradient × input", CORRECTED: "corrected", "prior": "prior alone"}
 
 
+#: What the trial holds fixed, and the values that it has besides, in words; the first is the trial's.
+VARIED = {
+    "fading": ("Filter loss", {True: "as in the trial", False: f"{factorial.STRONG:g} throughout"}),
+    "bias": ("b starts at", {"min": "the smallest score", "mean": "the mean score"}),
+    "depth": ("g", {"small": "small", factorial.DEEPER: f"ResNet-{factorial.DEEPER}"}),
+    "seed": ("Seed of g", {seed: str(seed) for seed in (0, *factorial.SEEDS)})}
+FIELDS = ("optimizer", "start", "prior", "rate", "chosen", EVENNESS, *MEASURES)
+
+
 class FactorialExplorer(View, script="charts factorial"):
     """Every fit of the trial by its evenness and its error, with arrows from the baseline to the chosen prior."""
 
 
-def explore(record: dict, labels: Mapping[str, str], note: str = "") -> FactorialExplorer:
-    """Return the map of a record of the trial, of the performers that the tests are on; `labels`: of networks."""
+def explore(record: dict, labels: Mapping[str, str], note: str = "", more: dict | None = None,
+            more_note: str = "") -> FactorialExplorer:
+    """Return the map of a record of the trial, of the performers that the tests are on, and of one of
+    `semquant_book.study.factorial`; `labels`: of networks, a note to each."""
     tested = confirming(pd.DataFrame(record["performers"]).set_index([*PERFORMER]))
     if tested.empty:
         raise InputError("record: no performer that the tests are on; accepted: at least one")
     place = {about: k for k, about in enumerate(tested.index)}
-    names = ["optimizer", "start", "prior", "rate", "chosen", EVENNESS, *MEASURES]
     rows = confirming(fits(record)).reset_index()
     explained = ways(record)
-    return FactorialExplorer(data={
+    data = {
         "performers": [{"network": labels[network], "name": f"{labels[network]}, {category}, seed {seed}",
                         "entropy": float(tested["entropy shapley"].iloc[k])}
                        for (network, category, seed), k in place.items()],
-        "fits": [{"performer": place[about]} | {name: _plain(row[name]) for name in names}
+        "fits": [{"performer": place[about]} | {name: _plain(row[name]) for name in FIELDS}
                  for about, (_, row) in zip(rows[[*PERFORMER]].itertuples(index=False, name=None), rows.iterrows())],
         "yardsticks": [{"name": words, "values": {
             measure: [_plain(explained[measure].get((*about, way))) for about in place]
             for measure in MEASURES if measure in explained}} for way, words in YARDSTICKS.items()],
         "optimizers": OPTIMIZERS, "evenness": EVENNESS, "measures": list(MEASURES.items()),
-        "colours": colours()["methods"], "note": note})
+        "colours": colours()["methods"], "sets": [{"name": "the trial’s", "note": note}],
+        "varied": []}
+    if more:
+        _add(data, more, labels, more_note)
+    return FactorialExplorer(data=data)
+
+
+def _add(data: dict, more: dict, labels: Mapping[str, str], note: str) -> None:
+    """Add a second set of performers, and what is varied in it; values are numbered, 0 is the trial's."""
+    rows, before = factorial.frame(more), len(data["performers"])
+    numbers = {field: {value: k for k, value in enumerate(words)} for field, (_, words) in VARIED.items()}
+    data["sets"].append({"name": ", ".join(dict.fromkeys(p["category"] for p in more["performers"]))
+                         + " (choices were made on these)", "note": note})
+    data["varied"] = [{"field": field, "label": label, "options": [*words.values()]}
+                      for field, (label, words) in VARIED.items()]
+    for p in more["performers"]:
+        data["performers"].append({
+            "network": labels[p["architecture"]], "set": 1, "fading": numbers["fading"][p["fading"]],
+            "entropy": p["entropy shapley"], "name": f"{labels[p['architecture']]}, {p['category']}"
+            + ("" if p["fading"] else f", filter loss {p['filter_loss']:g}")})
+    for _, row in rows.iterrows():
+        other = {field: numbers[field][row[field]] for field in VARIED}
+        data["fits"].append({"performer": before + row["performer"]}
+                            | {name: _plain(row[name]) for name in FIELDS}
+                            | {field: k for field, k in other.items() if k})
+    for line, way in zip(data["yardsticks"], YARDSTICKS):
+        for measure, values in line["values"].items():
+            values += [p["ways"].get(way, {}).get(measure) for p in more["performers"]]
 
 
 def _plain(value: object) -> object:

@@ -1,16 +1,22 @@
 // The trial as a map: every fit by its evenness and its distance from what is true.
 
 export default view(({ data }) => {
-  const { performers, fits, evenness, colours } = data;
+  const { performers, fits, evenness, colours, varied } = data;
   const names = new Map(data.measures);
   const networks = [...new Set(performers.map(({ network }) => network))];
-  const state = { optimizer: "sgd", start: "high", rate: "", prior: "measured", network: "", measure: data.measures[0][0] };
+  const state = { optimizer: "sgd", start: "high", rate: "", prior: "measured", network: "", measure: data.measures[0][0],
+    set: 0, ...Object.fromEntries(varied.map(({ field }) => [field, 0])) };
 
   // ---- numbers -------------------------------------------------------------------------------------
 
-  const shown = () => [...performers.keys()].filter((k) => !state.network || performers[k].network === state.network);
+  // the trial's performers and fits don't say what they have as the trial: set 0, and 0 of all that is varied
+  const inSet = ({ set = 0, fading = 0 }) => set === state.set && (!set || fading === state.fading);
+  const shown = () => [...performers.keys()].filter((k) => inSet(performers[k]) && (!state.network || performers[k].network === state.network));
+  const ofSet = () => fits.filter((f) => (performers[f.performer].set ?? 0) === state.set);
   const known = (fit) => Boolean(fit) && fit[evenness] !== null && fit[state.measure] !== null;
-  const here = (fit) => fit.optimizer === state.optimizer && fit.start === state.start;
+  const asVaried = (fit) => varied.every(({ field }) => (fit[field] ?? 0) === state[field]);
+  const here = (fit) => (performers[fit.performer].set ?? 0) === state.set && asVaried(fit)
+    && fit.optimizer === state.optimizer && fit.start === state.start;
   const taken = (fit) => here(fit) && (state.rate ? fit.rate === Number(state.rate) : fit.chosen);
 
   /** Of each performer the fit without the prior loss, and the one with the chosen prior. */
@@ -34,7 +40,8 @@ export default view(({ data }) => {
 
   const counted = (n) => `${n} performer${n === 1 ? "" : "s"}`;
   const regime = () => `${data.optimizers[state.optimizer]}, ${state.start} start, `
-    + `${state.prior === "none" ? "no prior loss" : `${state.prior} prior`}${state.rate ? `, rate ${state.rate}` : ""}`;
+    + `${state.prior === "none" ? "no prior loss" : `${state.prior} prior`}${state.rate ? `, rate ${state.rate}` : ""}`
+    + varied.map(({ field, label, options }) => (state[field] ? `, ${label[0].toLowerCase()}${label.slice(1)} ${options[state[field]]}` : "")).join("");
 
   // ---- the chart -----------------------------------------------------------------------------------
 
@@ -54,7 +61,7 @@ export default view(({ data }) => {
   function draw(width) {
     const field = state.measure, height = width < 420 ? 320 : 380, lines = yardsticks();
     // the same axes for every regime, so that they can be compared
-    const all = fits.filter(known), values = [...all.map((f) => f[field]), ...lines.map(({ value }) => value)].filter((v) => v > 0);
+    const all = ofSet().filter(known), values = [...all.map((f) => f[field]), ...lines.map(({ value }) => value)].filter((v) => v > 0);
     const low = Math.min(...values), x = linear(Math.min(...all.map((f) => f[evenness])), Math.max(...all.map((f) => f[evenness])),
       { name: "H / ln n", about: 5 });
     const { svg, plot, X, Y } = axes({ width, height, x, y: decades(low * 0.85, Math.max(...values)), label: inWords(), left: 40 });
@@ -86,7 +93,7 @@ export default view(({ data }) => {
   // ---- in words ------------------------------------------------------------------------------------
 
   const heading = h("h4"), key = h("p", { class: "sq-key" }), words = h("p", { class: "sq-words" }), table = h("table", { class: "sq-numbers" });
-  const status = h("p", { class: "sq-hidden", role: "status", "aria-live": "polite" });
+  const note = h("p", { class: "sq-note" }), status = h("p", { class: "sq-hidden", role: "status", "aria-live": "polite" });
   const chart = sized(draw, 680);
   const shows = (name, value, plus = false) => h("span", { "data-name": name, "data-value": value }, signed(value, 3, plus));
 
@@ -106,7 +113,7 @@ export default view(({ data }) => {
     const name = names.get(state.measure), found = pairs(), alone = state.prior === "none";
     heading.textContent = `${name[0].toUpperCase()}${name.slice(1)} (upwards, logarithmic; less is better) and evenness`;
     words.replaceChildren(h("strong", {}, `${regime()}: `), ...sentence(found).filter(Boolean));
-    const drawn = networks.filter((n) => !state.network || n === state.network);
+    const drawn = networks.filter((n) => shown().some((k) => performers[k].network === n));
     const swatch = (prior) => h("span", { class: "sq-swatch", style: { background: colour(prior) } });
     key.replaceChildren(...drawn.map((n) => h("span", {}, mark(n, "var(--sq-muted)"), n)), h("span", {}, swatch("none"), "without the prior loss"),
       ...(alone ? [] : [h("span", {}, swatch(state.prior), `${state.prior} prior`)]), h("span", {}, "large: mean"), h("span", {}, "grey: all other fits"));
@@ -132,14 +139,35 @@ export default view(({ data }) => {
     const rates = [...new Set(fits.filter(here).map((f) => f.rate))].sort((a, b) => a - b).map(String);
     if (rates.length < 2 || !rates.includes(state.rate)) state.rate = "";
     const options = each(["none", "measured", "permuted", "uniform"], "prior").filter((p) => fits.some((f) => f.prior === p && taken(f)));
-    if (!options.includes(state.prior)) state.prior = "measured";
+    if (!options.includes(state.prior)) state.prior = options.includes("measured") ? "measured" : options[0];
     rate.replaceChildren(...(rates.length < 2 ? [] : [choice({ label: "Learning rate", value: state.rate,
       options: [{ value: "", text: "the one that counts" }, ...rates.map((value) => ({ value, text: value }))],
       onchange(v) { state.rate = v; regimes(); rate.querySelector("select").focus(); } }).node]));
     const before = prior.contains(document.activeElement);
     prior.replaceChildren(pick("prior", "Prior", options));
     if (before) prior.querySelector(":checked").focus();
+    note.textContent = data.sets[state.set].note;
     update();
+  }
+
+  /** What is there to choose from among a set's performers: networks, and what is varied. */
+  const there = h("div", { class: "sq-row" });
+  function ofThese(changed) {
+    const mine = ofSet(), has = (field, k) => mine.some((f) => (f[field] ?? 0) === k);
+    if (!mine.some(asVaried)) for (const { field } of varied) if (field !== changed) state[field] = 0;
+    const nets = networks.filter((n) => performers.some((p) => (p.set ?? 0) === state.set && p.network === n));
+    if (!nets.includes(state.network)) state.network = "";
+    const choices = [["network", "Network", [["", "all"], ...nets.map((n) => [n, n])], (v) => v],
+      ...varied.map(({ field, label, options }) => [field, label, options.map((text, k) => [k, text]).filter(([k]) => has(field, k)), Number])];
+    let focus = null;
+    there.replaceChildren(...choices.filter(([field,, options]) => options.length > (field === "network" ? 2 : 1)).map(([field, label, options, read]) => {
+      const { node, input } = choice({ label, value: state[field], options: options.map(([value, text]) => ({ value, text })),
+        onchange(v) { state[field] = read(v); ofThese(field); } });
+      if (field === changed) focus = input;
+      return node;
+    }));
+    focus?.focus();
+    regimes();
   }
 
   controls.append(pick("optimizer", "Optimiser", ["sgd", "adamw"], (v) => data.optimizers[v]), pick("start", "Start", ["high", "fitting"]), rate, prior);
@@ -147,10 +175,10 @@ export default view(({ data }) => {
     h("div", { class: "sq-row" },
       choice({ label: "Upwards", value: state.measure, options: data.measures.map(([value, text]) => ({ value, text })),
         onchange(v) { state.measure = v; update(); } }).node,
-      networks.length > 1 && choice({ label: "Network", value: "", options: [{ value: "", text: "all" }, ...networks.map((value) => ({ value, text: value }))],
-        onchange(v) { state.network = v; update(); } }).node),
+      data.sets.length > 1 && choice({ label: "Performers", value: 0, options: data.sets.map(({ name }, value) => ({ value, text: name })),
+        onchange(v) { Object.assign(state, { set: Number(v) }, Object.fromEntries(varied.map(({ field }) => [field, 0]))); ofThese(); } }).node), there,
     heading, chart.node, key, words, h("details", {}, h("summary", {}, "Every performer in numbers"), table),
-    h("p", { class: "sq-note" }, data.note), status);
-  regimes();
+    note, status);
+  ofThese();
   return { nodes, undo: chart.undo };
 });
