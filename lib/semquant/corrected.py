@@ -8,13 +8,13 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor, nn
 
+from semquant.checkpoints import OwnCheckpoint
 from semquant.checks import InputError, check_finite, check_shapes, number
 from semquant.concepts import FilterConcepts, Measured
 from semquant.images import input_by
 from semquant.models import undisturbed
 from semquant.training import (
-    OPTIMIZERS, Descent, FitOptions, OwnCheckpoint, TensorBatches, choose_device, cosine, evaluation_mode,
-    home_of)
+    OPTIMIZERS, Descent, FitOptions, TensorBatches, choose_device, cosine, evaluation_mode, home_of)
 
 __all__ = ["FIT", "Correction", "CorrectionOptions", "Removals", "coalitions", "correct", "enough",
            "of_head", "of_model", "remove", "scored"]

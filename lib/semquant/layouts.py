@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torchvision.ops.misc import Permute
 
 from semquant.checks import InputError, one_of
-from semquant.models import layer_of
+from semquant.models import Pick, check_pick, check_usable, layer_of
 
-__all__ = ["LAYOUTS", "Layout", "Reshape", "check_reshape", "layout_of"]
+__all__ = ["LAYOUTS", "Layout", "Reading", "Reshape", "check_reshape", "layout_of"]
 
 #: What a layer's output may be, and its dimensions. A square of T = H W tokens may have one more
 #: before it, a class token.
@@ -116,3 +116,23 @@ def _recognised(model: nn.Module, layer: str, shape: tuple[int, ...], size: tupl
         return "channels_last"
     raise InputError(f"output of {layer}: filters may come first or last in shape {shape}; accepted: "
                      'reshape="channels_first" or reshape="channels_last"')
+
+
+class Reading:
+    """How a model is read, the same for all concepts: the layer of x, its layout, where the scores are."""
+
+    def __init__(self, layer: str, reshape: Reshape, output: Pick) -> None:
+        self.layer, self.reshape, self.output = layer, check_reshape(reshape), check_pick(output)
+
+    def check(self, model: nn.Module) -> None:
+        """Check before any pass that the model can be explained by these concepts (InputError)."""
+        check_usable(model)
+        layer_of(model, self.layer)
+
+    def measure_many(self, model: nn.Module, images: Tensor, wanted: Sequence[int],
+                     prior: bool = True) -> list:
+        """As `measure`, for several targets."""
+        return [self.measure(model, images, target, prior) for target in wanted]
+
+    def _layout(self, model: nn.Module, x: Tensor, images: Tensor) -> Layout:
+        return layout_of(model, self.layer, x, images.shape[2:], self.reshape)

@@ -15,11 +15,12 @@ from semquant.checks import InputError
 from semquant.concepts import FilterConcepts, Measured
 from semquant.corrected import CorrectionOptions, Removals, coalitions, of_model, scored
 from semquant.explanation import Explanation
+from semquant.gathered import Gathered, gathered
 from semquant.images import Images
-from semquant.measure import gathered, measure
+from semquant.measure import measure
 from semquant.metrics import rank_agreement, relative_deviation
 from semquant.models import undisturbed
-from semquant.rows import Computed, Gathered
+from semquant.rows import Computed
 from semquant.training import FitOptions, seed_of
 
 __all__ = ["Report", "Row", "Seen", "judge", "look"]
