@@ -68,7 +68,7 @@ class ModelConcepts(Reading):
         with passing(model):
             found = forward_from(model, images, leaf, read, self.output)
             yhat, w = found.score(target), None
-            x = single(self._layout(model, found.read, images).map(found.read.detach()))
+            x = single(self.layout(model, found.read, images).map(found.read.detach()))
         with passing(other), torch.set_grad_enabled(bool(self.on and prior)):
             given = found.leaf * 1 if self.on else models.input_of(other, images)
             given = other(given.to(home_of(other)))

@@ -1,14 +1,25 @@
-"""A checkpoint that knows which fit it is of."""
+"""Where the state of a fit is kept, and which fit it is of."""
 
 from __future__ import annotations
+
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from semquant.checks import InputError
-from semquant.training import Checkpoint
 
-__all__ = ["OwnCheckpoint"]
+__all__ = ["Checkpoint", "OwnCheckpoint"]
+
+
+class Checkpoint(Protocol):
+    """Where the state of a fit is kept."""
+
+    def load(self) -> dict | None:
+        """What was saved last, with all tensors on the CPU; None if there is nothing to go on from."""
+
+    def save(self, state: dict) -> None:
+        """Keep a state, whole or not at all."""
 
 
 class OwnCheckpoint:

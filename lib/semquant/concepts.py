@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from semquant import models, priors, targets
+from semquant import priors, targets
 from semquant.checks import InputError, check_finite, number, one_of
+from semquant.gathered import Columns
 from semquant.layouts import Reading, Reshape
 from semquant.losses import Objective
 from semquant.models import Pass, Pick, forward_from, layer_of, passing, single, unwrapped
@@ -25,7 +26,7 @@ __all__ = ["FilterConcepts", "Measured", "OutputConcepts", "Outputs", "layer_of"
 
 
 @dataclass
-class Measured:
+class Measured(Columns):
     """What one pass over B images gives.
 
     Attributes
@@ -47,24 +48,6 @@ class Measured:
 
     def __len__(self) -> int:
         return len(self.yhat)
-
-    def __getitem__(self, index) -> Measured:
-        """The images of an index: a slice, or a tensor of numbers or of booleans."""
-        return self._each(lambda tensor: tensor[index])
-
-    def to(self, device: torch.device | str) -> Measured:
-        """The same on another device."""
-        return self._each(lambda tensor: tensor.to(device))
-
-    def _each(self, change: Callable[[Tensor], Tensor]) -> Measured:
-        values = (getattr(self, field.name) for field in fields(self))
-        return Measured(*(None if value is None else change(value) for value in values))
-
-    @classmethod
-    def join(cls, parts: list[Measured]) -> Measured:
-        """One after the other."""
-        columns = zip(*([getattr(part, field.name) for field in fields(cls)] for part in parts))
-        return cls(*(None if column[0] is None else torch.cat(column) for column in columns))
 
 
 class FilterConcepts(Reading):
@@ -128,36 +111,6 @@ class FilterConcepts(Reading):
         from semquant.gallery import gallery  # which builds on this module
         return gallery(self, model, images, **options)
 
-    def measure(self, model: nn.Module, images: Tensor, target: int, prior: bool = True) -> Measured:
-        """Measure x, y, yhat and w in one pass; model and images are left as they were.
-
-        Several threads may measure one model; they take turns.
-
-        Parameters
-        ----------
-        model : Module
-            images (B, C, H, W) -> logits (B, K) or (B,), or what `output` picks them from. It is run
-            in evaluation mode, in its own precision, whatever torch was told to do around it.
-        images : tensor (B, C, H, W)
-            On the model's device.
-        target : int, str, or one of them for each image
-            Which output is yhat, see `semquant.targets`.
-        prior : bool
-            False saves the backward pass: w is None then.
-
-        Returns
-        -------
-        Measured
-            Detached tensors, y, yhat and w in at least single precision.
-
-        Raises
-        ------
-        InputError
-            If the layer is unknown, doesn't run exactly once or gives no map, if the target is no
-            output, or an output is NaN.
-        """
-        return self.measure_many(model, images, [target], prior)[0]
-
     def measure_many(self, model: nn.Module, images: Tensor, wanted: Sequence[int],
                      prior: bool = True) -> list[Measured]:
         """As `measure`, for several targets: one forward pass, and a backward pass for each."""
@@ -165,7 +118,7 @@ class FilterConcepts(Reading):
         model = unwrapped(model)
         with passing(model):
             found = forward_from(model, images, (self.layer, "layer"), output=self.output)
-            layout = self._layout(model, found.leaf, images)
+            layout = self.layout(model, found.leaf, images)
             scores = [targets.scores_of(found.scores, target, model) for target in wanted]
             x = single(layout.map(found.leaf.detach()))
             y = (x.clamp_min(0) if self.rectified else x).sum(dim=(2, 3))  # (B, n, H, W) -> (B, n)
@@ -186,20 +139,9 @@ class FilterConcepts(Reading):
             w = torch.where(y == 0, 0, w / torch.where(y == 0, 1, y))  # so that w y is the sum
         return w
 
-    def scores(self, model: nn.Module, images: Tensor, target: int, present: Tensor) -> Tensor:
-        """Scores (B,) of images with only some filters, present (B, n): the maps of all others are 0."""
-        model = unwrapped(model)
-
-        def remove(module, inputs, output):
-            return self._layout(model, output, images).kept(output, present)
-
-        with passing(model), torch.no_grad(), models.hooked((layer_of(model, self.layer), remove)):
-            outputs = models.picked(model(models.input_of(model, images)), self.output)
-        return single(targets.scores_of(outputs, target, model))
-
 
 @dataclass
-class Outputs:
+class Outputs(Columns):
     """What one pass over B images gives to explain any of a model's K outputs by the others.
 
     x (B, C, H, W) is the map that the explainer reads, a tensor or Rows; scores (B, K) are all
@@ -235,11 +177,6 @@ class Outputs:
             w = priors.taylor_from_gram(self.products, target)[:, [others.index(i) for i in among]]
             check_finite(w=w)
         return Measured(self.x, self.scores[:, among], self.scores[:, target], w)
-
-    def to(self, device: torch.device | str) -> Outputs:
-        """The same on another device."""
-        values = (self.x, self.scores, self.products)
-        return Outputs(*(None if value is None else value.to(device) for value in values))
 
 
 class OutputConcepts(Reading):
@@ -299,10 +236,6 @@ class OutputConcepts(Reading):
                 check_finite(products=products)
         return Outputs(x, single(found.scores.detach()), products)
 
-    def measure(self, model: nn.Module, images: Tensor, target: int, prior: bool = True) -> Measured:
-        """As `FilterConcepts.measure`; y are the other outputs' logits (B, K - 1), or those of `among`."""
-        return self.measure_many(model, images, [target], prior)[0]
-
     def measure_many(self, model: nn.Module, images: Tensor, wanted: Sequence[int],
                      prior: bool = True) -> list[Measured]:
         """As `measure`, for several targets from one pass."""
@@ -330,7 +263,7 @@ class OutputConcepts(Reading):
             k = found.scores.shape[1]
             if self.outputs is not None and len(self.outputs) != k:
                 raise InputError(f"outputs: {len(self.outputs)} names for {k} outputs")
-            yield found, single(self._layout(model, found.read, images).map(found.read))
+            yield found, single(self.layout(model, found.read, images).map(found.read))
 
     def _jacobian(self, model: nn.Module, found: Pass) -> Tensor:
         """Derivatives of all outputs by the shared layer's output, (B, K, d)."""

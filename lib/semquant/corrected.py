@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -11,8 +11,10 @@ from torch import Tensor, nn
 from semquant.checkpoints import OwnCheckpoint
 from semquant.checks import InputError, check_finite, check_shapes, number
 from semquant.concepts import FilterConcepts, Measured
+from semquant.gathered import Columns
 from semquant.images import input_by
-from semquant.models import undisturbed
+from semquant.models import hooked, input_of, layer_of, passing, picked, single, undisturbed, unwrapped
+from semquant.targets import scores_of
 from semquant.training import (
     OPTIMIZERS, Descent, FitOptions, TensorBatches, choose_device, cosine, evaluation_mode, home_of)
 
@@ -52,7 +54,7 @@ class CorrectionOptions:
 
 
 @dataclass
-class Removals:
+class Removals(Columns):
     """What N images score with some of their n concepts alone.
 
     present (N, K, n), bool, says which; scores (N, K) are the scores, empty (N,) those without any.
@@ -61,15 +63,6 @@ class Removals:
     present: Tensor
     scores: Tensor
     empty: Tensor
-
-    def __getitem__(self, index) -> Removals:
-        """Those of the images of an index."""
-        return Removals(self.present[index], self.scores[index], self.empty[index])
-
-    @classmethod
-    def join(cls, parts: list[Removals]) -> Removals:
-        """One after the other."""
-        return cls(*(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(cls)))
 
 
 class Correction(nn.Module):
@@ -222,10 +215,20 @@ def of_model(model: nn.Module, concepts: FilterConcepts | str, target: int,
     The filters are those of the concepts, or of a layer.
     """
     concepts = FilterConcepts(concepts) if isinstance(concepts, str) else concepts
+    inside = unwrapped(model)
 
     def score(images: Tensor) -> Callable[[Tensor], Tensor]:
         images = input_by(prepare)(images.to(home_of(model)))
-        return lambda present: concepts.scores(model, images, target, present)
+
+        def of(present: Tensor) -> Tensor:
+            def remove(module: nn.Module, inputs: tuple, output: Tensor) -> Tensor:
+                return concepts.layout(inside, output, images).kept(output, present)
+
+            with passing(inside), torch.no_grad(), hooked((layer_of(inside, concepts.layer), remove)):
+                outputs = picked(inside(input_of(inside, images)), concepts.output)
+            return single(scores_of(outputs, target, inside))
+
+        return of
 
     return score
 

@@ -165,23 +165,11 @@ def _signed(value: float) -> str:
 
 def grad_cam(model: nn.Module, layer: str, images: Images | object, target: int | str,
              batch_size: int = 64) -> Tensor:
-    """Grad-CAM heat maps, computed by Captum.
+    """Grad-CAM heat maps (B, H, W), at least 0, in the images' size (bilinear), not normalised; by Captum.
 
-    Parameters
-    ----------
-    model : Module
-        images (B, C, H, W) -> logits (B, K). It is run in evaluation mode and left as it was.
-    layer : str
-        Name of the layer in ``model.named_modules()`` whose maps are weighted.
-    images : Images, or what they can be made from
-        A tensor (B, C, H, W), a loader and more, see `semquant.Images`.
-    target : int or str
-        Which output, by number or by name.
-
-    Returns
-    -------
-    tensor (B, H, W)
-        At least 0, in the images' size (bilinear), not normalised.
+    The model, images (B, C, H, W) -> logits (B, K), is run in evaluation mode and left as it was;
+    `layer` is the one in ``model.named_modules()`` whose maps are weighted. For `images` see
+    `semquant.Images`, for `target` `semquant.targets`.
     """
     from captum.attr import LayerAttribution, LayerGradCam  # takes a second to import
 

@@ -1,20 +1,60 @@
-"""Putting together what is measured of many images, batch by batch."""
+"""Tensors of the same images, side by side: put together batch by batch, and chosen from."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 
 from semquant.checks import InputError, check_finite
 from semquant.images import Images, input_by
-from semquant.rows import Computed
+from semquant.rows import Computed, Rows
 from semquant.training import home_of
 
-__all__ = ["Gathered", "gathered"]
+__all__ = ["Columns", "Gathered", "gathered", "some_of"]
 
 PIECE = 2**26  # bytes, 64 MB
+
+
+class Columns:
+    """Base of dataclasses whose fields are tensors or `Rows` of the same images, or None."""
+
+    def __getitem__(self, index) -> Self:
+        """The images of an index: a slice, or a tensor of numbers or of booleans."""
+        return self._each(lambda tensor: tensor[index])
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same on another device."""
+        return self._each(lambda tensor: tensor.to(device))
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Self:
+        values = (getattr(self, field.name) for field in fields(self))
+        return type(self)(*(None if value is None else change(value) for value in values))
+
+    @classmethod
+    def join(cls, parts: list[Self]) -> Self:
+        """One after the other."""
+        columns = zip(*([getattr(part, field.name) for field in fields(cls)] for part in parts))
+        return cls(*(None if column[0] is None else torch.cat(column) for column in columns))
+
+
+class _Chosen(Rows):
+    """Those of some rows, or of a tensor's, that an index chooses; read when they are asked for."""
+
+    def __init__(self, rows: Tensor | Rows, index: Tensor) -> None:
+        self.rows, self.index, self.shape = rows, index, (len(index), *rows.shape[1:])
+
+    def _take(self, chosen: Tensor) -> Tensor:
+        return self.rows[self.index[chosen]]
+
+
+def some_of(computed: Computed, index: Tensor) -> Computed:
+    """The rows of some of the images, still to be computed."""
+    return Computed(_Chosen(computed.images, index), computed.compute, (len(index), *computed.shape[1:]),
+                    computed.device)
 
 
 class Gathered:

@@ -15,7 +15,7 @@ from semquant.checks import InputError
 from semquant.concepts import FilterConcepts, Measured
 from semquant.corrected import CorrectionOptions, Removals, coalitions, of_model, scored
 from semquant.explanation import Explanation
-from semquant.gathered import Gathered, gathered
+from semquant.gathered import Gathered, gathered, some_of
 from semquant.images import Images
 from semquant.measure import measure
 from semquant.metrics import rank_agreement, relative_deviation
@@ -172,7 +172,7 @@ class Seen:
         measured = self.measured
         if not isinstance(measured.x, Computed):
             return measured[index]
-        return replace(replace(measured, x=measured.yhat)[index], x=measured.x.of(index))
+        return replace(replace(measured, x=measured.yhat)[index], x=some_of(measured.x, index))
 
 
 @undisturbed()

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
-__all__ = ["Chosen", "Computed", "Rows"]
+__all__ = ["Computed", "Rows"]
 
 
 class Rows:
@@ -53,11 +53,6 @@ class Computed(Rows):
         self.images, self.shape = images, tuple(int(length) for length in shape)
         self._compute, self.device = compute, torch.device(device)
 
-    def of(self, index: Tensor) -> Computed:
-        """The rows of some of the images, still to be computed."""
-        shape = (len(index), *self.shape[1:])
-        return Computed(Chosen(self.images, index), self._compute, shape, self.device)
-
     def compute(self, images: Tensor) -> Tensor:
         """The rows of images that are on the device."""
         with torch.no_grad():
@@ -66,13 +61,3 @@ class Computed(Rows):
     def _take(self, chosen: Tensor) -> Tensor:
         rows = [self.compute(self.images[some].to(self.device)).cpu() for some in chosen.split(256)]
         return torch.cat(rows) if rows else torch.empty(0, *self.shape[1:])
-
-
-class Chosen(Rows):
-    """Those of some rows, or of a tensor's, that an index chooses; read when they are asked for."""
-
-    def __init__(self, rows: Tensor | Rows, index: Tensor) -> None:
-        self.rows, self.index, self.shape = rows, index, (len(index), *rows.shape[1:])
-
-    def _take(self, chosen: Tensor) -> Tensor:
-        return self.rows[self.index[chosen]]

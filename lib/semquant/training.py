@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -17,10 +16,11 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
+from semquant.checkpoints import Checkpoint
 from semquant.checks import InputError, number, one_of
 from semquant.rows import Computed, Rows
 
-__all__ = ["OPTIMIZERS", "Checkpoint", "Descent", "Diverged", "FitOptions", "TensorBatches",
+__all__ = ["OPTIMIZERS", "Descent", "Diverged", "FitOptions", "TensorBatches",
            "choose_device", "cosine", "cpu_threads", "evaluation_mode", "home_of", "placed",
            "seed_everything", "seed_of"]
 
@@ -30,16 +30,6 @@ OPTIMIZERS = {"adamw": torch.optim.AdamW, "sgd": partial(torch.optim.SGD, moment
 
 class Diverged(InputError):
     """A fit whose loss is no longer a finite number."""
-
-
-class Checkpoint(Protocol):
-    """Where the state of a fit is kept."""
-
-    def load(self) -> dict | None:
-        """What was saved last, with all tensors on the CPU; None if there is nothing to go on from."""
-
-    def save(self, state: dict) -> None:
-        """Keep a state, whole or not at all."""
 
 
 @dataclass(frozen=True)
@@ -183,10 +173,8 @@ class TensorBatches:
         # a worker can't compute on a GPU: it fetches images, and the rows are computed here
         self.compute = [t.compute if isinstance(t, Computed) else None for t in tensors]
         self.sources = tuple(t.images if isinstance(t, Computed) else t for t in tensors)
-        self.batch_size = batch_size
-        self.flip = flip
-        self.generator = generator
-        self.channels_last = channels_last
+        self.batch_size, self.flip = batch_size, flip
+        self.generator, self.channels_last = generator, channels_last
         self._order: list[Tensor] = []  # of the epoch at hand; one list, which the loader reads
         self._loader = None
 
