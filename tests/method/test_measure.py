@@ -8,7 +8,8 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from semquant import distill, gathered as pieces
+from semquant import distill, rows
+from semquant import gathered as pieces
 from semquant.checks import InputError, check_finite
 from semquant.concepts import FilterConcepts, OutputConcepts
 from semquant.corrected import Correction
