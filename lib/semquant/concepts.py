@@ -27,27 +27,21 @@ __all__ = ["FilterConcepts", "Measured", "OutputConcepts", "Outputs", "layer_of"
 
 @dataclass
 class Measured(Columns):
-    """What one pass over B images gives.
+    """What one pass over B images gives."""
 
-    Attributes
-    ----------
-    x : tensor or Rows (B, C, H, W)
-        The map that the explainer reads.
-    y : tensor (B, n)
-        Values of the concepts.
-    yhat : tensor (B,)
-        The performer's scores (logits).
-    w : tensor (B, n) or None
-        Prior weights; None where none were asked for.
-    """
-
-    x: Tensor | Rows
-    y: Tensor
-    yhat: Tensor
-    w: Tensor | None = None
+    x: Tensor | Rows  #: (B, C, H, W), the map that the explainer reads
+    y: Tensor  #: (B, n), values of the concepts
+    yhat: Tensor  #: (B,), the performer's scores (logits)
+    w: Tensor | None = None  #: (B, n), prior weights; None where none were asked for
 
     def __len__(self) -> int:
         return len(self.yhat)
+
+    def prior(self, who: str) -> Tensor:
+        """w; an InputError says who needs it where there is none."""
+        if self.w is None:
+            raise InputError(f"w: {who} needs measured prior weights, there are none")
+        return self.w
 
 
 class FilterConcepts(Reading):

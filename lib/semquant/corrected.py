@@ -72,19 +72,8 @@ class Correction(nn.Module):
     :math:`\hat y - b` is handed out in proportion to the contributions' size, unless a path goes
     around the concepts: what comes along it is none of theirs, and stays unexplained.
 
-    Parameters
-    ----------
-    n : int
-        Number of concepts.
-    hidden : int
-        Units of the hidden layer.
-    complete : bool
-        Whether what is left is handed out.
-
-    Attributes
-    ----------
-    bias : tensor ()
-        b, the mean score without any concept.
+    There are n concepts, and `hidden` units of c; `complete` says whether what is left is handed out.
+    The buffer ``bias`` is b, the mean score without any concept.
     """
 
     reads_prior = True
@@ -131,7 +120,7 @@ class Correction(nn.Module):
     def weigh(self, measured: Measured, batch_size: int = 256) -> Tensor:
         """alpha (B, n) of measured images; 0 where y is 0, since nothing is contributed there."""
         check_shapes(mean=(self.mean, "n"), y=(measured.y, "B n"), yhat=(measured.yhat, "B"))
-        w, device, found = _prior(measured), self.bias.device, []
+        w, device, found = measured.prior("the correction"), self.bias.device, []
         for b in torch.arange(len(measured)).split(batch_size):
             some = (t[b].to(device) for t in (measured.y, w, measured.yhat))
             found.append(self(*some).to(measured.y))
@@ -160,19 +149,10 @@ def coalitions(images: int, count: int, n: int, generator: torch.Generator) -> T
 
 def remove(score: Score, batches: Iterable[Tensor], n: int,
            options: CorrectionOptions = CorrectionOptions(), seed: int = 0) -> Removals:
-    """Score images with sets of concepts alone: one pass a set, and one with none.
+    """Score batches of all training images, or of their maps, with sets of concepts alone, and with none.
 
-    Parameters
-    ----------
-    score : callable
-        images or maps (B, ...) -> a function of present (B, n) that gives their scores (B,), as
-        `of_head` and `of_model` give it.
-    batches : iterable of tensors
-        All training images, or their maps.
-    n : int
-        Number of concepts, at least 2.
-    options, seed
-        How many sets, and the seed of their draw.
+    `score`, images or maps (B, ...) -> a function of present (B, n) that gives their scores (B,), is what
+    `of_head` and `of_model` give; n is at least 2; `options` and `seed` are of the sets.
     """
     generator = torch.Generator().manual_seed(seed)
     parts = [scored(score, batch, coalitions(len(batch), options.coalitions, n, generator))
@@ -240,21 +220,10 @@ def correct(measured: Measured, removals: Removals, options: CorrectionOptions =
 
     .. math:: \mathbb E_S \big(\hat y(x_S) - \hat y(x_\emptyset) - \sum_{i \in S} \alpha_i y_i\big)^2
 
-    Parameters
-    ----------
-    measured : Measured
-        y, yhat and w of the training images; x is not read. w without clipping, such that
-        :math:`w_i y_i` is gradient times input (``positions="weighted"`` of
-        `semquant.FilterConcepts`).
-    removals : Removals
-        Of the same images, from `remove`.
-    options, fit
-        The correction's size; epochs, batches, rates, seed, device.
-
-    Returns
-    -------
-    Correction, list of dict
-        In evaluation mode, and for each epoch the mean of the loss in units of the scores' variance.
+    Of the training images `removals` are from `remove`, and of what was `measured` x is not read; w is
+    without clipping, such that :math:`w_i y_i` is gradient times input (``positions="weighted"`` of
+    `semquant.FilterConcepts`). Returned are the correction, in evaluation mode, and for each epoch the
+    mean of the loss in units of the scores' variance.
 
     Notes
     -----
@@ -262,10 +231,10 @@ def correct(measured: Measured, removals: Removals, options: CorrectionOptions =
     objective is FastSHAP's (Jethani and others 2022), which learns the contributions themselves and
     not what a gradient leaves.
     """
-    shapes = check_shapes(y=(measured.y, "B n"), yhat=(measured.yhat, "B"), w=(_prior(measured), "B n"),
-                          present=(removals.present, "B K n"), scores=(removals.scores, "B K"),
-                          empty=(removals.empty, "B"))
-    check_finite(y=measured.y, yhat=measured.yhat, w=measured.w)
+    w = measured.prior("the correction")
+    shapes = check_shapes(y=(measured.y, "B n"), yhat=(measured.yhat, "B"), w=(w, "B n"), present=(
+        removals.present, "B K n"), scores=(removals.scores, "B K"), empty=(removals.empty, "B"))
+    check_finite(y=measured.y, yhat=measured.yhat, w=w)
     if shapes["B"] < 2 or float(measured.yhat.var()) == 0:
         raise InputError("images: a correction needs at least 2, whose scores differ")
     around = float(removals.empty.std()) > AROUND * float(measured.yhat.std())
@@ -292,9 +261,3 @@ def correct(measured: Measured, removals: Removals, options: CorrectionOptions =
             loss = (said - gained).square().mean() / net.unit.square()
             descent.step(loss)
     return net.eval(), descent.history
-
-
-def _prior(measured: Measured) -> Tensor:
-    if measured.w is None:
-        raise InputError("w: the correction needs measured prior weights, there are none")
-    return measured.w

@@ -71,32 +71,19 @@ def fit_explainer(g: Explainer, measured: Measured, objective: Objective, option
 class FittedExplainer(kept.Kept):
     """A fitted explainer g, with what is needed to explain images.
 
-    Attributes
-    ----------
-    g : Explainer or Correction
-        In evaluation mode.
-    history : list of dict
-        For each epoch ``loss``, ``distillation``, ``prior`` (each before its factor) and
-        ``prior_weight``, the mean over batches.
-    without_prior : int
-        Images whose prior weights were all zero, so that the prior loss had no say in them.
-    names : list of str
-        What the concepts are called.
-    model, concepts, target, prepare
-        What was explained; None when the fit was from measured tensors.
-    report : Report or None
-        What the explanation is worth, from `distill`: print it.
+    ``history`` has for each epoch ``loss``, ``distillation``, ``prior`` (each before its factor) and
+    ``prior_weight``, the mean over batches. It is saved and loaded as in `semquant.kept`.
     """
 
-    g: Explainer | Correction
+    g: Explainer | Correction  #: in evaluation mode
     history: list[dict[str, float]] = field(default_factory=list)
-    without_prior: int = 0
-    names: list[str] | None = None
-    model: nn.Module | None = None
+    without_prior: int = 0  #: images with prior weights all zero: the prior loss had no say in them
+    names: list[str] | None = None  #: what the concepts are called
+    model: nn.Module | None = None  #: what was explained; None where the fit was from measured tensors
     concepts: FilterConcepts | OutputConcepts | None = None
     target: int | None = None
     prepare: Callable[[Tensor], Tensor] | None = None
-    report: Report | None = None
+    report: Report | None = None  #: what the explanation is worth, from `semquant.distill`: print it
 
     def __repr__(self) -> str:
         where = f" of {self.concepts.layer!r}" if self.concepts is not None else ""

@@ -35,25 +35,14 @@ class Reason(NamedTuple):
 class Explanation(Exports):
     r"""An additive explanation of B scores, :math:`\hat y \approx \sum_i \alpha_i y_i + b` (eq. 1).
 
-    Attributes
-    ----------
-    yhat : tensor (B,)
-        The performer's scores.
-    y, alpha : tensor (B, n)
-        Values and weights of the concepts.
-    bias : float
-        b, the same for all images.
-    names : list of str, optional
-        What the n concepts are called.
-
-    `Exports` are its frame, JSON, files and figures.
+    Its frame, JSON, files and figures are in `semquant.exports`.
     """
 
-    yhat: Tensor
-    y: Tensor
-    alpha: Tensor
-    bias: float
-    names: Sequence[str] | None = None
+    yhat: Tensor  #: (B,), the performer's scores
+    y: Tensor  #: (B, n), values of the concepts
+    alpha: Tensor  #: (B, n), their weights
+    bias: float  #: b, the same for all images
+    names: Sequence[str] | None = None  #: what the n concepts are called
 
     def __post_init__(self) -> None:
         n = check_shapes(yhat=(self.yhat, "B"), y=(self.y, "B n"), alpha=(self.alpha, "B n"))["n"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import torch
 from safetensors import safe_open
@@ -74,7 +74,7 @@ class Exports:
         write_whole(path, save(tensors, {"explanation": json.dumps(about)}))
 
     @classmethod
-    def load(cls, path: str | Path) -> Exports:
+    def load(cls, path: str | Path) -> Self:
         """Read what `save` wrote, to the bit.
 
         InputError for any other file, a damaged one, or one that claims more than it holds: sizes
@@ -134,15 +134,9 @@ class Exports:
         Images can be chosen and concepts switched off; the explained score follows, beside the
         network's own. Of more than 100 images the first 100 are in it, which it says.
 
-        Parameters
-        ----------
-        path : path
-        images, undo
-            As in `plot`; images of all B.
-        names : list of n str, dict or path of a YAML file, optional
-            What the concepts are called, by default `names`; see `semquant.names`.
-        title : str
-            What stands above, e.g. which network and score these are.
+        `images`, of all B, and `undo` as in `plot`; `names` are what the concepts are called, a list, a
+        dict or a YAML file (see `semquant.names`), by default as here; `title` stands above, e.g. which
+        network and score these are.
         """
         n = len(self.names)
         if isinstance(names, str | Path):

@@ -19,13 +19,7 @@ __all__ = ["checksum", "reading", "write_whole"]
 
 
 def write_whole(path: str | Path, content: bytes | str, field: str = "path") -> Path:
-    """Write a file whole or not at all; what was there before stays if anything fails.
-
-    Raises
-    ------
-    InputError
-        If the folder doesn't exist or can't be written to, or the disk is full.
-    """
+    """Write a file whole or not at all; what was there before stays if anything fails (InputError)."""
     path = Path(path)
     beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:

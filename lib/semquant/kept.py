@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Self
 
 import torch
 from safetensors import safe_open
@@ -41,17 +42,12 @@ class Kept:
             "report": None if self.report is None else self.report.to_dict()})
 
     @classmethod
-    def load(cls, path: str | Path, model: nn.Module | None = None,
-             concepts: object = None,
-             prepare: Callable[[Tensor], Tensor] | None = None) -> Kept:
+    def load(cls, path: str | Path, model: nn.Module | None = None, concepts: object = None,
+             prepare: Callable[[Tensor], Tensor] | None = None) -> Self:
         """Read what `save` wrote; with the model, an explainer of images at once.
 
-        Raises
-        ------
-        InputError
-            If the file can't be read, holds no explainer, is damaged or of a newer format, or lacks
-            what the model needs to be explained: a function given as an option of the concepts, or
-            `prepare`.
+        An InputError if the file can't be read, holds no explainer, is damaged or of a newer format, or
+        lacks what the model needs: a function given as an option of the concepts, or `prepare`.
         """
         g, about = read(path)
         concepts = rebuilt(about.get("concepts")) if concepts is None else concepts
@@ -79,11 +75,6 @@ def read(path: str | Path) -> tuple[nn.Module, dict]:
     """Read what `write` wrote: g, in evaluation mode, and what is said about it.
 
     Nothing is built before the file is known to hold its tensors: what it claims costs no memory.
-
-    Raises
-    ------
-    InputError
-        If the file can't be read, holds no explainer, is of a newer format, or damaged.
     """
     with reading(path, "explainer", "explainer"):
         with safe_open(path, framework="pt") as file:

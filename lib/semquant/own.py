@@ -66,20 +66,14 @@ def distill(model: nn.Module, concepts: FilterConcepts | OutputConcepts, images:
     -------
     FittedExplainer
         Its ``explain(images)`` gives an `Explanation`, its ``report`` says what that is worth. If
-        something speaks against it, the worst is a warning as well.
-
-    Raises
-    ------
-    InputError
-        If a setting is not accepted, or the layer is unknown: before the model is run.
+        something speaks against it, the worst is a warning as well. An InputError if a setting is not
+        accepted, or the layer is unknown: before the model is run.
 
     Examples
     --------
     >>> concepts = FilterConcepts("features.10", rectified=True)  # a conv layer without a mask
     >>> explainer = distill(model, concepts, images=loader, target=281)
-    >>> print(explainer.report)
     >>> explanation = explainer.explain(images)
-    >>> explanation.contributions, explanation.bias, explanation.residual
     """
     _check_arguments(model, concepts, method, explainer, fit, prepare)
     target = targets.resolve(target, unwrapped(model), concepts)

@@ -147,7 +147,7 @@ class TensorBatches:
     Parameters
     ----------
     *tensors : Tensor or Rows, (N, ...)
-        Of equal length; the first is the one that `flip` turns.
+        The first is the one that `flip` turns.
     batch_size : int
         Images a step. The last, smaller batch of an epoch is kept unless it has a single image,
         for which batch norm is undefined.
