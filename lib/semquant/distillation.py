@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from semquant import kept, priors
-from semquant.checks import InputError, check_finite, check_shapes, number
 from semquant.checkpoints import OwnCheckpoint
+from semquant.checks import InputError, check_finite, check_shapes, number
 from semquant.concepts import FilterConcepts, Measured, OutputConcepts
 from semquant.corrected import Correction
 from semquant.explainers import Explainer, ExplainerOptions, starting_scale
