@@ -23,10 +23,10 @@ _WHERE = {
     "Images": "images",
     "InputError": "checks",
     "Measured": "concepts",
-    "ModelConcepts": "concepts",
+    "ModelConcepts": "borrowed",
     "OutputConcepts": "concepts",
     "Report": "report",
-    "distill": "distillation",
+    "distill": "own",
     "distill_measured": "distillation",
     "grad_cam": "explanation",
 }

@@ -81,23 +81,10 @@ def needed(module: str, what: str, package: str = "") -> ModuleType:
 
 
 def check_shapes(**tensors: tuple[Tensor, str]) -> dict[str, int]:
-    """Check that tensors have the axes they should, with axes of one name equally long.
+    """Return the length of each axis of tensors, each given with its axes' names, ``y=(y, "B n")``.
 
-    Parameters
-    ----------
-    **tensors : (tensor, str)
-        For each field the tensor and the names of its axes, e.g. ``y=(y, "B n")``.
-
-    Returns
-    -------
-    dict
-        The length of each axis.
-
-    Raises
-    ------
-    InputError
-        If a value is no tensor, has another number of axes, or an axis differs in length from the
-        axis of the same name in a field before it.
+    An InputError if a value is no tensor, has another number of axes, or an axis differs in length
+    from the axis of the same name in a field before it.
     """
     sizes: dict[str, int] = {}
     for field, (tensor, axes) in tensors.items():

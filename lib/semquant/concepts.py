@@ -4,89 +4,47 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from semquant import models, priors, targets
-from semquant.checks import InputError, check_finite, check_shapes, number, one_of
-from semquant.layouts import Layout, Reshape, check_reshape, layout_of
+from semquant import priors, targets
+from semquant.checks import InputError, check_finite, number, one_of
+from semquant.gathered import Columns
+from semquant.layouts import Reading, Reshape
 from semquant.losses import Objective
 from semquant.models import Pass, Pick, forward_from, layer_of, passing, single, unwrapped
 from semquant.names import checked_names, in_full, read_names
 from semquant.rows import Rows
-from semquant.training import evaluation_mode, home_of
+from semquant.training import evaluation_mode
 
-__all__ = ["FilterConcepts", "Measured", "ModelConcepts", "OutputConcepts", "Outputs", "layer_of"]
+__all__ = ["FilterConcepts", "Measured", "OutputConcepts", "Outputs", "layer_of"]
+
 
 @dataclass
-class Measured:
-    """What one pass over B images gives.
+class Measured(Columns):
+    """What one pass over B images gives."""
 
-    Attributes
-    ----------
-    x : tensor or Rows (B, C, H, W)
-        The map that the explainer reads.
-    y : tensor (B, n)
-        Values of the concepts.
-    yhat : tensor (B,)
-        The performer's scores (logits).
-    w : tensor (B, n) or None
-        Prior weights; None where none were asked for.
-    """
-
-    x: Tensor | Rows
-    y: Tensor
-    yhat: Tensor
-    w: Tensor | None = None
+    x: Tensor | Rows  #: (B, C, H, W), the map that the explainer reads
+    y: Tensor  #: (B, n), values of the concepts
+    yhat: Tensor  #: (B,), the performer's scores (logits)
+    w: Tensor | None = None  #: (B, n), prior weights; None where none were asked for
 
     def __len__(self) -> int:
         return len(self.yhat)
 
-    def __getitem__(self, index) -> Measured:
-        """The images of an index: a slice, or a tensor of numbers or of booleans."""
-        return self._each(lambda tensor: tensor[index])
-
-    def to(self, device: torch.device | str) -> Measured:
-        """The same on another device."""
-        return self._each(lambda tensor: tensor.to(device))
-
-    def _each(self, change: Callable[[Tensor], Tensor]) -> Measured:
-        values = (getattr(self, field.name) for field in fields(self))
-        return Measured(*(None if value is None else change(value) for value in values))
-
-    @classmethod
-    def join(cls, parts: list[Measured]) -> Measured:
-        """One after the other."""
-        columns = zip(*([getattr(part, field.name) for field in fields(cls)] for part in parts))
-        return cls(*(None if column[0] is None else torch.cat(column) for column in columns))
+    def prior(self, who: str) -> Tensor:
+        """w; an InputError says who needs it where there is none."""
+        if self.w is None:
+            raise InputError(f"w: {who} needs measured prior weights, there are none")
+        return self.w
 
 
-class _Reading:
-    """How a model is read, the same for all concepts: the layer of x, its layout, where the scores are."""
-
-    def __init__(self, layer: str, reshape: Reshape, output: Pick) -> None:
-        self.layer, self.reshape, self.output = layer, check_reshape(reshape), models.check_pick(output)
-
-    def check(self, model: nn.Module) -> None:
-        """Check before any pass that the model can be explained by these concepts (InputError)."""
-        models.check_usable(model)
-        layer_of(model, self.layer)
-
-    def measure_many(self, model: nn.Module, images: Tensor, wanted: Sequence[int],
-                     prior: bool = True) -> list[Measured]:
-        """As `measure`, for several targets."""
-        return [self.measure(model, images, target, prior) for target in wanted]
-
-    def _layout(self, model: nn.Module, x: Tensor, images: Tensor) -> Layout:
-        return layout_of(model, self.layer, x, images.shape[2:], self.reshape)
-
-
-class FilterConcepts(_Reading):
+class FilterConcepts(Reading):
     """Case 1: each filter of a layer is a concept (section 3.1, equation (5)).
 
     Parameters
@@ -147,36 +105,6 @@ class FilterConcepts(_Reading):
         from semquant.gallery import gallery  # which builds on this module
         return gallery(self, model, images, **options)
 
-    def measure(self, model: nn.Module, images: Tensor, target: int, prior: bool = True) -> Measured:
-        """Measure x, y, yhat and w in one pass; model and images are left as they were.
-
-        Several threads may measure one model; they take turns.
-
-        Parameters
-        ----------
-        model : Module
-            images (B, C, H, W) -> logits (B, K) or (B,), or what `output` picks them from. It is run
-            in evaluation mode, in its own precision, whatever torch was told to do around it.
-        images : tensor (B, C, H, W)
-            On the model's device.
-        target : int, str, or one of them for each image
-            Which output is yhat, see `semquant.targets`.
-        prior : bool
-            False saves the backward pass: w is None then.
-
-        Returns
-        -------
-        Measured
-            Detached tensors, y, yhat and w in at least single precision.
-
-        Raises
-        ------
-        InputError
-            If the layer is unknown, doesn't run exactly once or gives no map, if the target is no
-            output, or an output is NaN.
-        """
-        return self.measure_many(model, images, [target], prior)[0]
-
     def measure_many(self, model: nn.Module, images: Tensor, wanted: Sequence[int],
                      prior: bool = True) -> list[Measured]:
         """As `measure`, for several targets: one forward pass, and a backward pass for each."""
@@ -184,7 +112,7 @@ class FilterConcepts(_Reading):
         model = unwrapped(model)
         with passing(model):
             found = forward_from(model, images, (self.layer, "layer"), output=self.output)
-            layout = self._layout(model, found.leaf, images)
+            layout = self.layout(model, found.leaf, images)
             scores = [targets.scores_of(found.scores, target, model) for target in wanted]
             x = single(layout.map(found.leaf.detach()))
             y = (x.clamp_min(0) if self.rectified else x).sum(dim=(2, 3))  # (B, n, H, W) -> (B, n)
@@ -205,20 +133,9 @@ class FilterConcepts(_Reading):
             w = torch.where(y == 0, 0, w / torch.where(y == 0, 1, y))  # so that w y is the sum
         return w
 
-    def scores(self, model: nn.Module, images: Tensor, target: int, present: Tensor) -> Tensor:
-        """Scores (B,) of images with only some filters, present (B, n): the maps of all others are 0."""
-        model = unwrapped(model)
-
-        def remove(module, inputs, output):
-            return self._layout(model, output, images).kept(output, present)
-
-        with passing(model), torch.no_grad(), models.hooked((layer_of(model, self.layer), remove)):
-            outputs = models.picked(model(models.input_of(model, images)), self.output)
-        return single(targets.scores_of(outputs, target, model))
-
 
 @dataclass
-class Outputs:
+class Outputs(Columns):
     """What one pass over B images gives to explain any of a model's K outputs by the others.
 
     x (B, C, H, W) is the map that the explainer reads, a tensor or Rows; scores (B, K) are all
@@ -255,13 +172,8 @@ class Outputs:
             check_finite(w=w)
         return Measured(self.x, self.scores[:, among], self.scores[:, target], w)
 
-    def to(self, device: torch.device | str) -> Outputs:
-        """The same on another device."""
-        values = (self.x, self.scores, self.products)
-        return Outputs(*(None if value is None else value.to(device) for value in values))
 
-
-class OutputConcepts(_Reading):
+class OutputConcepts(Reading):
     """Case 2: the other outputs of a model are the concepts that explain one of them.
 
     Parameters
@@ -318,10 +230,6 @@ class OutputConcepts(_Reading):
                 check_finite(products=products)
         return Outputs(x, single(found.scores.detach()), products)
 
-    def measure(self, model: nn.Module, images: Tensor, target: int, prior: bool = True) -> Measured:
-        """As `FilterConcepts.measure`; y are the other outputs' logits (B, K - 1), or those of `among`."""
-        return self.measure_many(model, images, [target], prior)[0]
-
     def measure_many(self, model: nn.Module, images: Tensor, wanted: Sequence[int],
                      prior: bool = True) -> list[Measured]:
         """As `measure`, for several targets from one pass."""
@@ -349,7 +257,7 @@ class OutputConcepts(_Reading):
             k = found.scores.shape[1]
             if self.outputs is not None and len(self.outputs) != k:
                 raise InputError(f"outputs: {len(self.outputs)} names for {k} outputs")
-            yield found, single(self._layout(model, found.read, images).map(found.read))
+            yield found, single(self.layout(model, found.read, images).map(found.read))
 
     def _jacobian(self, model: nn.Module, found: Pass) -> Tensor:
         """Derivatives of all outputs by the shared layer's output, (B, K, d)."""
@@ -367,68 +275,3 @@ class OutputConcepts(_Reading):
         each = torch.eye(k, device=outputs.device, dtype=outputs.dtype)[:, None, :]
         jacobian = found.gradient(outputs, each.expand(k, images, k))  # (K, B, ...)
         return jacobian.flatten(2).transpose(0, 1)
-
-
-class ModelConcepts(_Reading):
-    """Case 2 with another model: its outputs, on the same images, are the concepts.
-
-    For a network of one's own that detects concepts, e.g. the lower half of a concept bottleneck.
-
-    Parameters
-    ----------
-    other : Module
-        images (B, C, H, W) -> concepts (B, n), scores before any softmax or sigmoid; or, with `on`, a
-        head: the output of that layer -> (B, n). It is run in evaluation mode, where it is.
-    layer : str
-        Name of the performer's layer whose map (B, C, H, W) the explainer reads.
-    names : list of str, optional
-        Names of the n concepts.
-    on : str, optional
-        Name of the performer's layer that `other` is a head on.
-    reshape, output
-        As for `FilterConcepts`, of the performer; `output` of `other` as well, unless it gives a tensor.
-
-    Notes
-    -----
-    Section 3.1 takes the prior's derivatives by a feature that score and concepts share. With `on`
-    there is one. Otherwise there is none, w is None, and the objective has no prior.
-    """
-
-    def __init__(self, other: nn.Module, layer: str, names: Sequence[str] | None = None,
-                 on: str | None = None, reshape: Reshape = None, output: Pick = None) -> None:
-        super().__init__(layer, reshape, output)
-        self.other, self.concepts, self.on = other, names, on
-        self.objective = Objective("measured" if on else "none", "l2", 0.2)
-
-    def names(self, n: int, target: int | None = None) -> list[str]:
-        """What the concepts are called."""
-        return [f"concept {i}" for i in range(n)] if self.concepts is None else list(self.concepts)
-
-    def check(self, model: nn.Module) -> None:
-        """As `FilterConcepts.check`, of both models."""
-        super().check(model)
-        models.check_usable(self.other, "other")
-        layer_of(model, self.on or self.layer, "on")
-
-    def measure(self, model: nn.Module, images: Tensor, target: int, prior: bool = True) -> Measured:
-        """As `FilterConcepts.measure`; y are the other model's scores (B, n), w is None without `on`."""
-        self.check(model)
-        model, other = unwrapped(model), unwrapped(self.other)
-        leaf, read = ((self.on, "on"), self.layer) if self.on else ((self.layer, "layer"), None)
-        with passing(model):
-            found = forward_from(model, images, leaf, read, self.output)
-            yhat, w = found.score(target), None
-            x = single(self._layout(model, found.read, images).map(found.read.detach()))
-        with passing(other), torch.set_grad_enabled(bool(self.on and prior)):
-            given = found.leaf * 1 if self.on else models.input_of(other, images)
-            given = other(given.to(home_of(other)))
-            y = models.picked(given, None if isinstance(given, Tensor) else self.output).to(x.device)
-            n = y.shape[1] if self.concepts is None else len(self.concepts)
-            if y.shape != (len(images), n):
-                raise InputError(f"other: scores of shape {tuple(y.shape)} are not ({len(images)}, {n})")
-            check_finite(**{"the other model's output": y})
-            if y.requires_grad:
-                rows = replace(found, scores=y).rows(torch.arange(n, device=x.device))
-                w = priors.taylor_from_rows(found.gradient(yhat), rows)
-                check_finite(w=w)
-        return Measured(x, single(y.detach()), single(yhat.detach()), w)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
+from semquant.checkpoints import OwnCheckpoint
 from semquant.checks import InputError, check_finite, check_shapes, number
 from semquant.concepts import FilterConcepts, Measured
+from semquant.gathered import Columns
 from semquant.images import input_by
-from semquant.models import undisturbed
+from semquant.models import hooked, input_of, layer_of, passing, picked, single, undisturbed, unwrapped
+from semquant.targets import scores_of
 from semquant.training import (
-    OPTIMIZERS, Descent, FitOptions, OwnCheckpoint, TensorBatches, choose_device, cosine, evaluation_mode,
-    home_of)
+    OPTIMIZERS, Descent, FitOptions, TensorBatches, choose_device, cosine, evaluation_mode, home_of)
 
 __all__ = ["FIT", "Correction", "CorrectionOptions", "Removals", "coalitions", "correct", "enough",
            "of_head", "of_model", "remove", "scored"]
@@ -52,7 +54,7 @@ class CorrectionOptions:
 
 
 @dataclass
-class Removals:
+class Removals(Columns):
     """What N images score with some of their n concepts alone.
 
     present (N, K, n), bool, says which; scores (N, K) are the scores, empty (N,) those without any.
@@ -62,15 +64,6 @@ class Removals:
     scores: Tensor
     empty: Tensor
 
-    def __getitem__(self, index) -> Removals:
-        """Those of the images of an index."""
-        return Removals(self.present[index], self.scores[index], self.empty[index])
-
-    @classmethod
-    def join(cls, parts: list[Removals]) -> Removals:
-        """One after the other."""
-        return cls(*(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(cls)))
-
 
 class Correction(nn.Module):
     r"""Contributions :math:`\alpha_i y_i = w_i y_i + y_i c_i(y)`, made to add up to the score.
@@ -79,19 +72,8 @@ class Correction(nn.Module):
     :math:`\hat y - b` is handed out in proportion to the contributions' size, unless a path goes
     around the concepts: what comes along it is none of theirs, and stays unexplained.
 
-    Parameters
-    ----------
-    n : int
-        Number of concepts.
-    hidden : int
-        Units of the hidden layer.
-    complete : bool
-        Whether what is left is handed out.
-
-    Attributes
-    ----------
-    bias : tensor ()
-        b, the mean score without any concept.
+    There are n concepts, and `hidden` units of c; `complete` says whether what is left is handed out.
+    The buffer ``bias`` is b, the mean score without any concept.
     """
 
     reads_prior = True
@@ -138,7 +120,7 @@ class Correction(nn.Module):
     def weigh(self, measured: Measured, batch_size: int = 256) -> Tensor:
         """alpha (B, n) of measured images; 0 where y is 0, since nothing is contributed there."""
         check_shapes(mean=(self.mean, "n"), y=(measured.y, "B n"), yhat=(measured.yhat, "B"))
-        w, device, found = _prior(measured), self.bias.device, []
+        w, device, found = measured.prior("the correction"), self.bias.device, []
         for b in torch.arange(len(measured)).split(batch_size):
             some = (t[b].to(device) for t in (measured.y, w, measured.yhat))
             found.append(self(*some).to(measured.y))
@@ -167,19 +149,10 @@ def coalitions(images: int, count: int, n: int, generator: torch.Generator) -> T
 
 def remove(score: Score, batches: Iterable[Tensor], n: int,
            options: CorrectionOptions = CorrectionOptions(), seed: int = 0) -> Removals:
-    """Score images with sets of concepts alone: one pass a set, and one with none.
+    """Score batches of all training images, or of their maps, with sets of concepts alone, and with none.
 
-    Parameters
-    ----------
-    score : callable
-        images or maps (B, ...) -> a function of present (B, n) that gives their scores (B,), as
-        `of_head` and `of_model` give it.
-    batches : iterable of tensors
-        All training images, or their maps.
-    n : int
-        Number of concepts, at least 2.
-    options, seed
-        How many sets, and the seed of their draw.
+    `score`, images or maps (B, ...) -> a function of present (B, n) that gives their scores (B,), is what
+    `of_head` and `of_model` give; n is at least 2; `options` and `seed` are of the sets.
     """
     generator = torch.Generator().manual_seed(seed)
     parts = [scored(score, batch, coalitions(len(batch), options.coalitions, n, generator))
@@ -222,10 +195,20 @@ def of_model(model: nn.Module, concepts: FilterConcepts | str, target: int,
     The filters are those of the concepts, or of a layer.
     """
     concepts = FilterConcepts(concepts) if isinstance(concepts, str) else concepts
+    inside = unwrapped(model)
 
     def score(images: Tensor) -> Callable[[Tensor], Tensor]:
         images = input_by(prepare)(images.to(home_of(model)))
-        return lambda present: concepts.scores(model, images, target, present)
+
+        def of(present: Tensor) -> Tensor:
+            def remove(module: nn.Module, inputs: tuple, output: Tensor) -> Tensor:
+                return concepts.layout(inside, output, images).kept(output, present)
+
+            with passing(inside), torch.no_grad(), hooked((layer_of(inside, concepts.layer), remove)):
+                outputs = picked(inside(input_of(inside, images)), concepts.output)
+            return single(scores_of(outputs, target, inside))
+
+        return of
 
     return score
 
@@ -237,21 +220,10 @@ def correct(measured: Measured, removals: Removals, options: CorrectionOptions =
 
     .. math:: \mathbb E_S \big(\hat y(x_S) - \hat y(x_\emptyset) - \sum_{i \in S} \alpha_i y_i\big)^2
 
-    Parameters
-    ----------
-    measured : Measured
-        y, yhat and w of the training images; x is not read. w without clipping, such that
-        :math:`w_i y_i` is gradient times input (``positions="weighted"`` of
-        `semquant.FilterConcepts`).
-    removals : Removals
-        Of the same images, from `remove`.
-    options, fit
-        The correction's size; epochs, batches, rates, seed, device.
-
-    Returns
-    -------
-    Correction, list of dict
-        In evaluation mode, and for each epoch the mean of the loss in units of the scores' variance.
+    Of the training images `removals` are from `remove`, and of what was `measured` x is not read; w is
+    without clipping, such that :math:`w_i y_i` is gradient times input (``positions="weighted"`` of
+    `semquant.FilterConcepts`). Returned are the correction, in evaluation mode, and for each epoch the
+    mean of the loss in units of the scores' variance.
 
     Notes
     -----
@@ -259,10 +231,10 @@ def correct(measured: Measured, removals: Removals, options: CorrectionOptions =
     objective is FastSHAP's (Jethani and others 2022), which learns the contributions themselves and
     not what a gradient leaves.
     """
-    shapes = check_shapes(y=(measured.y, "B n"), yhat=(measured.yhat, "B"), w=(_prior(measured), "B n"),
-                          present=(removals.present, "B K n"), scores=(removals.scores, "B K"),
-                          empty=(removals.empty, "B"))
-    check_finite(y=measured.y, yhat=measured.yhat, w=measured.w)
+    w = measured.prior("the correction")
+    shapes = check_shapes(y=(measured.y, "B n"), yhat=(measured.yhat, "B"), w=(w, "B n"), present=(
+        removals.present, "B K n"), scores=(removals.scores, "B K"), empty=(removals.empty, "B"))
+    check_finite(y=measured.y, yhat=measured.yhat, w=w)
     if shapes["B"] < 2 or float(measured.yhat.var()) == 0:
         raise InputError("images: a correction needs at least 2, whose scores differ")
     around = float(removals.empty.std()) > AROUND * float(measured.yhat.std())
@@ -289,9 +261,3 @@ def correct(measured: Measured, removals: Removals, options: CorrectionOptions =
             loss = (said - gained).square().mean() / net.unit.square()
             descent.step(loss)
     return net.eval(), descent.history
-
-
-def _prior(measured: Measured) -> Tensor:
-    if measured.w is None:
-        raise InputError("w: the correction needs measured prior weights, there are none")
-    return measured.w

@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from semquant import kept, priors, targets
-from semquant.checks import InputError, check_finite, check_shapes, number, one_of
+from semquant import kept, priors
+from semquant.checkpoints import OwnCheckpoint
+from semquant.checks import InputError, check_finite, check_shapes, number
 from semquant.concepts import FilterConcepts, Measured, OutputConcepts
-from semquant.corrected import Correction, correct, enough
+from semquant.corrected import Correction
 from semquant.explainers import Explainer, ExplainerOptions, starting_scale
 from semquant.explanation import Explanation
+from semquant.gathered import Gathered
 from semquant.images import Images
 from semquant.losses import Objective, distillation_loss, prior_loss, prior_weight
 from semquant.measure import measured_batches
-from semquant.models import undisturbed, unwrapped
-from semquant.report import Report, judge, look
-from semquant.rows import Gathered
-from semquant.training import (
-    OPTIMIZERS, Descent, FitOptions, OwnCheckpoint, TensorBatches, choose_device, cosine, placed)
+from semquant.models import undisturbed
+from semquant.report import Report
+from semquant.training import OPTIMIZERS, Descent, FitOptions, TensorBatches, choose_device, cosine
 
-__all__ = ["FittedExplainer", "distill", "distill_measured", "fit_explainer"]
+__all__ = ["FittedExplainer", "alpha_is_positive", "distill_measured", "fit_explainer"]
 
-METHODS = ("auto", "paper", "corrected")
 SCALE_IMAGES = 512  # as many as the starting scale is computed from
 
 
@@ -71,35 +68,22 @@ def fit_explainer(g: Explainer, measured: Measured, objective: Objective, option
 
 
 @dataclass(repr=False)
-class FittedExplainer:
+class FittedExplainer(kept.Kept):
     """A fitted explainer g, with what is needed to explain images.
 
-    Attributes
-    ----------
-    g : Explainer or Correction
-        In evaluation mode.
-    history : list of dict
-        For each epoch ``loss``, ``distillation``, ``prior`` (each before its factor) and
-        ``prior_weight``, the mean over batches.
-    without_prior : int
-        Images whose prior weights were all zero, so that the prior loss had no say in them.
-    names : list of str
-        What the concepts are called.
-    model, concepts, target, prepare
-        What was explained; None when the fit was from measured tensors.
-    report : Report or None
-        What the explanation is worth, from `distill`: print it.
+    ``history`` has for each epoch ``loss``, ``distillation``, ``prior`` (each before its factor) and
+    ``prior_weight``, the mean over batches. It is saved and loaded as in `semquant.kept`.
     """
 
-    g: Explainer | Correction
+    g: Explainer | Correction  #: in evaluation mode
     history: list[dict[str, float]] = field(default_factory=list)
-    without_prior: int = 0
-    names: list[str] | None = None
-    model: nn.Module | None = None
+    without_prior: int = 0  #: images with prior weights all zero: the prior loss had no say in them
+    names: list[str] | None = None  #: what the concepts are called
+    model: nn.Module | None = None  #: what was explained; None where the fit was from measured tensors
     concepts: FilterConcepts | OutputConcepts | None = None
     target: int | None = None
     prepare: Callable[[Tensor], Tensor] | None = None
-    report: Report | None = None
+    report: Report | None = None  #: what the explanation is worth, from `semquant.distill`: print it
 
     def __repr__(self) -> str:
         where = f" of {self.concepts.layer!r}" if self.concepts is not None else ""
@@ -124,42 +108,6 @@ class FittedExplainer:
         self.g.eval()
         alpha = self.g.weigh(measured, batch_size)
         return Explanation(measured.yhat, measured.y, alpha, float(self.g.bias.detach()), self.names)
-
-    def save(self, path: str | Path) -> None:
-        """Write all but the model as a safetensors file, with a checksum; whole or not at all.
-
-        A function, such as `prepare`, can't be in a file: `load` asks for it.
-        """
-        kept.write(path, self.g, {
-            "names": self.names, "concepts": kept.options_of(self.concepts),
-            "target": self.target if kept.plain(self.target) else None,
-            "prepared": self.prepare is not None, "without_prior": self.without_prior,
-            "report": None if self.report is None else self.report.to_dict()})
-
-    @classmethod
-    def load(cls, path: str | Path, model: nn.Module | None = None,
-             concepts: FilterConcepts | OutputConcepts | None = None,
-             prepare: Callable[[Tensor], Tensor] | None = None) -> FittedExplainer:
-        """Read what `save` wrote; with the model, an explainer of images at once.
-
-        Raises
-        ------
-        InputError
-            If the file can't be read, holds no explainer, is damaged or of a newer format, or lacks
-            what the model needs to be explained: a function given as an option of the concepts, or
-            `prepare`.
-        """
-        g, about = kept.read(path)
-        concepts = kept.rebuilt(about.get("concepts")) if concepts is None else concepts
-        if model is not None:
-            if concepts is None:
-                raise InputError(f"concepts: {path} can't tell them; accepted: the ones of the fit")
-            if about.get("prepared") and prepare is None:
-                raise InputError(f"prepare: {path} was fitted with one; accepted: that function")
-            concepts.check(model)
-        report = about.get("report")
-        return cls(g, [], about.get("without_prior", 0), about["names"], model, concepts,
-                   about.get("target"), prepare, None if report is None else Report.of(report))
 
 
 @undisturbed()
@@ -205,7 +153,7 @@ def distill_measured(
     check_finite(y=y, yhat=yhat)
     if isinstance(x, Tensor):  # other rows were checked when they were measured
         check_finite(x=x)
-    positive = _positive(objective, explainer, fit)
+    positive = alpha_is_positive(objective, explainer, fit)
     if len(yhat) < 2:
         raise InputError(f"images: {len(yhat)} given, a fit needs at least 2")
     if objective.divide_by_variance and float(yhat.var()) == 0:
@@ -242,7 +190,7 @@ def distill_measured(
     return FittedExplainer(g, history, without_prior, names)
 
 
-def _positive(objective: Objective, explainer: ExplainerOptions, fit: FitOptions) -> bool:
+def alpha_is_positive(objective: Objective, explainer: ExplainerOptions, fit: FitOptions) -> bool:
     """Whether alpha is at least 0, from settings that are checked to go together."""
     number("epochs", fit.epochs, 1, integer=True)
     entropic = objective.loss == "cross_entropy"
@@ -263,118 +211,3 @@ def _fresh(measured: Measured, options: ExplainerOptions, seed: int) -> Explaine
         part = measured[some.to(measured.y.device)].to("cpu")
         g.scale.fill_(starting_scale(g, part.x, part.y, part.yhat))
     return g
-
-
-def distill(model: nn.Module, concepts: FilterConcepts | OutputConcepts, images: Images | object,
-            target: int | str, *, method: str | Objective = "auto",
-            explainer: ExplainerOptions | None = None, fit: FitOptions | None = None,
-            prepare: Callable[[Tensor], Tensor] | None = None) -> FittedExplainer:
-    """Distill one output of a CNN into an additive explainer, and report what it is worth.
-
-    Parameters
-    ----------
-    model : Module
-        images (B, C, H, W) -> logits (B, K), scores before any softmax or sigmoid. Not trained,
-        not changed.
-    concepts : FilterConcepts or OutputConcepts
-        What y is.
-    images : Images, or what they can be made from
-        Training images: a tensor (N, C, H, W), a loader, a list, a folder and more, see
-        `semquant.Images`. Labels are not read. They are gone through once, in any order.
-    target : int or str
-        Which output is explained, by number or by name where the model or the concepts know names,
-        see `semquant.targets`.
-    method : {"auto", "paper", "corrected"} or Objective
-        ``"corrected"``, for filters, is this book's own: gradient times input with a correction
-        learned from removing filters, see `semquant.corrected`; 19 passes an image. ``"paper"`` is
-        the paper's `Objective` for these concepts, ``concepts.objective``: cross-entropy and beta 10
-        for filters, squared distance and 0.2 for outputs. With filters and the squared distance, w
-        is not clipped if the concepts say so (``FilterConcepts(layer, clip=False)``). ``"auto"`` is
-        ``"corrected"`` for filters, and for others their objective with b from the mean score and L
-        in units of the scores' variance.
-    explainer : ExplainerOptions, optional
-        What g is, and where g and b start. A correction reads none.
-    fit : FitOptions, optional
-        Epochs, rates, seed, device, and the share of images that is held out for the report; on its
-        device the model is run as well, and moved back. A correction has epochs, batches and rates of
-        its own where these are left as they are, see `semquant.corrected.enough`.
-    prepare : callable, optional
-        Applied to each batch of images before the model, here and in ``explain``. Without it bytes
-        become numbers from 0 to 1.
-
-    Returns
-    -------
-    FittedExplainer
-        Its ``explain(images)`` gives an `Explanation`, its ``report`` says what that is worth. If
-        something speaks against it, the worst is a warning as well.
-
-    Raises
-    ------
-    InputError
-        If a setting is not accepted, or the layer is unknown: before the model is run.
-
-    Examples
-    --------
-    >>> concepts = FilterConcepts("features.10", rectified=True)  # a conv layer without a mask
-    >>> explainer = distill(model, concepts, images=loader, target=281)
-    >>> print(explainer.report)
-    >>> explanation = explainer.explain(images)
-    >>> explanation.contributions, explanation.bias, explanation.residual
-    """
-    _check_arguments(model, concepts, method, explainer, fit, prepare)
-    target = targets.resolve(target, unwrapped(model), concepts)
-    objective, start = _chosen(method, concepts)
-    plain, explainer, corrects = fit or FitOptions(), explainer or start, objective is None
-    if not corrects:
-        _positive(objective, explainer, plain)
-    images = Images.of(images)
-    if images.progress is None:
-        images = replace(images, progress=plain.progress)
-    with placed(model, choose_device(plain.device)):
-        seen = look(model, concepts, images, target, prepare=prepare, corrects=corrects, fit=plain)
-        train, test = seen.split(plain.held_out)
-        measured = seen.of(train) if len(test) else seen.measured
-        names = concepts.names(measured.y.shape[1], target)
-        if corrects:
-            removals = seen.removals[train] if len(test) else seen.removals
-            g, history = correct(measured, removals, fit=enough(len(measured), plain))
-            fitted = FittedExplainer(g, history, names=names)
-        else:
-            fitted = distill_measured(measured, objective=objective, explainer=explainer, fit=plain,
-                                      names=names)
-        fitted = replace(fitted, model=model, concepts=seen.concepts, target=target, prepare=prepare)
-        fitted.report = judge(fitted.explain_measured, seen, plain.held_out, model, concepts, target,
-                              prepare=prepare, without_prior=fitted.without_prior)
-    if fitted.report.warnings:
-        warnings.warn(f"semquant: {fitted.report.verdict}; print the explainer's report", stacklevel=2)
-    return fitted
-
-
-def _chosen(method: str | Objective, concepts: object) -> tuple[Objective | None, ExplainerOptions]:
-    """What a method minimises, None for a correction, and how g starts if nothing is said of it."""
-    if method == "corrected" or (method == "auto" and isinstance(concepts, FilterConcepts)):
-        return None, ExplainerOptions()
-    if method == "auto":
-        return replace(concepts.objective, divide_by_variance=True), ExplainerOptions(bias="mean")
-    return concepts.objective if method == "paper" else method, ExplainerOptions()
-
-
-def _check_arguments(model: nn.Module, concepts: object, method: object, explainer: object,
-                     fit: object, prepare: object) -> None:
-    """Check all that can be checked before the model is run."""
-    if not (hasattr(concepts, "measure") and hasattr(concepts, "layer")):
-        raise InputError(f"concepts: {type(concepts).__name__} is not FilterConcepts or OutputConcepts")
-    if not isinstance(method, Objective):
-        one_of("method", method, METHODS)
-    for field_, value, kind in (("explainer", explainer, ExplainerOptions), ("fit", fit, FitOptions)):
-        if not isinstance(value, kind | None):
-            raise InputError(f"{field_}: {type(value).__name__} is not {kind.__name__}, or None")
-    filters = isinstance(concepts, FilterConcepts)
-    if method == "corrected" and not filters:
-        raise InputError(f"method: 'corrected' removes filters, it can't remove {type(concepts).__name__}; "
-                         "accepted for these: 'auto', 'paper', or an Objective")
-    if explainer is not None and (method == "corrected" or (method == "auto" and filters)):
-        raise InputError("explainer: a correction reads no options of g; accepted: None, or method='paper'")
-    if not (prepare is None or callable(prepare)):
-        raise InputError(f"prepare: {type(prepare).__name__} is not a function of images, or None")
-    concepts.check(model)

@@ -2,37 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save
 from torch import Tensor, nn
 
-from semquant.checks import InputError, check_assignment, check_finite, check_shapes, needed, number
-from semquant.files import write_whole
+from semquant.checks import InputError, check_assignment, check_shapes, number
+from semquant.exports import Exports
 from semquant.images import Images, image_batches, input_by
 from semquant.models import layer_of, unwrapped
-from semquant.names import in_full, read_names
 from semquant.targets import resolve
 from semquant.training import evaluation_mode
-from semquant.views import charts, explained
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-    from pandas import DataFrame
 
 __all__ = ["UNASSIGNED", "Explanation", "Reason", "grad_cam"]
 
 #: The name of the group of concepts that belong to no group.
 UNASSIGNED = "unassigned"
-
-FORMAT = "semquant explanation 1"  # of files; another number is another format
 
 
 class Reason(NamedTuple):
@@ -45,26 +32,17 @@ class Reason(NamedTuple):
 
 
 @dataclass
-class Explanation:
+class Explanation(Exports):
     r"""An additive explanation of B scores, :math:`\hat y \approx \sum_i \alpha_i y_i + b` (eq. 1).
 
-    Attributes
-    ----------
-    yhat : tensor (B,)
-        The performer's scores.
-    y, alpha : tensor (B, n)
-        Values and weights of the concepts.
-    bias : float
-        b, the same for all images.
-    names : list of str, optional
-        What the n concepts are called.
+    Its frame, JSON, files and figures are in `semquant.exports`.
     """
 
-    yhat: Tensor
-    y: Tensor
-    alpha: Tensor
-    bias: float
-    names: Sequence[str] | None = None
+    yhat: Tensor  #: (B,), the performer's scores
+    y: Tensor  #: (B, n), values of the concepts
+    alpha: Tensor  #: (B, n), their weights
+    bias: float  #: b, the same for all images
+    names: Sequence[str] | None = None  #: what the n concepts are called
 
     def __post_init__(self) -> None:
         n = check_shapes(yhat=(self.yhat, "B"), y=(self.y, "B n"), alpha=(self.alpha, "B n"))["n"]
@@ -168,156 +146,6 @@ class Explanation:
             sentences.append(f"score {_signed(score).lstrip('+')}: {', '.join(text)}")
         return sentences
 
-    def to_frame(self) -> DataFrame:
-        """All numbers as a pandas frame, a row for each image and concept.
-
-        Columns ``image``, ``index`` and ``concept`` (its number and name), ``y``, ``alpha``,
-        ``contribution``, and what is an image's: ``score``, ``bias`` and ``residual``. An image's
-        contributions, its bias and its residual add up to its score.
-        """
-        pandas = needed("pandas", "to_frame")
-        count, n = self.y.shape
-        columns = {"image": torch.arange(count).repeat_interleave(n),
-                   "index": torch.arange(n).repeat(count), "concept": self.names * count,
-                   "y": self.y.flatten(), "alpha": self.alpha.flatten(),
-                   "contribution": self.contributions.flatten(),
-                   "score": self.yhat.repeat_interleave(n), "bias": self.bias,
-                   "residual": self.residual.repeat_interleave(n)}
-        return pandas.DataFrame({key: _array(value) if isinstance(value, Tensor) else value
-                                 for key, value in columns.items()})
-
-    def to_json(self, path: str | Path | None = None) -> str:
-        """All numbers as strict JSON, also written to a file where a path is given.
-
-        ``names``, ``bias``, and for each of ``images`` its ``score``, ``explained`` score,
-        ``residual``, and lists of ``y``, ``alpha`` and ``contributions``, with as many digits as give
-        back the same number. InputError if one is NaN or infinite: JSON has no word for it.
-        """
-        check_finite(bias=torch.tensor(self.bias), **self._tensors())
-        fields = {"score": self.yhat, "explained": self.total, "residual": self.residual, "y": self.y,
-                  "alpha": self.alpha, "contributions": self.contributions}
-        rows = zip(*(_shortest(values) for values in fields.values()))
-        text = json.dumps({"format": FORMAT, "names": self.names, "bias": self.bias,
-                           "images": [dict(zip(fields, row)) for row in rows]}, allow_nan=False)
-        if path is not None:
-            write_whole(path, text + "\n")
-        return text
-
-    def save(self, path: str | Path) -> None:
-        """Write everything as a safetensors file, with a checksum, for `load`."""
-        tensors = {key: value.detach().cpu().contiguous() for key, value in self._tensors().items()}
-        tensors["bias"] = torch.tensor([self.bias], dtype=torch.float64)
-        about = {"format": FORMAT, "names": self.names}
-        about["sha256"] = _checksum(about, tensors)
-        # one entry: safetensors writes several in an order that changes from run to run
-        write_whole(path, save(tensors, {"explanation": json.dumps(about)}))
-
-    @classmethod
-    def load(cls, path: str | Path) -> Explanation:
-        """Read what `save` wrote, to the bit.
-
-        InputError for any other file, a damaged one, or one that claims more than it holds: sizes
-        are compared with the file's before anything is read. No code in a file is run.
-        """
-        try:
-            with safe_open(path, framework="pt") as file:
-                about = json.loads((file.metadata() or {})["explanation"])
-                if about["format"] != FORMAT:
-                    raise InputError(f"explanation: {path} is of the format {about['format']!r}, "
-                                     f"not {FORMAT!r}")
-                tensors = {key: file.get_tensor(key) for key in file.keys()}
-            if about.pop("sha256") != _checksum(about, tensors):
-                raise InputError(f"explanation: {path} is damaged, its checksum is another")
-            bias = tensors.pop("bias").item()
-            return cls(**tensors, bias=bias, names=about["names"])
-        except InputError:
-            raise
-        except OSError as error:
-            raise InputError(f"explanation: {path} can't be read ({error.strerror or error})") from error
-        except Exception as error:  # no such entry, no safetensors file
-            raise InputError(f"explanation: {path} holds no explanation, or is damaged") from error
-
-    def _tensors(self) -> dict[str, Tensor]:
-        return {"yhat": self.yhat, "y": self.y, "alpha": self.alpha}
-
-    def plot(self, image_index: int = 0, images: Tensor | None = None,
-             undo: Callable[[Tensor], Tensor] | Sequence | None = None, top: int = 10) -> Figure:
-        """Draw one image's score as a waterfall: b, the `top` contributions, the others, the residual.
-
-        Parameters
-        ----------
-        image_index : int
-            Which of the B images.
-        images : tensor (B, C, H, W) or that image (C, H, W), optional
-            To have the picture beside it.
-        undo : (mean, std), transform or callable, optional
-            Shows images as they were before normalisation, see `semquant.shown.shown`.
-        top : int
-            How many concepts have a bar of their own.
-
-        Returns
-        -------
-        matplotlib Figure
-            The numbers in it add up as they are printed.
-        """
-        return charts.waterfall(self, image_index, images, undo, top)
-
-    def swarm(self, top: int = 12) -> Figure:
-        """Draw the contributions of the `top` concepts over all images as a matplotlib Figure.
-
-        A dot for each image, coloured by the concept's y from its lowest to its highest; the concept
-        with the largest mean contribution in size is at the top.
-        """
-        return charts.swarm(self, top)
-
-    def save_html(self, path: str | Path, images: Tensor | None = None,
-                  undo: Callable[[Tensor], Tensor] | Sequence | None = None,
-                  names: Sequence[str] | Mapping[int, str] | str | Path | None = None,
-                  title: str = "What a score is made of") -> Path:
-        """Write one file to look at the explanation in a browser, from disk and without a network.
-
-        Images can be chosen and concepts switched off; the explained score follows, beside the
-        network's own. Of more than 100 images the first 100 are in it, which it says.
-
-        Parameters
-        ----------
-        path : path
-        images, undo
-            As in `plot`; images of all B.
-        names : list of n str, dict or path of a YAML file, optional
-            What the concepts are called, by default `names`; see `semquant.names`.
-        title : str
-            What stands above, e.g. which network and score these are.
-        """
-        n = len(self.names)
-        if isinstance(names, str | Path):
-            names = read_names(names, n)
-        if isinstance(names, Mapping):
-            names = in_full(names, n)
-        names = self.names if names is None else list(names)
-        if len(names) != n:
-            raise InputError(f"names: {len(names)} names for {n} concepts")
-        return explained.write(self, path, images, undo, names, title)
-
-
-def _array(values: Tensor):
-    return (values.float() if values.dtype == torch.bfloat16 else values).detach().cpu().numpy()
-
-
-def _shortest(values: Tensor) -> list:
-    """The numbers with no more digits than their precision needs: single 0.1 is no 0.10000000149."""
-    values = _array(values)
-    return values.astype(str).astype(float).tolist() if values.dtype.itemsize < 8 else values.tolist()
-
-
-def _checksum(about: dict, tensors: dict[str, Tensor]) -> str:
-    """SHA-256 of what a file says and of its tensors, their names, types and shapes."""
-    found = hashlib.sha256(json.dumps({key: about[key] for key in sorted(about)}).encode())
-    for key in sorted(tensors):
-        found.update(f"{key} {tensors[key].dtype} {tuple(tensors[key].shape)}".encode())
-        found.update(tensors[key].contiguous().view(torch.uint8).numpy().tobytes())
-    return found.hexdigest()
-
 
 def _signed(value: float) -> str:
     """Two digits, with a true minus sign and without a negative zero."""
@@ -326,23 +154,11 @@ def _signed(value: float) -> str:
 
 def grad_cam(model: nn.Module, layer: str, images: Images | object, target: int | str,
              batch_size: int = 64) -> Tensor:
-    """Grad-CAM heat maps, computed by Captum.
+    """Grad-CAM heat maps (B, H, W), at least 0, in the images' size (bilinear), not normalised; by Captum.
 
-    Parameters
-    ----------
-    model : Module
-        images (B, C, H, W) -> logits (B, K). It is run in evaluation mode and left as it was.
-    layer : str
-        Name of the layer in ``model.named_modules()`` whose maps are weighted.
-    images : Images, or what they can be made from
-        A tensor (B, C, H, W), a loader and more, see `semquant.Images`.
-    target : int or str
-        Which output, by number or by name.
-
-    Returns
-    -------
-    tensor (B, H, W)
-        At least 0, in the images' size (bilinear), not normalised.
+    The model, images (B, C, H, W) -> logits (B, K), is run in evaluation mode and left as it was;
+    `layer` is the one in ``model.named_modules()`` whose maps are weighted. For `images` see
+    `semquant.Images`, for `target` `semquant.targets`.
     """
     from captum.attr import LayerAttribution, LayerGradCam  # takes a second to import
 

@@ -1,24 +1,25 @@
-"""Files that are whole or absent: written beside, then put in their place."""
+"""Files that are whole or absent, and checked when they are read."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+import torch
+from torch import Tensor
 
 from semquant.checks import InputError
 
-__all__ = ["write_whole"]
+__all__ = ["checksum", "reading", "write_whole"]
 
 
-def write_whole(path: str | Path, content: bytes | str) -> Path:
-    """Write a file whole or not at all; what was there before stays if anything fails.
-
-    Raises
-    ------
-    InputError
-        If the folder doesn't exist or can't be written to, or the disk is full.
-    """
+def write_whole(path: str | Path, content: bytes | str, field: str = "path") -> Path:
+    """Write a file whole or not at all; what was there before stays if anything fails (InputError)."""
     path = Path(path)
     beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
@@ -28,7 +29,29 @@ def write_whole(path: str | Path, content: bytes | str) -> Path:
             os.fsync(file.fileno())
         os.replace(beside, path)
     except OSError as error:
-        raise InputError(f"path: {path} can't be written ({error.strerror or error})") from error
+        raise InputError(f"{field}: {path} can't be written ({error.strerror or error})") from error
     finally:
         beside.unlink(missing_ok=True)
     return path
+
+
+@contextmanager
+def reading(path: str | Path, field: str, lacks: str) -> Iterator[None]:
+    """Say in one line what is wrong with a file while it is read; `lacks` is what it may not hold."""
+    try:
+        yield
+    except InputError:
+        raise
+    except OSError as error:
+        raise InputError(f"{field}: {path} can't be read ({error.strerror or error})") from error
+    except Exception as error:  # no such entry, no such setting, no safetensors file
+        raise InputError(f"{field}: {path} holds no {lacks}") from error
+
+
+def checksum(about: dict, tensors: dict[str, Tensor]) -> str:
+    """SHA-256 of what a file says and of its tensors, their names, types and shapes."""
+    found = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+    for name, tensor in sorted(tensors.items()):
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        found.update(tensor.contiguous().flatten().view(torch.uint8).numpy())
+    return found.hexdigest()

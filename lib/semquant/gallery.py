@@ -66,28 +66,16 @@ class Peak:
 class Gallery:
     """The images in which filters fire most.
 
-    Attributes
-    ----------
-    layer : str
-    names : list of str
-        Of all n filters of the layer.
-    peaks : dict of list of Peak
-        For each filter that was asked for, by number, its highest peaks above 0, highest first; of
-        equal ones that with the larger sum over the map.
-    fires : dict of int
-        In how many of the images each of them has a peak above 0.
-    count : int
-        How many images there were.
-    note : str
-        What can't be shown as it is, '' where all can.
+    Of each filter that was asked for, by number, its highest peaks above 0, highest first; of equal ones
+    that with the larger sum over the map.
     """
 
     layer: str
-    names: list[str]
+    names: list[str]  #: of all n filters of the layer
     peaks: dict[int, list[Peak]]
-    fires: dict[int, int]
-    count: int
-    note: str = ""
+    fires: dict[int, int]  #: in how many of the images each of them has a peak above 0
+    count: int  #: of images
+    note: str = ""  #: what can't be shown as it is, '' where all can
 
     def named(self, names: str | Path | Mapping[int, str]) -> Gallery:
         """The same with names, from a dict by number or from a file, see `semquant.names`."""
@@ -165,29 +153,15 @@ def gallery(concepts: FilterConcepts, model: nn.Module, images: Images | object,
 
     Parameters
     ----------
-    concepts : FilterConcepts
-        Whose filters.
-    model : Module
-        images (B, C, H, W) -> logits (B, K). Not changed.
-    images : Images, or what they can be made from
-        A tensor (N, C, H, W), a loader and more, see `semquant.Images`. Each is run through the model
-        once. Of the pictures only crops and small copies of those that are shown are kept, whatever N
-        is.
+    concepts, model, images, prepare, batch_size
+        As in `semquant.measure.measure`. Each image is run once, and shown as it was before `prepare`.
+        Of the pictures only crops and small copies of those that are shown are kept.
     filters : sequence of int, optional
         Which; all by default.
     top : int
         Peaks of each.
     undo : (mean, std), transform or callable, optional
         How the images are shown as they were before normalisation, see `semquant.shown.shown`.
-    prepare : callable, optional
-        Applied to each batch before the model, as in ``distill``; what is shown is the batch before.
-    batch_size : int
-        For a tensor of images.
-
-    Raises
-    ------
-    InputError
-        If the concepts are not filters, a filter doesn't exist, or there are no images.
 
     Notes
     -----

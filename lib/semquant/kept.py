@@ -2,58 +2,81 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import json
-import os
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Self
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import safe_open
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from semquant import concepts as kinds
 from semquant.checks import InputError, one_of
 from semquant.corrected import Correction
 from semquant.explainers import Explainer
+from semquant.files import checksum, reading, write_whole
+from semquant.report import Report
 
-__all__ = ["FORMAT", "options_of", "read", "rebuilt", "write"]
+__all__ = ["FORMAT", "Kept", "options_of", "read", "rebuilt", "write"]
 
 #: Of the files written here. Those without a number have g's settings and the names alone, and no checksum.
 FORMAT = 2
 
 
+class Kept:
+    """What a fitted explainer has to go into a file, and to come back."""
+
+    def save(self, path: str | Path) -> None:
+        """Write all but the model as a safetensors file, with a checksum; whole or not at all.
+
+        A function, such as `prepare`, can't be in a file: `load` asks for it.
+        """
+        write(path, self.g, {
+            "names": self.names, "concepts": options_of(self.concepts),
+            "target": self.target if plain(self.target) else None,
+            "prepared": self.prepare is not None, "without_prior": self.without_prior,
+            "report": None if self.report is None else self.report.to_dict()})
+
+    @classmethod
+    def load(cls, path: str | Path, model: nn.Module | None = None, concepts: object = None,
+             prepare: Callable[[Tensor], Tensor] | None = None) -> Self:
+        """Read what `save` wrote; with the model, an explainer of images at once.
+
+        An InputError if the file can't be read, holds no explainer, is damaged or of a newer format, or
+        lacks what the model needs: a function given as an option of the concepts, or `prepare`.
+        """
+        g, about = read(path)
+        concepts = rebuilt(about.get("concepts")) if concepts is None else concepts
+        if model is not None:
+            if concepts is None:
+                raise InputError(f"concepts: {path} can't tell them; accepted: the ones of the fit")
+            if about.get("prepared") and prepare is None:
+                raise InputError(f"prepare: {path} was fitted with one; accepted: that function")
+            concepts.check(model)
+        report = about.get("report")
+        return cls(g, [], about.get("without_prior", 0), about["names"], model, concepts,
+                   about.get("target"), prepare, None if report is None else Report.of(report))
+
+
 def write(path: str | Path, g: Explainer | Correction, about: dict) -> None:
     """Write g as a safetensors file with what is said about it, plain values; whole or not at all."""
-    path = Path(path)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in g.state_dict().items()}
     about = {"format": FORMAT, "version": _version(), "settings": g.settings, **about}
-    about["sha256"] = _digest(about, state)
-    try:
-        # one entry: safetensors writes several in an order that changes from run to run
-        save_file(state, beside, metadata={"explainer": json.dumps(about)})
-        os.replace(beside, path)
-    except (OSError, SafetensorError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"explainer: {path} can't be written ({reason})") from error
-    finally:
-        beside.unlink(missing_ok=True)
+    about["sha256"] = checksum(about, state)
+    # one entry: safetensors writes several in an order that changes from run to run
+    write_whole(path, save(state, {"explainer": json.dumps(about)}), "explainer")
 
 
 def read(path: str | Path) -> tuple[nn.Module, dict]:
     """Read what `write` wrote: g, in evaluation mode, and what is said about it.
 
     Nothing is built before the file is known to hold its tensors: what it claims costs no memory.
-
-    Raises
-    ------
-    InputError
-        If the file can't be read, holds no explainer, is of a newer format, or damaged.
     """
-    try:
+    with reading(path, "explainer", "explainer"):
         with safe_open(path, framework="pt") as file:
             about = json.loads((file.metadata() or {})["explainer"])
             if about.get("format", 0) > FORMAT:
@@ -63,16 +86,10 @@ def read(path: str | Path) -> tuple[nn.Module, dict]:
                 g = (Correction if "hidden" in about["settings"] else Explainer).of(**about["settings"])
             _check_tensors(g, file, path)
             state = {name: file.get_tensor(name) for name in file.keys()}
-        if set(about) != {"settings", "names"} and about.pop("sha256") != _digest(about, state):
+        if set(about) != {"settings", "names"} and about.pop("sha256") != checksum(about, state):
             raise InputError(f"explainer: {path} is damaged, its checksum is another")
         g.load_state_dict(state, assign=True)
         return g.eval(), about
-    except InputError:
-        raise
-    except OSError as error:
-        raise InputError(f"explainer: {path} can't be read ({error.strerror or error})") from error
-    except Exception as error:  # no such entry, no such setting, no safetensors file
-        raise InputError(f"explainer: {path} holds no explainer") from error
 
 
 def _check_tensors(g: nn.Module, file: object, path: str | Path) -> None:
@@ -85,15 +102,6 @@ def _check_tensors(g: nn.Module, file: object, path: str | Path) -> None:
         if here.get(name) != there.get(name):
             raise InputError(f"weights: {path} is of another architecture ({name} is "
                              f"{there.get(name, 'missing')} there and {here.get(name, 'missing')} here)")
-
-
-def _digest(about: dict, state: dict[str, Tensor]) -> str:
-    """SHA-256 of all that a file holds, but of this itself."""
-    digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
-    for name, tensor in sorted(state.items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _version() -> str:

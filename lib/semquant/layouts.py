@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torchvision.ops.misc import Permute
 
 from semquant.checks import InputError, one_of
-from semquant.models import layer_of
+from semquant.models import Pick, check_pick, check_usable, layer_of
 
-__all__ = ["LAYOUTS", "Layout", "Reshape", "check_reshape", "layout_of"]
+if TYPE_CHECKING:
+    from semquant.concepts import Measured
+
+__all__ = ["LAYOUTS", "Layout", "Reading", "Reshape", "check_reshape", "layout_of"]
 
 #: What a layer's output may be, and its dimensions. A square of T = H W tokens may have one more
 #: before it, a class token.
@@ -116,3 +120,57 @@ def _recognised(model: nn.Module, layer: str, shape: tuple[int, ...], size: tupl
         return "channels_last"
     raise InputError(f"output of {layer}: filters may come first or last in shape {shape}; accepted: "
                      'reshape="channels_first" or reshape="channels_last"')
+
+
+class Reading:
+    """How a model is read, the same for all concepts: the layer of x, its layout, where the scores are.
+
+    Concepts have a `measure` of their own, or a `measure_many`.
+    """
+
+    def __init__(self, layer: str, reshape: Reshape, output: Pick) -> None:
+        self.layer, self.reshape, self.output = layer, check_reshape(reshape), check_pick(output)
+
+    def check(self, model: nn.Module) -> None:
+        """Check before any pass that the model can be explained by these concepts (InputError)."""
+        check_usable(model)
+        layer_of(model, self.layer)
+
+    def measure(self, model: nn.Module, images: Tensor, target: int, prior: bool = True) -> Measured:
+        """Measure x, y, yhat and w in one pass; model and images are left as they were.
+
+        Several threads may measure one model; they take turns.
+
+        Parameters
+        ----------
+        model : Module
+            images (B, C, H, W) -> logits (B, K) or (B,), or what `output` picks them from. It is run
+            in evaluation mode, in its own precision, whatever torch was told to do around it.
+        images : tensor (B, C, H, W)
+            On the model's device.
+        target : int, str, or one of them for each image
+            Which output is yhat, see `semquant.targets`.
+        prior : bool
+            False saves the backward pass: w is None then.
+
+        Returns
+        -------
+        Measured
+            Detached tensors, y, yhat and w in at least single precision.
+
+        Raises
+        ------
+        InputError
+            If the layer is unknown, doesn't run exactly once or gives no map, if the target is no
+            output, or an output is NaN.
+        """
+        return self.measure_many(model, images, [target], prior)[0]
+
+    def measure_many(self, model: nn.Module, images: Tensor, wanted: Sequence[int],
+                     prior: bool = True) -> list[Measured]:
+        """As `measure`, for several targets."""
+        return [self.measure(model, images, target, prior) for target in wanted]
+
+    def layout(self, model: nn.Module, x: Tensor, images: Tensor) -> Layout:
+        """How the layer's output x of such images is laid out."""
+        return layout_of(model, self.layer, x, images.shape[2:], self.reshape)

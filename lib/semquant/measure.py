@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
-import torch
 from torch import Tensor, nn
 
-from semquant.checks import InputError, check_finite
+from semquant.checks import InputError
 from semquant.concepts import FilterConcepts, Measured, OutputConcepts, Outputs
+from semquant.gathered import gathered
 from semquant.images import Images, input_by
 from semquant.models import unwrapped
-from semquant.rows import Computed, Gathered
 from semquant.targets import resolve, resolve_each
 from semquant.training import home_of
 
-__all__ = ["gathered", "measure", "measure_many", "measured_batches", "survey"]
+__all__ = ["measure", "measure_many", "measured_batches", "survey"]
 
 Part = TypeVar("Part")
 
@@ -129,22 +128,3 @@ def _passes(run: Callable[[Tensor, int], Part], concepts: FilterConcepts | Outpu
     for batch in images.batches(batch_size):
         yield batch, run(ready(batch.to(home_of(model))), start)
         start += len(batch)
-
-
-def gathered(parts: Iterable[dict], x_of: Callable[[Tensor], Tensor], model: nn.Module, images: Images,
-              prepare: Callable[[Tensor], Tensor] | None, keep_x: bool) -> dict:
-    """The tensors of all parts; x among them in memory once, or computed again when it is asked for."""
-    if not keep_x and images.rows() is None:
-        raise InputError("keep_x: False needs images whose number is known and that are read by it: a "
-                         "tensor, rows, an array, a list, a Dataset or a folder")
-    gathered, count, shape = Gathered(images.expected()), 0, ()
-    for part in parts:
-        if not keep_x:
-            check_finite(x=part["x"])  # nobody looks at all of it later
-            count, shape = count + len(part["x"]), part["x"].shape[1:]
-        gathered.add(part if keep_x else part | {"x": None})
-    found, ready = gathered.whole(), input_by(prepare)
-    if not keep_x:
-        found["x"] = Computed(images.rows(), lambda batch: x_of(ready(batch)), (count, *shape),
-                              home_of(model))
-    return found

@@ -23,19 +23,9 @@ __all__ = ["checked_names", "in_full", "read_names", "write_names"]
 def read_names(path: str | Path, n: int | None = None, layer: str | None = None) -> dict[int, str]:
     """Read the names of filters from a YAML file, by the filters' numbers.
 
-    Parameters
-    ----------
-    path : path
-    n : int, optional
-        How many filters there are.
-    layer : str, optional
-        The layer that is to be named, where the file says which it is about.
-
-    Raises
-    ------
-    InputError
-        If the file can't be read or holds no names, names another layer, a filter that there is not,
-        or one twice.
+    There are `n` filters, of a `layer` that has to be the file's, where it names one. An InputError if
+    the file can't be read or holds no names, names another layer, a filter that there is not, or one
+    twice.
     """
     yaml = needed("yaml", "names", "pyyaml")
 

@@ -99,12 +99,8 @@ def explain(method: str, head: Callable[[Tensor], Tensor] | None, measured: Meas
     Returns
     -------
     Explanation
-
-    Raises
-    ------
-    InputError
-        If the method is unknown or lacks what it needs, the tensors don't fit each other, or hold
-        NaN.
+        An InputError if the method is unknown or lacks what it needs, or the tensors don't fit each
+        other or hold NaN.
 
     Notes
     -----
@@ -326,18 +322,15 @@ def exact_shapley(head: Callable[[Tensor], Tensor], measured: Measured,
     ----------
     head, measured, background
         As in `explain`.
-    assignment : (n,) whole numbers
-        The group of each filter; -1 for none.
-    groups : sequence of P str
-        The groups' names; with one of filters that belong to none, at most 16.
+    assignment, groups
+        As in `Explanation.merge`; with one of filters that belong to none, at most 16 groups.
     reference : {"zero", "mean", "resampled"}
         What an absent filter's map is, see `semquant.truth.coalition_values`.
 
     Returns
     -------
     Explanation
-        Of P + 1 concepts, as `Explanation.merge` gives it: the last is what belongs to no group. b
-        is the reference's score, and nothing is left unexplained.
+        As of `Explanation.merge`; b is the reference's score, and nothing is left unexplained.
     """
     one_of("reference", reference, truth.REFERENCES)
     assignment, parts = torch.as_tensor(assignment), len(groups)
@@ -366,16 +359,10 @@ def _boosted(case: _Case) -> Attribution:
     return contributions, torch.ones_like(contributions), bias
 
 
-def _prior_of(method: str, images: Measured) -> Tensor:
-    if images.w is None:
-        raise InputError(f"w: {method} needs measured prior weights, there are none")
-    return images.w
-
-
 def _prior(case: _Case) -> Attribution:
-    w, images, factor, bias = _prior_of("prior", case.measured), case.background, 1.0, 0.0
+    w, images, factor, bias = case.measured.prior("prior"), case.background, 1.0, 0.0
     if images is not None:
-        said = (_prior_of("prior", images) * images.y).sum(dim=1, keepdim=True)
+        said = (images.prior("prior") * images.y).sum(dim=1, keepdim=True)
         fitted, bias = nonnegative(said, images.yhat)
         factor = float(fitted)
     return case.measured.y, w * factor, bias
@@ -389,7 +376,7 @@ def _shared(measured: Measured, shares: Tensor) -> Attribution:
 
 def _mean_share(case: _Case) -> Attribution:
     images = case.training("mean_share")
-    w = _prior_of("mean_share", images)
+    w = images.prior("mean_share")
     shares = Explanation(images.yhat, images.y, w, 0.0).shares.mean(dim=0)
     if not float(shares.sum()) > 0:
         raise InputError("w: all prior contributions of the background are 0, they have no shares")

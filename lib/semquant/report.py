@@ -15,11 +15,12 @@ from semquant.checks import InputError
 from semquant.concepts import FilterConcepts, Measured
 from semquant.corrected import CorrectionOptions, Removals, coalitions, of_model, scored
 from semquant.explanation import Explanation
+from semquant.gathered import Gathered, gathered, some_of
 from semquant.images import Images
-from semquant.measure import gathered, measure
+from semquant.measure import measure
 from semquant.metrics import rank_agreement, relative_deviation
 from semquant.models import undisturbed
-from semquant.rows import Computed, Gathered
+from semquant.rows import Computed
 from semquant.training import FitOptions, seed_of
 
 __all__ = ["Report", "Row", "Seen", "judge", "look"]
@@ -54,27 +55,14 @@ class Report:
     Printed as a table, shown in notebooks as one. Errors of removal are
     :math:`\sqrt{E(\text{said} - \text{happened})^2 / E\,\text{happened}^2}`: 0 is right, 1 is what
     saying "nothing changes" has.
-
-    Attributes
-    ----------
-    rows : list of Row
-        The first is the explanation's.
-    images, fitted : int
-        How many images it was judged on, and fitted to.
-    held_out : bool
-        Whether the fit has not seen the former.
-    warnings : list of str
-        What speaks against the explanation, worst first.
-    notes : list of str
-        How to read the numbers.
     """
 
-    rows: list[Row]
-    images: int
-    fitted: int
-    held_out: bool
-    warnings: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    rows: list[Row]  #: the first is the explanation's
+    images: int  #: that it was judged on
+    fitted: int  #: images that it was fitted to
+    held_out: bool  #: whether the fit has not seen the former
+    warnings: list[str] = field(default_factory=list)  #: what speaks against it, worst first
+    notes: list[str] = field(default_factory=list)  #: how to read the numbers
 
     @property
     def verdict(self) -> str:
@@ -134,30 +122,14 @@ def _short(value: float | None) -> str:
 
 @dataclass
 class Seen:
-    """What one pass over N images gives a fit and its report.
+    """What one pass over N images gives a fit and its report."""
 
-    Attributes
-    ----------
-    concepts
-        As they were measured.
-    measured : Measured
-        What the fit reads.
-    cheap : dict of tensors (N, n)
-        The contributions of explanations that need no fit, up to a factor.
-    removals : Removals or None
-        What a correction learns from.
-    order : tensor (N,)
-        The images in a drawn order; the first of them are held out.
-    some : list of tensors (1, C, H, W)
-        The first few images of that order.
-    """
-
-    concepts: object
-    measured: Measured
-    cheap: dict[str, Tensor]
-    removals: Removals | None
-    order: Tensor
-    some: list[Tensor]
+    concepts: object  #: as they were measured
+    measured: Measured  #: what the fit reads
+    cheap: dict[str, Tensor]  #: contributions (N, n) of explanations that need no fit, up to a factor
+    removals: Removals | None  #: what a correction learns from
+    order: Tensor  #: (N,), the images in a drawn order; the first of them are held out
+    some: list[Tensor]  #: the first few images (1, C, H, W) of that order
 
     def split(self, share: float) -> tuple[Tensor, Tensor]:
         """The numbers of the images to fit, and of those held out, if any."""
@@ -171,7 +143,7 @@ class Seen:
         measured = self.measured
         if not isinstance(measured.x, Computed):
             return measured[index]
-        return replace(replace(measured, x=measured.yhat)[index], x=measured.x.of(index))
+        return replace(replace(measured, x=measured.yhat)[index], x=some_of(measured.x, index))
 
 
 @undisturbed()
@@ -241,16 +213,8 @@ def judge(explain: Callable[[Measured], Explanation], seen: Seen, share: float, 
           without_prior: int = 0) -> Report:
     """Set an explanation beside cheaper ones.
 
-    Parameters
-    ----------
-    explain : callable
-        Measured -> Explanation.
-    seen, model, concepts, target, prepare
-        As from and for `look`.
-    share : float
-        Of the images that were held out.
-    without_prior : int
-        Images of the fit whose prior weights were all 0.
+    `seen` is what `look` gave of the model, concepts and target; `share` of its images were held out,
+    and of the others' prior weights those of `without_prior` were all 0.
     """
     train, test = seen.split(share)
     held_out = len(test) > 0

@@ -80,12 +80,8 @@ def shown(images: Tensor | np.ndarray,
     -------
     array (B, H, W, 3) uint8
         An image with more than a trace of values outside 0 to 1 can't be shown as it is: it is
-        stretched, its smallest value black and its largest white, and a UserWarning says so.
-
-    Raises
-    ------
-    InputError
-        If the shape, the number of channels or `undo` can't be used, or a value is NaN.
+        stretched, its smallest value black and its largest white, and a UserWarning says so. An
+        InputError if the shape, the number of channels or `undo` can't be used, or a value is NaN.
     """
     found = pictures(images, undo)
     if found.note:

@@ -24,11 +24,8 @@ def resolve(target: object, model: object = None, concepts: object = None) -> in
     model, concepts : optional
         Who may know the names: ``concepts.outputs``, or the model as `class_names` reads it.
 
-    Raises
-    ------
-    InputError
-        If it is neither, or a name that is unknown or of several outputs. That the model has so
-        many outputs is checked where they are known, by `scores_of`.
+    An InputError if it is neither, or a name that is unknown or of several outputs. That the model has
+    so many outputs is checked where they are known, by `scores_of`.
     """
     if isinstance(target, str):
         return _named(target, getattr(concepts, "outputs", None) or class_names(model))

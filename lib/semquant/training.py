@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -17,12 +16,13 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
+from semquant.checkpoints import Checkpoint
 from semquant.checks import InputError, number, one_of
 from semquant.rows import Computed, Rows
 
-__all__ = ["OPTIMIZERS", "Checkpoint", "Descent", "Diverged", "FitOptions", "OwnCheckpoint",
-           "TensorBatches", "choose_device", "cosine", "cpu_threads", "evaluation_mode", "home_of",
-           "placed", "seed_everything", "seed_of"]
+__all__ = ["OPTIMIZERS", "Descent", "Diverged", "FitOptions", "TensorBatches",
+           "choose_device", "cosine", "cpu_threads", "evaluation_mode", "home_of", "placed",
+           "seed_everything", "seed_of"]
 
 #: What an explainer can be fitted with; sgd has a momentum of 0.9.
 OPTIMIZERS = {"adamw": torch.optim.AdamW, "sgd": partial(torch.optim.SGD, momentum=0.9)}
@@ -30,16 +30,6 @@ OPTIMIZERS = {"adamw": torch.optim.AdamW, "sgd": partial(torch.optim.SGD, moment
 
 class Diverged(InputError):
     """A fit whose loss is no longer a finite number."""
-
-
-class Checkpoint(Protocol):
-    """Where the state of a fit is kept."""
-
-    def load(self) -> dict | None:
-        """What was saved last, with all tensors on the CPU; None if there is nothing to go on from."""
-
-    def save(self, state: dict) -> None:
-        """Keep a state, whole or not at all."""
 
 
 @dataclass(frozen=True)
@@ -78,44 +68,6 @@ class FitOptions:
             raise InputError(f"progress: {self.progress!r} is not a label, or None")
         if self.checkpoint is not None and not all(hasattr(self.checkpoint, n) for n in ("load", "save")):
             raise InputError(f"checkpoint: {type(self.checkpoint).__name__} has no load() and save(state)")
-
-
-class OwnCheckpoint:
-    """A `Checkpoint` that is taken for one fit only; that of another is an InputError.
-
-    `words` are the fit's settings, which must be the same; of its `data`, tensors (N, ...), a random
-    projection is kept, which must be the same up to rounding.
-    """
-
-    def __init__(self, kept: Checkpoint, words: str, *data: Tensor) -> None:
-        self.kept, self.words = kept, words
-        self.sketch = [_projection(tensor) for tensor in data]
-
-    def load(self) -> dict | None:
-        state = self.kept.load()
-        if state is None:
-            return None
-        words, sketch = state.pop("words", None), state.pop("sketch", [])
-        if words != self.words or not _alike(sketch, self.sketch):
-            other = "settings" if words != self.words else "images, or another model or target"
-            raise InputError(f"checkpoint: it is of another fit, with other {other}; remove it, or name "
-                             "another")
-        return state
-
-    def save(self, state: dict) -> None:
-        self.kept.save({**state, "words": self.words, "sketch": self.sketch})
-
-
-def _projection(tensor: Tensor) -> Tensor:
-    """A tensor (N, ...) times N random numbers, always the same ones."""
-    along = torch.randn(len(tensor), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    return along @ tensor.detach().cpu().double().reshape(len(tensor), -1)
-
-
-def _alike(these: list[Tensor], those: list[Tensor]) -> bool:
-    return len(these) == len(those) and all(
-        a.shape == b.shape and torch.allclose(a, b, rtol=0, atol=1e-4 * float(b.abs().max()))
-        for a, b in zip(these, those))
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -195,7 +147,7 @@ class TensorBatches:
     Parameters
     ----------
     *tensors : Tensor or Rows, (N, ...)
-        Of equal length; the first is the one that `flip` turns.
+        The first is the one that `flip` turns.
     batch_size : int
         Images a step. The last, smaller batch of an epoch is kept unless it has a single image,
         for which batch norm is undefined.
@@ -221,10 +173,8 @@ class TensorBatches:
         # a worker can't compute on a GPU: it fetches images, and the rows are computed here
         self.compute = [t.compute if isinstance(t, Computed) else None for t in tensors]
         self.sources = tuple(t.images if isinstance(t, Computed) else t for t in tensors)
-        self.batch_size = batch_size
-        self.flip = flip
-        self.generator = generator
-        self.channels_last = channels_last
+        self.batch_size, self.flip = batch_size, flip
+        self.generator, self.channels_last = generator, channels_last
         self._order: list[Tensor] = []  # of the epoch at hand; one list, which the loader reads
         self._loader = None
 

@@ -54,11 +54,7 @@ def coalition_values(head: Callable[[Tensor], Tensor], x: Tensor, groups: Tensor
     tensor (B, 2^P), P the number of groups with the further one
         In score units. Column S is a bit mask: bit p is set where group p is present. So column 0
         is the reference's score and the last column that of x.
-
-    Raises
-    ------
-    InputError
-        If the shapes don't fit, x or a value is NaN, or P is above 16.
+        An InputError if the shapes don't fit, x or a value is NaN, or P is above 16.
     """
     n = check_shapes(x=(x, "B n H W"), groups=(groups, "n"))["n"]
     check_finite(x=x)

@@ -96,7 +96,7 @@ def load_or_make(
 
 
 class Checkpoint:
-    """The state of a training run in a file with a checksum, see `semquant.training.Checkpoint`.
+    """The state of a training run in a file with a checksum, see `semquant.checkpoints.Checkpoint`.
 
     `key` names the settings and code that the state belongs to; one with another key is not gone on
     with, nor is a damaged one, which is set aside.

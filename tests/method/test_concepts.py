@@ -6,10 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from semquant import priors
+from semquant import ModelConcepts, distill, priors
 from semquant.checks import InputError
-from semquant.concepts import FilterConcepts, Measured, ModelConcepts, OutputConcepts
-from semquant.distillation import distill
+from semquant.concepts import FilterConcepts, Measured, OutputConcepts
 from semquant.images import image_batches
 from semquant.measure import measure, survey
 from semquant.training import FitOptions, evaluation_mode

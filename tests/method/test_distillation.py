@@ -11,7 +11,7 @@ from torch import nn
 
 from semquant.checks import InputError
 from fits import distill_measured, options
-from semquant import distillation
+from semquant import own
 from semquant.concepts import FilterConcepts, Measured, OutputConcepts
 from semquant.distillation import FittedExplainer
 from semquant.explanation import Explanation
@@ -48,7 +48,7 @@ def distill(model, concepts, images, target, prior="measured", **settings):
     found = options(**{"held_out": 0.0} | settings)  # all images, as in the paper
     found.pop("objective")
     found["method"] = replace(concepts.objective, prior=prior)
-    return distillation.distill(model, concepts, images, target, **found)
+    return own.distill(model, concepts, images, target, **found)
 
 
 def test_the_known_explanation_is_found():
@@ -236,7 +236,7 @@ def test_a_checkpoint_of_another_fit_is_refused(method, tmp_path):
 
     def run(images=images(40), model=model, target=0, **settings):
         fit = FitOptions(**{"epochs": 2, "device": "cpu", "checkpoint": Checkpoint(tmp_path / "c.pt")} | settings)
-        return distillation.distill(model, concepts, images, target, method=method, fit=fit)
+        return own.distill(model, concepts, images, target, method=method, fit=fit)
 
     first, again = run(), run()
     assert first.history == again.history

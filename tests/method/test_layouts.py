@@ -72,7 +72,7 @@ def test_a_layer_without_positions_has_maps_of_one():
     units = model.head[:2](model.conv(images).mean((2, 3))).detach()
     assert torch.equal(found.x, units[:, :, None, None]) and torch.equal(found.y, units)
     torch.testing.assert_close(found.w, model.head[2].weight[1].expand(4, -1).detach())
-    without = FilterConcepts("head.1").scores(model, images, 1, torch.zeros(4, 6))
+    without = of_model(model, "head.1", 1)(images)(torch.zeros(4, 6))
     torch.testing.assert_close(without, model.head[2].bias[1].expand(4).detach())
 
 
@@ -110,7 +110,7 @@ def test_networks_that_people_have(name, layer, size, n, side):
     last = kept[0].shape[1] != n
     product = (gradient * kept[0]).sum((1, 2) if last else (2, 3)).detach()  # of each filter, by hand
     torch.testing.assert_close(found.w * found.y, product, rtol=1e-3, atol=1e-6)
-    torch.testing.assert_close(concepts.scores(model, images, target, torch.ones(2, n)), scores.detach())
+    torch.testing.assert_close(of_model(model, concepts, target)(images)(torch.ones(2, n)), scores.detach())
 
 
 def test_a_vision_transformer_is_read_by_its_tokens():

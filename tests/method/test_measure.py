@@ -8,16 +8,17 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from semquant import rows
+from semquant import distill, rows
+from semquant import gathered as pieces
 from semquant.checks import InputError, check_finite
 from semquant.concepts import FilterConcepts, OutputConcepts
 from semquant.corrected import Correction
-from semquant.distillation import FittedExplainer, distill
+from semquant.distillation import FittedExplainer
 from semquant.explanation import grad_cam
+from semquant.gathered import Gathered
 from semquant.images import Images
 from semquant.losses import Objective
 from semquant.measure import measure, measure_many, measured_batches, survey
-from semquant.rows import Gathered
 from semquant.training import FitOptions
 
 
@@ -180,7 +181,7 @@ def test_explaining_keeps_no_maps():
 
 @pytest.mark.parametrize("expected", [None, 9, 12, 5])
 def test_gathered_is_what_was_added(expected, monkeypatch):
-    monkeypatch.setattr(rows, "PIECE", 150)  # a piece holds a few rows
+    monkeypatch.setattr(pieces, "PIECE", 150)  # a piece holds a few rows
     parts = [torch.rand(n, 2, 4, 3) for n in (4, 1, 4)]
     last = [part.to(memory_format=torch.channels_last) for part in parts]
     gathered = Gathered(expected)

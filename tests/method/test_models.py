@@ -13,6 +13,7 @@ from torch import nn
 
 from semquant import FilterConcepts, ModelConcepts, OutputConcepts, distill
 from semquant.checks import InputError
+from semquant.corrected import of_model
 from semquant.explanation import grad_cam
 from semquant.models import layer_of, picked, unwrapped
 from semquant.training import FitOptions
@@ -69,7 +70,7 @@ def test_outputs_are_picked(change, output):
     same(concepts.measure(model, images, 2), expected, **EXACT)
     others = OutputConcepts("pool", "layer", output=output).measure(model, images, 2)
     same(others, OutputConcepts("pool", "layer").measure(Net(), images, 2), **EXACT)
-    torch.testing.assert_close(concepts.scores(model, images, 2, torch.ones(6, 5)), expected.yhat)
+    torch.testing.assert_close(of_model(model, concepts, 2)(images)(torch.ones(6, 5)), expected.yhat)
 
 
 @pytest.mark.parametrize("output, pick, message", [

@@ -4,10 +4,11 @@ import pytest
 import torch
 from torch import nn
 
+from semquant.checkpoints import OwnCheckpoint
 from semquant.checks import InputError
 from semquant.networks.performers import build
 from semquant.training import (
-    Diverged, Descent, FitOptions, OwnCheckpoint, TensorBatches, choose_device, seed_everything)
+    Diverged, Descent, FitOptions, TensorBatches, choose_device, seed_everything)
 from semquant_book.files import Checkpoint
 from semquant_book.study import performing
 from semquant_book.study.performing import predecessor_rate, recipe_of, train_performer

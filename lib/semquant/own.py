@@ -1,0 +1,134 @@
+"""The way in for a network of one's own: `distill`, from images to an explainer with its report."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+
+from torch import Tensor, nn
+
+from semquant import targets
+from semquant.checks import InputError, one_of
+from semquant.concepts import FilterConcepts, OutputConcepts
+from semquant.corrected import correct, enough
+from semquant.distillation import FittedExplainer, alpha_is_positive, distill_measured
+from semquant.explainers import ExplainerOptions
+from semquant.images import Images
+from semquant.losses import Objective
+from semquant.models import unwrapped
+from semquant.report import judge, look
+from semquant.training import FitOptions, choose_device, placed
+
+__all__ = ["distill"]
+
+METHODS = ("auto", "paper", "corrected")
+
+
+def distill(model: nn.Module, concepts: FilterConcepts | OutputConcepts, images: Images | object,
+            target: int | str, *, method: str | Objective = "auto",
+            explainer: ExplainerOptions | None = None, fit: FitOptions | None = None,
+            prepare: Callable[[Tensor], Tensor] | None = None) -> FittedExplainer:
+    """Distill one output of a CNN into an additive explainer, and report what it is worth.
+
+    Parameters
+    ----------
+    model : Module
+        images (B, C, H, W) -> logits (B, K), scores before any softmax or sigmoid. Not trained,
+        not changed.
+    concepts : FilterConcepts or OutputConcepts
+        What y is.
+    images : Images, or what they can be made from
+        Training images: a tensor (N, C, H, W), a loader, a list, a folder and more, see
+        `semquant.Images`. Labels are not read. They are gone through once, in any order.
+    target : int or str
+        Which output is explained, by number or by name where the model or the concepts know names,
+        see `semquant.targets`.
+    method : {"auto", "paper", "corrected"} or Objective
+        ``"corrected"``, for filters, is this book's own: gradient times input with a correction
+        learned from removing filters, see `semquant.corrected`; 19 passes an image. ``"paper"`` is
+        the paper's `Objective` for these concepts, ``concepts.objective``: cross-entropy and beta 10
+        for filters, squared distance and 0.2 for outputs. With filters and the squared distance, w
+        is not clipped if the concepts say so (``FilterConcepts(layer, clip=False)``). ``"auto"`` is
+        ``"corrected"`` for filters, and for others their objective with b from the mean score and L
+        in units of the scores' variance.
+    explainer : ExplainerOptions, optional
+        What g is, and where g and b start. A correction reads none.
+    fit : FitOptions, optional
+        Epochs, rates, seed, device, and the share of images that is held out for the report; on its
+        device the model is run as well, and moved back. A correction has epochs, batches and rates of
+        its own where these are left as they are, see `semquant.corrected.enough`.
+    prepare : callable, optional
+        Applied to each batch of images before the model, here and in ``explain``. Without it bytes
+        become numbers from 0 to 1.
+
+    Returns
+    -------
+    FittedExplainer
+        Its ``explain(images)`` gives an `Explanation`, its ``report`` says what that is worth. If
+        something speaks against it, the worst is a warning as well. An InputError if a setting is not
+        accepted, or the layer is unknown: before the model is run.
+
+    Examples
+    --------
+    >>> concepts = FilterConcepts("features.10", rectified=True)  # a conv layer without a mask
+    >>> explainer = distill(model, concepts, images=loader, target=281)
+    >>> explanation = explainer.explain(images)
+    """
+    _check_arguments(model, concepts, method, explainer, fit, prepare)
+    target = targets.resolve(target, unwrapped(model), concepts)
+    objective, start = _chosen(method, concepts)
+    plain, explainer, corrects = fit or FitOptions(), explainer or start, objective is None
+    if not corrects:
+        alpha_is_positive(objective, explainer, plain)
+    images = Images.of(images)
+    if images.progress is None:
+        images = replace(images, progress=plain.progress)
+    with placed(model, choose_device(plain.device)):
+        seen = look(model, concepts, images, target, prepare=prepare, corrects=corrects, fit=plain)
+        train, test = seen.split(plain.held_out)
+        measured = seen.of(train) if len(test) else seen.measured
+        names = concepts.names(measured.y.shape[1], target)
+        if corrects:
+            removals = seen.removals[train] if len(test) else seen.removals
+            g, history = correct(measured, removals, fit=enough(len(measured), plain))
+            fitted = FittedExplainer(g, history, names=names)
+        else:
+            fitted = distill_measured(measured, objective=objective, explainer=explainer, fit=plain,
+                                      names=names)
+        fitted = replace(fitted, model=model, concepts=seen.concepts, target=target, prepare=prepare)
+        fitted.report = judge(fitted.explain_measured, seen, plain.held_out, model, concepts, target,
+                              prepare=prepare, without_prior=fitted.without_prior)
+    if fitted.report.warnings:
+        warnings.warn(f"semquant: {fitted.report.verdict}; print the explainer's report", stacklevel=2)
+    return fitted
+
+
+def _chosen(method: str | Objective, concepts: object) -> tuple[Objective | None, ExplainerOptions]:
+    """What a method minimises, None for a correction, and how g starts if nothing is said of it."""
+    if method == "corrected" or (method == "auto" and isinstance(concepts, FilterConcepts)):
+        return None, ExplainerOptions()
+    if method == "auto":
+        return replace(concepts.objective, divide_by_variance=True), ExplainerOptions(bias="mean")
+    return concepts.objective if method == "paper" else method, ExplainerOptions()
+
+
+def _check_arguments(model: nn.Module, concepts: object, method: object, explainer: object,
+                     fit: object, prepare: object) -> None:
+    """Check all that can be checked before the model is run."""
+    if not (hasattr(concepts, "measure") and hasattr(concepts, "layer")):
+        raise InputError(f"concepts: {type(concepts).__name__} is not FilterConcepts or OutputConcepts")
+    if not isinstance(method, Objective):
+        one_of("method", method, METHODS)
+    for field_, value, kind in (("explainer", explainer, ExplainerOptions), ("fit", fit, FitOptions)):
+        if not isinstance(value, kind | None):
+            raise InputError(f"{field_}: {type(value).__name__} is not {kind.__name__}, or None")
+    filters = isinstance(concepts, FilterConcepts)
+    if method == "corrected" and not filters:
+        raise InputError(f"method: 'corrected' removes filters, it can't remove {type(concepts).__name__}; "
+                         "accepted for these: 'auto', 'paper', or an Objective")
+    if explainer is not None and (method == "corrected" or (method == "auto" and filters)):
+        raise InputError("explainer: a correction reads no options of g; accepted: None, or method='paper'")
+    if not (prepare is None or callable(prepare)):
+        raise InputError(f"prepare: {type(prepare).__name__} is not a function of images, or None")
+    concepts.check(model)
