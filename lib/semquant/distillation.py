@@ -12,7 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from semquant import corrected, priors
+from semquant import corrected, priors, steps
 from semquant.checks import InputError, check_finite, check_shapes, one_of
 from semquant.concepts import FilterConcepts, Measured, OutputConcepts
 from semquant.corrected import Correction
@@ -123,7 +123,8 @@ class FittedExplainer:
         try:
             with safe_open(path, framework="pt") as file:
                 about = json.loads((file.metadata() or {})["explainer"])
-                kind = Correction.of if "hidden" in about["settings"] else Explainer.of
+                kinds = {"hidden": Correction.of, "kind": steps.Steps}
+                kind = next((kinds[key] for key in kinds if key in about["settings"]), Explainer.of)
                 g = kind(**about["settings"])
                 load_weights(g, {name: file.get_tensor(name) for name in file.keys()}, str(path))
             return cls(g.eval(), names=about["names"])
@@ -249,8 +250,9 @@ def distill(model: nn.Module, concepts: FilterConcepts | OutputConcepts, images:
         ``"paper"`` is the paper's `Objective` for these concepts, ``concepts.objective``:
         cross-entropy and beta 10 for filters, squared distance and 0.2 for outputs. With filters and
         the squared distance, w is not clipped if the concepts say so (``FilterConcepts(layer,
-        clip=False)``). ``"corrected"``, for filters, is this book's own: gradient times input with a
-        correction learned from removing filters, see `semquant.corrected`; 17 passes an image.
+        clip=False)``). ``"corrected"`` is this book's own: for filters gradient times input with a
+        correction learned from removing filters, see `semquant.corrected`, 17 passes an image; for
+        outputs steps of the length that each concept takes, see `semquant.steps`, two passes.
     explainer, fit
         As in `distill_measured`; on the fit's device the model is run as well, and moved back. A
         correction reads no explainer options, and has its own fit by default.
@@ -270,7 +272,8 @@ def distill(model: nn.Module, concepts: FilterConcepts | OutputConcepts, images:
     >>> explanation.contributions, explanation.bias, explanation.residual
     """
     if method == "corrected":
-        return FittedExplainer(**corrected.correct_model(model, concepts, images, target, fit, prepare))
+        fields = steps.step_model if isinstance(concepts, OutputConcepts) else corrected.correct_model
+        return FittedExplainer(**fields(model, concepts, images, target, fit, prepare))
     fit, objective = fit or FitOptions(), method
     if not isinstance(method, Objective):
         one_of("method", method, ("paper", "corrected"))

@@ -187,7 +187,7 @@ def without(measured):
     (lambda: without(few(yhat=torch.ones(4))), "^images: a correction needs at least 2, whose scores differ"),
     (lambda: Correction(3, 8).weigh(few()), "^y: shape"),
     (lambda: Correction(N, 8).weigh(few(w=None)), "^w: the correction needs"),
-    (lambda: distill(Net(), OutputConcepts("layer", "layer"), images(4), 0, method="corrected"),
+    (lambda: corrected.correct_model(Net(), OutputConcepts("layer", "layer"), images(4), 0),
      "^method: 'corrected' removes filters, it can't remove OutputConcepts; accepted for these: 'paper'"),
     (lambda: distill(Net(), FilterConcepts("layer"), images(4), 0, method="shap"),
      "^method: 'shap' is not one of paper, corrected"),
