@@ -1,0 +1,105 @@
+"""Steps of attributes on the page of what would be better: a recorded run's table and sentences."""
+
+from __future__ import annotations
+
+import pandas as pd
+from pandas.io.formats.style import Styler
+
+from semquant_book import figures
+from semquant_book.datasets.names import label
+from semquant_book.pages import ranking
+from semquant_book.pages.comparison import styled
+from semquant_book.pages.findings import number, told
+from semquant_book.study.presets import project_root
+from semquant_book.study.replicates import LEAST, Estimate, estimate
+from semquant_book.study.steps import TRUTHS, WAYS
+from semquant_book.study.store import read_record
+
+__all__ = ["against", "read", "table", "verdict"]
+
+NAMES = {"steps": "whole steps", "unlabelled": "whole steps, reach without labels",
+         "derivative": "derivative, of the same length",
+         **{way: ranking.NAMES.get(way, way) for way in WAYS[3:]}}
+TRUTH_NAMES = {"flips": "attributes flipped", "shapley": "Shapley values of six", "moves": "moved as data differ"}
+MEASURES = {"rank_agreement": "rank agreement", "scaled_error": "error, one factor"}
+
+
+def read() -> dict:
+    """Return the record that comes with the project."""
+    return read_record(project_root() / "book" / "records" / "steps.json")
+
+
+def measured(record: dict, measure: str, targets: list[str]) -> pd.DataFrame:
+    """Return a measure as ``"error flips"``, mean over targets: a row for each way, a column for each performer."""
+    rows = pd.DataFrame(record["rows"])
+    rows = rows[rows.target.isin(targets)]
+    return rows.pivot_table(index="method", columns="performer_seed", values=measure).reindex(WAYS)
+
+
+def _targets(record: dict) -> tuple[list[str], list[str]]:
+    """The targets on which the step was chosen, and the others."""
+    every = list(dict.fromkeys(row["target"] for row in record["rows"]))
+    return [t for t in every if t in record["chosen"]], [t for t in every if t not in record["chosen"]]
+
+
+def _words(targets: list[str]) -> str:
+    return " and ".join(label(target).lower() for target in targets)
+
+
+def table(record: dict) -> Styler:
+    """Give every way's distance from each truth, mean over the targets that had no say, the best at flips first."""
+    targets = _targets(record)[1]
+    order = measured(record, "rank_agreement flips", targets).mean(axis=1).sort_values(ascending=False, kind="stable").index
+    cells = {f"{TRUTH_NAMES[truth]}, {words}": [_cell(estimate(measured(record, f"{measure} {truth}", targets).loc[way]))
+                                                for way in order]
+             for truth in TRUTHS for measure, words in MEASURES.items()}
+    count = measured(record, "error flips", targets).shape[1]
+    performers = f"{count} performer" + "s" * (count > 1)
+    return styled(pd.DataFrame(cells, index=[NAMES[way] for way in order]),
+                  f"Mean of {_words(targets)}, {performers}, {record['truths'][0]['faces']['flips']} faces; "
+                  + ("± is half the 95% interval" if count >= LEAST else "no interval"))
+
+
+def _cell(value: Estimate) -> str:
+    """A mean; what is the same for all attributes has no order and is a dash."""
+    return figures.with_interval(value, 3) if value.values else number(None)
+
+
+def verdict(record: dict) -> str:
+    """Say whether steps are nearer to what flips do than the prior and others are, by target."""
+    lines, better, every = [], 0, [*_targets(record)[1], *_targets(record)[0]]
+    for target in every:
+        found = {m: measured(record, f"{m} flips", [target]) for m in ("rank_agreement", "scaled_error", "error")}
+        ranks, scaled = found["rank_agreement"].mean(axis=1), found["scaled_error"].mean(axis=1)
+        better += bool(ranks["steps"] > ranks["prior"] and scaled["steps"] < scaled["prior"])
+        first = ranks.drop(index=["steps", "unlabelled", "derivative"]).idxmax()
+        chosen = ", on which it was chosen" * (target in record["chosen"])
+        gap = found["rank_agreement"].loc["steps"] - found["rank_agreement"].loc["prior"]
+        lines.append(
+            f"- **{label(target)}**{chosen}: rank agreement {number(ranks['steps'])}, the prior {number(ranks['prior'])}, ours "
+            f"{number(ranks['ours'])}, the baseline {number(ranks['baseline'])}; the best of all others is "
+            f"{NAMES[first]} ({number(ranks[first])}). Steps minus prior {told(estimate(gap), plus=True)}. Error after "
+            f"one factor {number(scaled['steps'])}, the prior {number(scaled['prior'])}; as it is "
+            f"{number(found['error'].loc['steps'].mean())}.")
+    return (f"Nearer than the prior in rank agreement and in error for {better} of {len(every)} targets:\n\n" + "\n".join(lines))
+
+
+def against(record: dict) -> str:
+    """Say where the gain comes from, and what speaks against it."""
+    targets = _targets(record)[1]
+    means = {f"{m} {t}": measured(record, f"{m} {t}", targets).mean(axis=1) for t in TRUTHS
+             for m in ("rank_agreement", "error")}
+    ranks, about = means["rank_agreement flips"], pd.DataFrame(record["truths"])
+    about = about[about.target.isin(targets)].mean(numeric_only=True)
+    others = "; ".join(f"{TRUTH_NAMES[t]} {number(means[f'rank_agreement {t}']['steps'])} (the prior "
+                       f"{number(means[f'rank_agreement {t}']['prior'])})" for t in TRUTHS[1:])
+    return (
+        f"Where it comes from, mean of {_words(targets)}. When an attribute is flipped in the drawing its own logit changes "
+        f"by {number(about['change'], 2)} on average; the prior counts {number(about['y'], 2)}, a step "
+        f"{number(about['step'], 2)}; their cosine with the real change is {number(about['cosine y'], 2)} and "
+        f"{number(about['cosine step'], 2)}. A derivative of the same length has a rank agreement of "
+        f"{number(ranks['derivative'])}, the whole step {number(ranks['steps'])}, and with a reach measured without labels "
+        f"{number(ranks['unlabelled'])}. Rank agreement with the other truths: {others}.\n\n"
+        f"What speaks against it: an explanation of nothing but zeros has an error of 1, and steps have "
+        f"{number(means['error flips']['steps'])}. They don't add up to the score. The reach needs to be told which "
+        "training faces have each attribute, or loses part of the gain.")
