@@ -18,7 +18,7 @@ LIBRARY = PROJECT / "lib"
 NOTEBOOKS = sorted(path for path in (PROJECT / "book").rglob("*.ipynb")
                    if ".ipynb_checkpoints" not in path.parts)
 HIDDEN = {"hide-input", "remove-input", "hide-cell", "remove-cell"}
-BESIDES = ("views", "peers", "regressions", "truth", "corrected")  # parts of the method that the paper does not have
+BESIDES = ("views", "peers", "regressions", "truth", "corrected", "steps")  # parts of the method that the paper does not have
 being_built = pytest.mark.xfail(strict=True, raises=AssertionError, reason="being built")
 
 

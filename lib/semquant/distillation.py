@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from semquant import corrected, priors, steps
 from semquant.checks import InputError, check_finite, check_shapes, one_of
 from semquant.concepts import FilterConcepts, Measured, OutputConcepts
-from semquant.corrected import Correction
 from semquant.explainers import Explainer, ExplainerOptions, starting_scale
 from semquant.explanation import Explanation
 from semquant.losses import Objective, distillation_loss, prior_loss, prior_weight
@@ -74,7 +73,7 @@ class FittedExplainer:
 
     Attributes
     ----------
-    g : Explainer or Correction
+    g : Explainer, Correction or Steps
         In evaluation mode.
     history : list of dict
         For each epoch ``loss``, ``distillation``, ``prior`` (each before its factor) and
@@ -87,7 +86,7 @@ class FittedExplainer:
         What was explained; None when the fit was from measured tensors.
     """
 
-    g: Explainer | Correction
+    g: Explainer | corrected.Correction | steps.Steps
     history: list[dict[str, float]] = field(default_factory=list)
     without_prior: int = 0
     names: list[str] | None = None
@@ -123,7 +122,7 @@ class FittedExplainer:
         try:
             with safe_open(path, framework="pt") as file:
                 about = json.loads((file.metadata() or {})["explainer"])
-                kinds = {"hidden": Correction.of, "kind": steps.Steps}
+                kinds = {"hidden": corrected.Correction.of, "kind": steps.Steps}
                 kind = next((kinds[key] for key in kinds if key in about["settings"]), Explainer.of)
                 g = kind(**about["settings"])
                 load_weights(g, {name: file.get_tensor(name) for name in file.keys()}, str(path))
@@ -250,9 +249,8 @@ def distill(model: nn.Module, concepts: FilterConcepts | OutputConcepts, images:
         ``"paper"`` is the paper's `Objective` for these concepts, ``concepts.objective``:
         cross-entropy and beta 10 for filters, squared distance and 0.2 for outputs. With filters and
         the squared distance, w is not clipped if the concepts say so (``FilterConcepts(layer,
-        clip=False)``). ``"corrected"`` is this book's own: for filters gradient times input with a
-        correction learned from removing filters, see `semquant.corrected`, 17 passes an image; for
-        outputs steps of the length that each concept takes, see `semquant.steps`, two passes.
+        clip=False)``). ``"corrected"`` is this book's own: for filters gradient times input with a learned
+        correction, see `semquant.corrected`, 17 passes an image; for outputs steps, see `semquant.steps`.
     explainer, fit
         As in `distill_measured`; on the fit's device the model is run as well, and moved back. A
         correction reads no explainer options, and has its own fit by default.

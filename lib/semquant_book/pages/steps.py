@@ -15,7 +15,7 @@ from semquant_book.study.replicates import LEAST, Estimate, estimate
 from semquant_book.study.steps import TRUTHS, WAYS
 from semquant_book.study.store import read_record
 
-__all__ = ["against", "read", "table", "verdict"]
+__all__ = ["against", "read", "said", "table", "verdict"]
 
 NAMES = {"steps": "whole steps", "unlabelled": "whole steps, reach without labels",
          "derivative": "derivative, of the same length",
@@ -46,8 +46,16 @@ def _words(targets: list[str]) -> str:
     return " and ".join(label(target).lower() for target in targets)
 
 
-def table(record: dict) -> Styler:
-    """Give every way's distance from each truth, mean over the targets that had no say, the best at flips first."""
+def said(record: dict | None = None) -> str:
+    """Say `verdict` and `against`, by default of the record that comes with the project."""
+    record = read() if record is None else record
+    return f"{verdict(record)}\n\n{against(record)}"
+
+
+def table(record: dict | None = None) -> Styler:
+    """Give every way's distance from each truth, mean over the targets that had no say, the best at flips first; by
+    default of the record that comes with the project."""
+    record = read() if record is None else record
     targets = _targets(record)[1]
     order = measured(record, "rank_agreement flips", targets).mean(axis=1).sort_values(ascending=False, kind="stable").index
     cells = {f"{TRUTH_NAMES[truth]}, {words}": [_cell(estimate(measured(record, f"{measure} {truth}", targets).loc[way]))
