@@ -109,5 +109,12 @@ def against(record: dict) -> str:
         f"{number(ranks['derivative'])}, the whole step {number(ranks['steps'])}, and with a reach measured without labels "
         f"{number(ranks['unlabelled'])}. Rank agreement with the other truths: {others}.\n\n"
         f"What speaks against it: an explanation of nothing but zeros has an error of 1, and steps have "
-        f"{number(means['error flips']['steps'])}. They don't add up to the score. The reach needs to be told which "
-        "training faces have each attribute, or loses part of the gain.")
+        f"{_beside(means['error flips'], ('steps', 'unlabelled', 'prior'))}, whose one factor is fitted to the scores. The "
+        "contributions don't add up to the score. Of the reach with labels somebody has to tell which training faces have "
+        "each attribute.")
+
+
+def _beside(values: pd.Series, ways: tuple[str, ...]) -> str:
+    """The value of the first way, and of the others with their names."""
+    first, *others = ways
+    return f"{number(values[first])}, " + ", ".join(f"{NAMES[way]} {number(values[way])}" for way in others)

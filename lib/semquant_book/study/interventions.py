@@ -35,7 +35,7 @@ __all__ = ["FACES", "FACE_WAYS", "FLIPPED", "HIDDEN", "MEASURED", "PHOTOGRAPHS",
            "collect", "erased", "erasing", "falls", "filters_of", "flipped", "flipping", "hidden", "hiding", "photographs",
            "players_of"]
 
-SHOWN, FACES, PHOTOGRAPHS = 24, 40, 12  # test images whose coalitions are all run
+SHOWN, FACES, PHOTOGRAPHS = 24, 40, 24  # test images whose coalitions are all run
 #: Attributes that are drawn independently of each other; each changes every face.
 FLIPPED = ("Bushy_Eyebrows", "Eyeglasses", "No_Beard", "Rosy_Cheeks", "Smiling", "Wearing_Lipstick")
 TARGETS = ("Attractive", "Male")  # the attributes whose logits are asked
