@@ -72,7 +72,7 @@ def test_a_step_and_a_move_are_what_the_network_says_from_there(settings, record
     found = steps.moves(tail, x, test.attributes[:FEW, OTHERS], towards[OTHERS], OWN)
     np.testing.assert_allclose(found[:, place], moved, atol=1e-3)
     assert record["truths"][0]["size"]["moves"] == pytest.approx(found.abs().mean().item(), abs=2e-3)
-    said = steps.contributions(run, FEW)
+    said = steps.contributions(run, FEW, known, towards)
     y, train_scores = run.outputs("test").scores[:FEW, OTHERS], run.outputs("train").scores
     reached = np.linalg.lstsq(design, train_scores.double().numpy(), rcond=None)[0][1:].diagonal()[OTHERS]
     lengths = (2 * y.sigmoid() - 1) * torch.tensor(reached).float()
@@ -82,6 +82,30 @@ def test_a_step_and_a_move_are_what_the_network_says_from_there(settings, record
     factor = said["prior"][0, 0] / (w * y)[0, 0]  # as on other pages, one for all, fitted to training faces
     torch.testing.assert_close(said["prior"], factor * w * y, atol=1e-4, rtol=1e-4)
     assert list(said) == list(steps.WAYS)
+    torch.testing.assert_close(said["to_zero"], method.finite_steps(tail, x, OWN, y), atol=1e-4, rtol=1e-3)
+    mean = train_scores[:, OTHERS].mean(dim=0)
+    torch.testing.assert_close(said["to_mean"], method.finite_steps(tail, x, OWN, y - mean), atol=1e-4, rtol=1e-3)
+
+
+def test_with_all_others_held_a_derivative_is_that_of_least_squares():
+    """The score is a sum of logits along directions that aren't orthogonal: each has its own weight."""
+    generator = torch.Generator().manual_seed(0)
+    rows, weights = torch.randn(1, 4, 9, generator=generator), torch.tensor([2.0, -1.0, 0.0, 0.5])
+    jacobian = torch.cat([rows, (weights[:, None] * rows[0]).sum(dim=0)[None, None]], dim=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(steps, "DAMPING", 0.0)
+        found = steps._held(jacobian @ jacobian.transpose(1, 2), 4, [0, 1, 2, 3])
+    torch.testing.assert_close(found[0], weights, atol=1e-4, rtol=1e-4)
+
+
+def test_a_correction_learns_from_moves_of_all_that_are_absent():
+    tail = torch.nn.Linear(5, 3)
+    x, towards = torch.randn(4, 5), torch.randn(2, 5)
+    with torch.no_grad():
+        found = steps._alone(tail, towards, [0, 2], 1)(x)(torch.tensor([[True, False]] * 4))
+        y = tail(x)[:, 2]
+        expected = tail(x - (2 * y.sigmoid() - 1)[:, None] * towards[1])[:, 1]
+    torch.testing.assert_close(found, expected)
 
 
 def test_the_flips_are_the_drawings(settings, record):
@@ -93,7 +117,7 @@ def test_the_flips_are_the_drawings(settings, record):
         fell.append(((as_is - flipped)[OWN].item(), (as_is - flipped)[OTHERS[7]].item()))
     np.testing.assert_allclose(run.change_of_score()[:, 7], [score for score, _ in fell], atol=1e-4)
     np.testing.assert_allclose(steps._own_changes(run, OTHERS)[:, 7], [own for _, own in fell], atol=1e-4)
-    said = steps.contributions(run, FEW)["prior"]
+    said = steps.peers.explain("prior", None, run.measured("test")[:FEW], background=run.measured("train")).contributions
     right = run.change_of_score()
     error = float((said - right).abs().sum() / right.abs().sum())
     assert row(record, "prior")["error flips"] == pytest.approx(error, abs=1e-4)

@@ -18,8 +18,9 @@ from semquant_book.study.store import read_record
 __all__ = ["against", "read", "said", "table", "verdict"]
 
 NAMES = {"steps": "whole steps", "unlabelled": "whole steps, reach without labels",
-         "derivative": "derivative, of the same length",
-         **{way: ranking.NAMES.get(way, way) for way in WAYS[3:]}}
+         "derivative": "derivative, of the same length", "corrected": "that, with a learned correction",
+         "to_zero": "whole steps to 0", "to_mean": "whole steps to the mean", "held": "derivative, all others held",
+         **{way: ranking.NAMES.get(way, way) for way in WAYS[7:]}}
 TRUTH_NAMES = {"flips": "attributes flipped", "shapley": "Shapley values of six", "moves": "moved as data differ"}
 MEASURES = {"rank_agreement": "rank agreement", "scaled_error": "error, one factor"}
 
@@ -80,7 +81,7 @@ def verdict(record: dict) -> str:
         found = {m: measured(record, f"{m} flips", [target]) for m in ("rank_agreement", "scaled_error", "error")}
         ranks, scaled = found["rank_agreement"].mean(axis=1), found["scaled_error"].mean(axis=1)
         better += bool(ranks["steps"] > ranks["prior"] and scaled["steps"] < scaled["prior"])
-        first = ranks.drop(index=["steps", "unlabelled", "derivative"]).idxmax()
+        first = ranks.loc["prior":].idxmax()
         chosen = ", on which it was chosen" * (target in record["chosen"])
         gap = found["rank_agreement"].loc["steps"] - found["rank_agreement"].loc["prior"]
         lines.append(

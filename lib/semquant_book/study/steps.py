@@ -9,12 +9,14 @@ and without, all other attributes equal, and the network run from there: another
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from semquant import peers, steps, truth
+from semquant import corrected, peers, steps, truth
 from semquant.checks import one_of
+from semquant.concepts import Measured
 from semquant.training import cpu_threads
 from semquant_book.datasets.names import ATTRIBUTES, METHODS
 from semquant_book.study import experiment2, face_performers, interventions, ranking
@@ -28,11 +30,14 @@ __all__ = ["CHOSEN", "MEASURED", "TRUTHS", "WAYS", "collect", "contributions", "
 #: Targets on which the form of a step was chosen; of the others nothing was seen before.
 CHOSEN = ("Young", "Male")
 #: Ways: whole steps; the same with a reach measured without labels; steps of that length by the derivative alone;
-#: the paper's prior; and what else there is.
-WAYS = ("steps", "unlabelled", "derivative", "prior", *METHODS, "ridge", "nonnegative", "mean_share", "equal_share")
+#: that with a correction learned from moves of many concepts at once; whole steps to 0 and to the mean logit; the
+#: derivative with all other concepts held; the paper's prior; and what else there is.
+WAYS = ("steps", "unlabelled", "derivative", "corrected", "to_zero", "to_mean", "held", "prior", *METHODS, "ridge",
+        "nonnegative", "mean_share", "equal_share")
 TRUTHS = ("flips", "shapley", "moves")
 MEASURED = ("error", "scaled_error", "rank_agreement", "sign_agreement")
-MOST = 3000  # training faces from which directions are measured
+MOST = 3000  # training faces from which directions are measured, and a correction learns
+DAMPING = 0.1  # of the derivatives' inner products, whose rank is lower than their number
 
 
 def _features(settings: Settings, split: str, seed: int, count: int) -> Tensor:
@@ -75,22 +80,50 @@ def measures(said: Tensor, right: Tensor) -> dict[str, float | None]:
     return {name: scaled if name == "scaled_error" else found[name] for name in MEASURED}
 
 
-def contributions(run: experiment2.Run, count: int) -> dict[str, Tensor]:
-    """Return what each of `WAYS` says of the first test faces, (count, 39)."""
+def contributions(run: experiment2.Run, count: int, known: Tensor, towards: Tensor) -> dict[str, Tensor]:
+    """Return what each of `WAYS` says of the first test faces, (count, 39); of training faces' features `known`
+    (N, d), and `towards` (40, d) as for `moves`."""
     target, among = experiment2.target_index(run.target), experiment2.concepts_of(run.target)
     train, settings = run.outputs("train"), run.settings
     tail, x = steps.tail_of(run.performer(), _shared(settings)), _features(settings, "test", run.seed, count)
-    shown, found = run.measured("test")[:count], {}
-    sign = _sign(shown.y.sigmoid())
+    shown, learned = run.measured("test")[:count], run.measured("train")[: len(known)]
     labelled = steps.reach(train.scores, faces_of(settings, "train").attributes)[among]
-    for way, reached in (("steps", labelled), ("unlabelled", steps.reach(train.scores)[among])):
-        found[way] = steps.finite_steps(tail, x, target, sign * reached)
+    sign = _sign(shown.y.sigmoid())
+    lengths = {"steps": sign * labelled, "unlabelled": sign * steps.reach(train.scores)[among], "to_zero": shown.y,
+               "to_mean": shown.y - train.scores[:, among].mean(dim=0)}
+    found = {way: steps.finite_steps(tail, x, target, length) for way, length in lengths.items()}
     found["derivative"] = shown.w * sign * labelled
-    for way in WAYS[len(found):]:
+    found["held"] = _held(run.outputs("test").products[:count], target, among) * shown.y
+    removals = corrected.remove(_alone(tail, towards[among], among, target), known.split(256), len(among))
+    net, _ = corrected.correct(_stepped(learned, labelled), removals)
+    found["corrected"] = net.weigh(_stepped(shown, labelled)) * shown.y
+    for way in WAYS[len(found):]:  # the prior and what follows
         said = (run.explainer(way).explain_measured(shown) if way in METHODS else
                 peers.explain(way, None, shown, background=run.measured("train")))
         found[way] = said.contributions
-    return found
+    return {way: found[way] for way in WAYS}
+
+
+def _held(products: Tensor, target: int, among: list[int]) -> Tensor:
+    """The derivatives of the score by each concept while all others stay, (B, n), of `semquant.priors.gram`."""
+    gram = products[:, among][:, :, among]
+    size = DAMPING * gram.diagonal(dim1=1, dim2=2).mean(dim=1)
+    return torch.linalg.solve(gram + size[:, None, None] * torch.eye(len(among)), products[:, among, target])
+
+
+def _stepped(measured: Measured, reached: Tensor) -> Measured:
+    """The same with prior weights such that w y is the derivative times the step."""
+    lengths = _sign(measured.y.sigmoid()) * reached
+    return replace(measured, w=torch.where(measured.y == 0, 0, measured.w * lengths / measured.y))
+
+
+def _alone(tail: Callable[[Tensor], Tensor], towards: Tensor, among: list[int], target: int) -> corrected.Score:
+    """x (B, d) -> the score with some concepts alone, as `corrected.remove` asks for it: x moves away from the others."""
+    def score(x: Tensor) -> Callable[[Tensor], Tensor]:
+        sign = _sign(tail(x)[:, among].sigmoid())
+        return lambda present: tail(x - (sign * ~present) @ towards)[:, target]
+
+    return score
 
 
 def collect(settings: Settings, say: Callable[[str], object] = print) -> dict:
@@ -114,14 +147,14 @@ def collect(settings: Settings, say: Callable[[str], object] = print) -> dict:
             for target in settings.targets:
                 run = experiment2.Run(settings, target, seed)
                 about = {"performer_seed": seed, "target": target}
-                rows, described = _target(run, logits, towards)
+                rows, described = _target(run, logits, x, towards)
                 content["rows"] += [about | row for row in rows]
                 content["truths"].append(about | described)
                 say(f"{target}, seed {seed}: {len(rows)} ways against {len(TRUTHS)} truths")
     return content
 
 
-def _target(run: experiment2.Run, logits: Tensor, towards: Tensor) -> tuple[list[dict], dict]:
+def _target(run: experiment2.Run, logits: Tensor, known: Tensor, towards: Tensor) -> tuple[list[dict], dict]:
     """The rows of a target, and what its truths are."""
     own, among = experiment2.target_index(run.target), experiment2.concepts_of(run.target)
     names, test = [ATTRIBUTES[i] for i in among], run.outputs("test").scores
@@ -132,11 +165,11 @@ def _target(run: experiment2.Run, logits: Tensor, towards: Tensor) -> tuple[list
         run.settings, "test", run.seed, len(flipped))
     right = {"flips": flipped, "shapley": truth.shapley(logits[:, :, own]),
              "moves": moves(tail, x, there, towards[among], own)}
-    said = contributions(run, len(flipped))
+    said = contributions(run, len(flipped), known, towards)
     rows = []
     for way, values in said.items():
-        near = {which: measures(values[: len(known), players] if which == "shapley" else values, known)
-                for which, known in right.items()}
+        near = {which: measures(values[: len(true), players] if which == "shapley" else values, true)
+                for which, true in right.items()}
         rows.append({"method": way} | {f"{name} {which}": value for which, found in near.items()
                                        for name, value in found.items()})
     y, change = test[: len(flipped), among], _own_changes(run, among)
@@ -144,8 +177,8 @@ def _target(run: experiment2.Run, logits: Tensor, towards: Tensor) -> tuple[list
         run.settings, "train").attributes)[among]
     own_steps = {"change": change, "y": y, "step": length}
     return rows, {
-        "faces": {which: len(known) for which, known in right.items()},
-        "size": {which: ranking.known_mean(known.abs()) for which, known in right.items()},
+        "faces": {which: len(true) for which, true in right.items()},
+        "size": {which: ranking.known_mean(true.abs()) for which, true in right.items()},
         "accuracy": run.record()["metrics"]["accuracy"][run.target],
         **{name: ranking.known_mean(values.abs()) for name, values in own_steps.items()},
         **{f"cosine {name}": ranking.known_mean(torch.nn.functional.cosine_similarity(
