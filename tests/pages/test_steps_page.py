@@ -62,6 +62,8 @@ def test_where_the_gain_comes_from_is_said():
     said = steps.against(record())
     assert "changes by 1.50 on average; the prior counts 4.00, a step 2.00" in said
     assert "real change is 0.50 and 0.75" in said and "same length has a rank agreement of 0.100, the whole step 0.550" in said
+    assert ("tried, by rank agreement: whole steps to 0 0.100; whole steps to the mean 0.100; derivative, all others held "
+            "0.100; derivative of the same length, corrected 0.100.") in said
     assert ("zeros has an error of 1, and steps have 0.900, whole steps, reach without labels 1.800, prior weights alone "
             "1.400, whose one factor") in said
     assert "Shapley values of six 0.550 (the prior 0.300)" in said

@@ -18,10 +18,13 @@ from semquant_book.study.store import read_record
 __all__ = ["against", "read", "said", "table", "verdict"]
 
 NAMES = {"steps": "whole steps", "unlabelled": "whole steps, reach without labels",
-         "derivative": "derivative, of the same length", "corrected": "that, with a learned correction",
-         "to_zero": "whole steps to 0", "to_mean": "whole steps to the mean", "held": "derivative, all others held",
+         "derivative": "derivative of the same length",
+         "corrected": "derivative of the same length, corrected", "to_zero": "whole steps to 0",
+         "to_mean": "whole steps to the mean", "held": "derivative, all others held",
          **{way: ranking.NAMES.get(way, way) for way in WAYS[7:]}}
-TRUTH_NAMES = {"flips": "attributes flipped", "shapley": "Shapley values of six", "moves": "moved as data differ"}
+TRIED = ("to_zero", "to_mean", "held", "corrected")
+TRUTH_NAMES = {"flips": "attributes flipped", "shapley": "Shapley values of six",
+               "moves": "moved as data differ"}
 MEASURES = {"rank_agreement": "rank agreement", "scaled_error": "error, one factor"}
 
 
@@ -31,7 +34,7 @@ def read() -> dict:
 
 
 def measured(record: dict, measure: str, targets: list[str]) -> pd.DataFrame:
-    """Return a measure as ``"error flips"``, mean over targets: a row for each way, a column for each performer."""
+    """Return a measure as ``"error flips"``, mean over targets: a row a way, a column a performer."""
     rows = pd.DataFrame(record["rows"])
     rows = rows[rows.target.isin(targets)]
     return rows.pivot_table(index="method", columns="performer_seed", values=measure).reindex(WAYS)
@@ -54,18 +57,23 @@ def said(record: dict | None = None) -> str:
 
 
 def table(record: dict | None = None) -> Styler:
-    """Give every way's distance from each truth, mean over the targets that had no say, the best at flips first; by
-    default of the record that comes with the project."""
+    """Give every way's distance from each truth, mean over the targets that had no say, the best first.
+
+    By default of the record that comes with the project.
+    """
     record = read() if record is None else record
     targets = _targets(record)[1]
-    order = measured(record, "rank_agreement flips", targets).mean(axis=1).sort_values(ascending=False, kind="stable").index
-    cells = {f"{TRUTH_NAMES[truth]}, {words}": [_cell(estimate(measured(record, f"{measure} {truth}", targets).loc[way]))
-                                                for way in order]
-             for truth in TRUTHS for measure, words in MEASURES.items()}
+    ranks = measured(record, "rank_agreement flips", targets).mean(axis=1)
+    order, cells = ranks.sort_values(ascending=False, kind="stable").index, {}
+    for truth in TRUTHS:
+        for measure, words in MEASURES.items():
+            values = measured(record, f"{measure} {truth}", targets)
+            cells[f"{TRUTH_NAMES[truth]}, {words}"] = [_cell(estimate(values.loc[way])) for way in order]
     count = measured(record, "error flips", targets).shape[1]
     performers = f"{count} performer" + "s" * (count > 1)
     return styled(pd.DataFrame(cells, index=[NAMES[way] for way in order]),
-                  f"Mean of {_words(targets)}, {performers}, {record['truths'][0]['faces']['flips']} faces; "
+                  f"Mean of {_words(targets)}, {performers}, "
+                  f"{record['truths'][0]['faces']['flips']} faces; "
                   + ("± is half the 95% interval" if count >= LEAST else "no interval"))
 
 
@@ -78,19 +86,22 @@ def verdict(record: dict) -> str:
     """Say whether steps are nearer to what flips do than the prior and others are, by target."""
     lines, better, every = [], 0, [*_targets(record)[1], *_targets(record)[0]]
     for target in every:
-        found = {m: measured(record, f"{m} flips", [target]) for m in ("rank_agreement", "scaled_error", "error")}
+        found = {m: measured(record, f"{m} flips", [target])
+                 for m in ("rank_agreement", "scaled_error", "error")}
         ranks, scaled = found["rank_agreement"].mean(axis=1), found["scaled_error"].mean(axis=1)
         better += bool(ranks["steps"] > ranks["prior"] and scaled["steps"] < scaled["prior"])
         first = ranks.loc["prior":].idxmax()
         chosen = ", on which it was chosen" * (target in record["chosen"])
         gap = found["rank_agreement"].loc["steps"] - found["rank_agreement"].loc["prior"]
         lines.append(
-            f"- **{label(target)}**{chosen}: rank agreement {number(ranks['steps'])}, the prior {number(ranks['prior'])}, ours "
-            f"{number(ranks['ours'])}, the baseline {number(ranks['baseline'])}; the best of all others is "
-            f"{NAMES[first]} ({number(ranks[first])}). Steps minus prior {told(estimate(gap), plus=True)}. Error after "
+            f"- **{label(target)}**{chosen}: rank agreement {number(ranks['steps'])}, the prior "
+            f"{number(ranks['prior'])}, ours {number(ranks['ours'])}, the baseline "
+            f"{number(ranks['baseline'])}; the best of all others is {NAMES[first]} "
+            f"({number(ranks[first])}). Steps minus prior {told(estimate(gap), plus=True)}. Error after "
             f"one factor {number(scaled['steps'])}, the prior {number(scaled['prior'])}; as it is "
             f"{number(found['error'].loc['steps'].mean())}.")
-    return (f"Nearer than the prior in rank agreement and in error for {better} of {len(every)} targets:\n\n" + "\n".join(lines))
+    return (f"Nearer than the prior in rank agreement and in error for {better} of {len(every)} targets:"
+            "\n\n" + "\n".join(lines))
 
 
 def against(record: dict) -> str:
@@ -102,17 +113,20 @@ def against(record: dict) -> str:
     about = about[about.target.isin(targets)].mean(numeric_only=True)
     others = "; ".join(f"{TRUTH_NAMES[t]} {number(means[f'rank_agreement {t}']['steps'])} (the prior "
                        f"{number(means[f'rank_agreement {t}']['prior'])})" for t in TRUTHS[1:])
+    tried = "; ".join(f"{NAMES[way]} {number(ranks[way])}" for way in TRIED)
     return (
-        f"Where it comes from, mean of {_words(targets)}. When an attribute is flipped in the drawing its own logit changes "
-        f"by {number(about['change'], 2)} on average; the prior counts {number(about['y'], 2)}, a step "
-        f"{number(about['step'], 2)}; their cosine with the real change is {number(about['cosine y'], 2)} and "
-        f"{number(about['cosine step'], 2)}. A derivative of the same length has a rank agreement of "
-        f"{number(ranks['derivative'])}, the whole step {number(ranks['steps'])}, and with a reach measured without labels "
-        f"{number(ranks['unlabelled'])}. Rank agreement with the other truths: {others}.\n\n"
-        f"What speaks against it: an explanation of nothing but zeros has an error of 1, and steps have "
-        f"{_beside(means['error flips'], ('steps', 'unlabelled', 'prior'))}, whose one factor is fitted to the scores. The "
-        "contributions don't add up to the score. Of the reach with labels somebody has to tell which training faces have "
-        "each attribute.")
+        f"Where it comes from, mean of {_words(targets)}. When an attribute is flipped in the drawing its "
+        f"own logit changes by {number(about['change'], 2)} on average; the prior counts "
+        f"{number(about['y'], 2)}, a step {number(about['step'], 2)}; their cosine with the real change is "
+        f"{number(about['cosine y'], 2)} and {number(about['cosine step'], 2)}. A derivative of the same "
+        f"length has a rank agreement of {number(ranks['derivative'])}, the whole step "
+        f"{number(ranks['steps'])}, and with a reach measured without labels "
+        f"{number(ranks['unlabelled'])}. Rank agreement with the other "
+        f"truths: {others}.\n\nWhat else was tried, by rank agreement: {tried}.\n\n"
+        "What speaks against it: an explanation of nothing but zeros has an error of 1, and steps have "
+        f"{_beside(means['error flips'], ('steps', 'unlabelled', 'prior'))}, whose one factor is fitted to "
+        "the scores. The contributions don't add up to the score. Of the reach with labels somebody has to "
+        "tell which training faces have each attribute.")
 
 
 def _beside(values: pd.Series, ways: tuple[str, ...]) -> str:

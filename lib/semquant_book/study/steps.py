@@ -1,9 +1,10 @@
 """Steps of other attributes against truths that drawn faces give: is a whole step better than a derivative?
 
-Three truths for one attribute's score, none of which any way of explaining sees. ``flips``: a face is drawn
-again with each other attribute flipped. ``shapley``: exact Shapley values of six of them, from all 64 faces.
-``moves``: the network's shared feature x is moved as it differs between training faces with an attribute
-and without, all other attributes equal, and the network run from there: another direction than a derivative.
+Three truths for one attribute's score. ``flips``: a face is drawn again with each other attribute
+flipped. ``shapley``: exact Shapley values of six of them, from all 64 faces. ``moves``: the network's
+shared feature x is moved as it differs between training faces with an attribute and without, all other
+attributes equal, and the network run from there: another direction than a derivative. The first two no
+way of explaining sees; of the third a learned correction does.
 """
 
 from __future__ import annotations
@@ -29,11 +30,11 @@ __all__ = ["CHOSEN", "MEASURED", "TRUTHS", "WAYS", "collect", "contributions", "
 
 #: Targets on which the form of a step was chosen; of the others nothing was seen before.
 CHOSEN = ("Young", "Male")
-#: Ways: whole steps; the same with a reach measured without labels; steps of that length by the derivative alone;
-#: that with a correction learned from moves of many concepts at once; whole steps to 0 and to the mean logit; the
-#: derivative with all other concepts held; the paper's prior; and what else there is.
-WAYS = ("steps", "unlabelled", "derivative", "corrected", "to_zero", "to_mean", "held", "prior", *METHODS, "ridge",
-        "nonnegative", "mean_share", "equal_share")
+#: Ways: whole steps; the same with a reach measured without labels; steps of that length by the
+#: derivative alone; that with a correction learned from moves of many concepts at once; whole steps to 0
+#: and to the mean logit; the derivative with all other concepts held; the paper's prior; and others.
+WAYS = ("steps", "unlabelled", "derivative", "corrected", "to_zero", "to_mean", "held", "prior",
+        *METHODS, "ridge", "nonnegative", "mean_share", "equal_share")
 TRUTHS = ("flips", "shapley", "moves")
 MEASURED = ("error", "scaled_error", "rank_agreement", "sign_agreement")
 MOST = 3000  # training faces from which directions are measured, and a correction learns
@@ -63,34 +64,44 @@ def _sign(there: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def moves(tail: Callable[[Tensor], Tensor], x: Tensor, there: Tensor, towards: Tensor, target: int) -> Tensor:
-    """How far the score falls when x (B, d) moves to where it would be without each concept that is there (B, n),
-    bool, or with one that is not, by its direction in `towards` (n, d): (B, n)."""
+def moves(tail: Callable[[Tensor], Tensor], x: Tensor, there: Tensor, towards: Tensor,
+          target: int) -> Tensor:
+    """How far the score falls when each concept is flipped in the shared feature, (B, n).
+
+    x (B, d) moves to where it would be without a concept that is there (B, n), bool, or with one that is
+    not, by its direction in `towards` (n, d).
+    """
     fell = [tail(x)[:, target] - tail(x - _sign(there[:, [i]]) * direction)[:, target]
             for i, direction in enumerate(towards)]
     return torch.stack(fell, dim=1)
 
 
 def measures(said: Tensor, right: Tensor) -> dict[str, float | None]:
-    """`MEASURED` of contributions (B, n) against a truth (B, n): those of `ranking.measures`, and the error after
-    one factor for all of them, by least squares: how far a step goes is then no matter."""
+    """`MEASURED` of contributions (B, n) against a truth (B, n).
+
+    Those of `ranking.measures`, and the error after one factor for all of them, by least squares.
+    """
     factor = (said * right).sum() / said.square().sum()
     found = ranking.measures(said, right, right.sum(dim=1))
     scaled = ranking.known_mean((factor * said - right).abs().sum() / right.abs().sum())
     return {name: scaled if name == "scaled_error" else found[name] for name in MEASURED}
 
 
-def contributions(run: experiment2.Run, count: int, known: Tensor, towards: Tensor) -> dict[str, Tensor]:
-    """Return what each of `WAYS` says of the first test faces, (count, 39); of training faces' features `known`
-    (N, d), and `towards` (40, d) as for `moves`."""
+def contributions(run: experiment2.Run, count: int, known: Tensor,
+                  towards: Tensor) -> dict[str, Tensor]:
+    """Return what each of `WAYS` says of the first test faces, (count, 39).
+
+    `known` (N, d) are features of training faces, `towards` (40, d) as for `moves`.
+    """
     target, among = experiment2.target_index(run.target), experiment2.concepts_of(run.target)
     train, settings = run.outputs("train"), run.settings
-    tail, x = steps.tail_of(run.performer(), _shared(settings)), _features(settings, "test", run.seed, count)
+    tail = steps.tail_of(run.performer(), _shared(settings))
+    x = _features(settings, "test", run.seed, count)
     shown, learned = run.measured("test")[:count], run.measured("train")[: len(known)]
     labelled = steps.reach(train.scores, faces_of(settings, "train").attributes)[among]
     sign = _sign(shown.y.sigmoid())
-    lengths = {"steps": sign * labelled, "unlabelled": sign * steps.reach(train.scores)[among], "to_zero": shown.y,
-               "to_mean": shown.y - train.scores[:, among].mean(dim=0)}
+    lengths = {"steps": sign * labelled, "unlabelled": sign * steps.reach(train.scores)[among],
+               "to_zero": shown.y, "to_mean": shown.y - train.scores[:, among].mean(dim=0)}
     found = {way: steps.finite_steps(tail, x, target, length) for way, length in lengths.items()}
     found["derivative"] = shown.w * sign * labelled
     found["held"] = _held(run.outputs("test").products[:count], target, among) * shown.y
@@ -105,10 +116,11 @@ def contributions(run: experiment2.Run, count: int, known: Tensor, towards: Tens
 
 
 def _held(products: Tensor, target: int, among: list[int]) -> Tensor:
-    """The derivatives of the score by each concept while all others stay, (B, n), of `semquant.priors.gram`."""
+    """The score's derivatives by each concept while all others stay, (B, n), of `semquant.priors.gram`."""
     gram = products[:, among][:, :, among]
     size = DAMPING * gram.diagonal(dim1=1, dim2=2).mean(dim=1)
-    return torch.linalg.solve(gram + size[:, None, None] * torch.eye(len(among)), products[:, among, target])
+    damped = gram + size[:, None, None] * torch.eye(len(among))
+    return torch.linalg.solve(damped, products[:, among, target])
 
 
 def _stepped(measured: Measured, reached: Tensor) -> Measured:
@@ -117,8 +129,9 @@ def _stepped(measured: Measured, reached: Tensor) -> Measured:
     return replace(measured, w=torch.where(measured.y == 0, 0, measured.w * lengths / measured.y))
 
 
-def _alone(tail: Callable[[Tensor], Tensor], towards: Tensor, among: list[int], target: int) -> corrected.Score:
-    """x (B, d) -> the score with some concepts alone, as `corrected.remove` asks for it: x moves away from the others."""
+def _alone(tail: Callable[[Tensor], Tensor], towards: Tensor, among: list[int],
+           target: int) -> corrected.Score:
+    """x (B, d) -> the score with all but some concepts flipped in x, as `corrected.remove` asks for it."""
     def score(x: Tensor) -> Callable[[Tensor], Tensor]:
         sign = _sign(tail(x)[:, among].sigmoid())
         return lambda present: tail(x - (sign * ~present) @ towards)[:, target]
@@ -129,16 +142,17 @@ def _alone(tail: Callable[[Tensor], Tensor], towards: Tensor, among: list[int], 
 def collect(settings: Settings, say: Callable[[str], object] = print) -> dict:
     """Compare `WAYS` with `TRUTHS` for each target and performer, and return the record.
 
-    ``rows``: one for each performer, target and way, with `MEASURED` as ``<measure> <truth>``. ``truths``: of each
-    performer and target how many ``faces`` each truth has, their mean ``size``, the performer's ``accuracy``; and of
-    the concepts' own logits, when they are flipped in the drawing, the mean size of that ``change``, of ``y`` and of a
-    ``step``, and the cosine of the real change with each of the two. ``players``: the attributes of ``shapley``.
-    InputError for faces that are not drawn.
+    ``rows``: one for each performer, target and way, with `MEASURED` as ``<measure> <truth>``.
+    ``truths``: of each performer and target how many ``faces`` each truth has, their mean ``size``, the
+    performer's ``accuracy``; and of the concepts' own logits, when they are flipped in the drawing, the
+    mean size of that ``change``, of ``y`` and of a ``step``, and the cosine of the real change with each
+    of the two. ``players``: the attributes of ``shapley``. InputError for faces that are not drawn.
     """
     one_of("faces", settings.faces, ("drawn",))
     cpu_threads(settings.threads)
     with record(settings, experiment=2) as content:
-        content |= {"rows": [], "truths": [], "chosen": list(CHOSEN), "players": list(interventions.FLIPPED)}
+        content |= {"rows": [], "truths": [], "chosen": list(CHOSEN),
+                    "players": list(interventions.FLIPPED)}
         for seed in range(settings.performer_seeds):
             few = min(interventions.FACES, settings.flip_faces)
             logits = interventions.flipping(settings, few, seed)
@@ -154,15 +168,16 @@ def collect(settings: Settings, say: Callable[[str], object] = print) -> dict:
     return content
 
 
-def _target(run: experiment2.Run, logits: Tensor, known: Tensor, towards: Tensor) -> tuple[list[dict], dict]:
+def _target(run: experiment2.Run, logits: Tensor, known: Tensor,
+            towards: Tensor) -> tuple[list[dict], dict]:
     """The rows of a target, and what its truths are."""
     own, among = experiment2.target_index(run.target), experiment2.concepts_of(run.target)
     names, test = [ATTRIBUTES[i] for i in among], run.outputs("test").scores
     players = [names.index(name) for name in interventions.FLIPPED]
     flipped = run.change_of_score()
     there = faces_of(run.settings, "test").attributes[: len(flipped), among]
-    tail, x = steps.tail_of(run.performer(), _shared(run.settings)), _features(
-        run.settings, "test", run.seed, len(flipped))
+    tail = steps.tail_of(run.performer(), _shared(run.settings))
+    x = _features(run.settings, "test", run.seed, len(flipped))
     right = {"flips": flipped, "shapley": truth.shapley(logits[:, :, own]),
              "moves": moves(tail, x, there, towards[among], own)}
     said = contributions(run, len(flipped), known, towards)
