@@ -66,7 +66,7 @@ def test_where_the_gain_comes_from_is_said():
             "0.100; derivative of the same length, corrected 0.100.") in said
     assert ("zeros has an error of 1, and steps have 0.900, whole steps, reach without labels 1.800, prior weights alone "
             "1.400, whose one factor") in said
-    assert "Shapley values of six 0.550 (the prior 0.300)" in said
+    assert "Shapley values of six 0.550 (the prior 0.300; nearest whole steps, 0.550); moved" in said
 
 
 def test_the_kept_record_fills_both():

@@ -111,8 +111,11 @@ def against(record: dict) -> str:
              for m in ("rank_agreement", "error")}
     ranks, about = means["rank_agreement flips"], pd.DataFrame(record["truths"])
     about = about[about.target.isin(targets)].mean(numeric_only=True)
-    others = "; ".join(f"{TRUTH_NAMES[t]} {number(means[f'rank_agreement {t}']['steps'])} (the prior "
-                       f"{number(means[f'rank_agreement {t}']['prior'])})" for t in TRUTHS[1:])
+    others = []
+    for truth in TRUTHS[1:]:
+        near = means[f"rank_agreement {truth}"]
+        others.append(f"{TRUTH_NAMES[truth]} {number(near['steps'])} (the prior {number(near['prior'])}; "
+                      f"nearest {NAMES[near.idxmax()]}, {number(near.max())})")
     tried = "; ".join(f"{NAMES[way]} {number(ranks[way])}" for way in TRIED)
     return (
         f"Where it comes from, mean of {_words(targets)}. When an attribute is flipped in the drawing its "
@@ -122,7 +125,7 @@ def against(record: dict) -> str:
         f"length has a rank agreement of {number(ranks['derivative'])}, the whole step "
         f"{number(ranks['steps'])}, and with a reach measured without labels "
         f"{number(ranks['unlabelled'])}. Rank agreement with the other "
-        f"truths: {others}.\n\nWhat else was tried, by rank agreement: {tried}.\n\n"
+        f"truths: {'; '.join(others)}.\n\nWhat else was tried, by rank agreement: {tried}.\n\n"
         "What speaks against it: an explanation of nothing but zeros has an error of 1, and steps have "
         f"{_beside(means['error flips'], ('steps', 'unlabelled', 'prior'))}, whose one factor is fitted to "
         "the scores. The contributions don't add up to the score. Of the reach with labels somebody has to "
