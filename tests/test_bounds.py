@@ -19,7 +19,7 @@ NOTEBOOKS = sorted(path for path in (PROJECT / "book").rglob("*.ipynb")
                    if ".ipynb_checkpoints" not in path.parts)
 HIDDEN = {"hide-input", "remove-input", "hide-cell", "remove-cell"}
 #: What the paper does not have: truths and other ways to explain, and what a CNN of one's own needs.
-BESIDES = ("corrected", "peers", "regressions", "truth",
+BESIDES = ("corrected", "peers", "regressions", "steps", "truth",
            "borrowed", "checkpoints", "exports", "files", "gallery", "gathered", "images", "kept", "layouts",
            "models", "names", "own", "report", "shown", "targets", "views")
 being_built = pytest.mark.xfail(strict=True, raises=AssertionError, reason="being built")

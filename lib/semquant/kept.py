@@ -20,11 +20,14 @@ from semquant.corrected import Correction
 from semquant.explainers import Explainer
 from semquant.files import checksum, reading, write_whole
 from semquant.report import Report
+from semquant.steps import Steps
 
 __all__ = ["FORMAT", "Kept", "options_of", "read", "rebuilt", "write"]
 
 #: Of the files written here. Those without a number have g's settings and the names alone, and no checksum.
 FORMAT = 2
+#: What a setting that only it has says g is.
+KINDS = {"hidden": Correction, "kind": Steps}
 
 
 class Kept:
@@ -83,7 +86,8 @@ def read(path: str | Path) -> tuple[nn.Module, dict]:
                 raise InputError(f"explainer: {path} has format {about['format']}, of semquant "
                                  f"{about['version']}; accepted here: up to {FORMAT}")
             with torch.device("meta"):  # shapes without numbers
-                g = (Correction if "hidden" in about["settings"] else Explainer).of(**about["settings"])
+                kind = next((KINDS[key] for key in KINDS if key in about["settings"]), Explainer)
+                g = kind.of(**about["settings"])
             _check_tensors(g, file, path)
             state = {name: file.get_tensor(name) for name in file.keys()}
         if set(about) != {"settings", "names"} and about.pop("sha256") != checksum(about, state):

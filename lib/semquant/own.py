@@ -18,6 +18,7 @@ from semquant.images import Images
 from semquant.losses import Objective
 from semquant.models import unwrapped
 from semquant.report import judge, look
+from semquant.steps import stepping, steps_of
 from semquant.training import FitOptions, choose_device, placed
 
 __all__ = ["distill"]
@@ -45,8 +46,9 @@ def distill(model: nn.Module, concepts: FilterConcepts | OutputConcepts, images:
         Which output is explained, by number or by name where the model or the concepts know names,
         see `semquant.targets`.
     method : {"auto", "paper", "corrected"} or Objective
-        ``"corrected"``, for filters, is this book's own: gradient times input with a correction
-        learned from removing filters, see `semquant.corrected`; 19 passes an image. ``"paper"`` is
+        ``"corrected"`` is this book's own: for filters gradient times input with a correction learned
+        from removing filters, see `semquant.corrected`, 19 passes an image; for other outputs the steps
+        of their logits, see `semquant.steps`, which reads the images twice. ``"paper"`` is
         the paper's `Objective` for these concepts, ``concepts.objective``: cross-entropy and beta 10
         for filters, squared distance and 0.2 for outputs. With filters and the squared distance, w
         is not clipped if the concepts say so (``FilterConcepts(layer, clip=False)``). ``"auto"`` is
@@ -78,13 +80,16 @@ def distill(model: nn.Module, concepts: FilterConcepts | OutputConcepts, images:
     _check_arguments(model, concepts, method, explainer, fit, prepare)
     target = targets.resolve(target, unwrapped(model), concepts)
     objective, start = _chosen(method, concepts)
-    plain, explainer, corrects = fit or FitOptions(), explainer or start, objective is None
-    if not corrects:
+    plain, explainer = fit or FitOptions(), explainer or start
+    corrects, steps = (objective is None and isinstance(concepts, kind)
+                       for kind in (FilterConcepts, OutputConcepts))
+    if objective is not None:
         alpha_is_positive(objective, explainer, plain)
     images = Images.of(images)
     if images.progress is None:
         images = replace(images, progress=plain.progress)
     with placed(model, choose_device(plain.device)):
+        concepts = stepping(model, concepts, images, prepare) if steps else concepts
         seen = look(model, concepts, images, target, prepare=prepare, corrects=corrects, fit=plain)
         train, test = seen.split(plain.held_out)
         measured = seen.of(train) if len(test) else seen.measured
@@ -93,6 +98,8 @@ def distill(model: nn.Module, concepts: FilterConcepts | OutputConcepts, images:
             removals = seen.removals[train] if len(test) else seen.removals
             g, history = correct(measured, removals, fit=enough(len(measured), plain))
             fitted = FittedExplainer(g, history, names=names)
+        elif steps:
+            fitted = FittedExplainer(steps_of(measured, concepts, target), names=names)
         else:
             fitted = distill_measured(measured, objective=objective, explainer=explainer, fit=plain,
                                       names=names)
@@ -124,9 +131,9 @@ def _check_arguments(model: nn.Module, concepts: object, method: object, explain
         if not isinstance(value, kind | None):
             raise InputError(f"{field_}: {type(value).__name__} is not {kind.__name__}, or None")
     filters = isinstance(concepts, FilterConcepts)
-    if method == "corrected" and not filters:
-        raise InputError(f"method: 'corrected' removes filters, it can't remove {type(concepts).__name__}; "
-                         "accepted for these: 'auto', 'paper', or an Objective")
+    if method == "corrected" and not isinstance(concepts, FilterConcepts | OutputConcepts):
+        raise InputError("method: 'corrected' removes filters or moves outputs, it can't do that to "
+                         f"{type(concepts).__name__}; accepted for these: 'auto', 'paper', or an Objective")
     if explainer is not None and (method == "corrected" or (method == "auto" and filters)):
         raise InputError("explainer: a correction reads no options of g; accepted: None, or method='paper'")
     if not (prepare is None or callable(prepare)):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from semquant import FilterConcepts, FittedExplainer, OutputConcepts, corrected, distill
+from semquant import FilterConcepts, FittedExplainer, ModelConcepts, OutputConcepts, corrected, distill
 from semquant.checks import InputError
 from semquant.concepts import Measured
 from semquant.corrected import Correction, CorrectionOptions
@@ -196,7 +196,9 @@ def without(measured):
     (lambda: Correction(3, 8).weigh(few()), "^y: shape"),
     (lambda: Correction(N, 8).weigh(few(w=None)), "^w: the correction needs"),
     (lambda: distill(Net(), OutputConcepts("layer", "layer"), images(4), 0, method="corrected"),
-     "^method: 'corrected' removes filters, it can't remove OutputConcepts; accepted for these: 'auto', 'paper'"),
+     "^shared: 'layer' is in no Sequential"),
+    (lambda: distill(Net(), ModelConcepts(Net(), "layer"), images(4), 0, method="corrected"),
+     "^method: 'corrected' removes filters or moves outputs, it can't do that to ModelConcepts; accepted for these"),
     (lambda: distill(Net(), FilterConcepts("layer"), images(4), 0, method="shap"),
      "^method: 'shap' is not one of auto, paper, corrected"),
 ])

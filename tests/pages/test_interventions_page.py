@@ -54,7 +54,9 @@ def record(photographs=False):
     return {"animals": {"rows": rows, "truths": truths},
             "faces": {"attributes": list(FLIPPED), "faces": 40, "targets": {"Male": target}},
             "photographs": {"rows": [row(way, {place: 0.5 for place in (*HIDDEN, "network")}, **about[0])
-                                     for way in (*WAYS, *OWN)], "truths": truths[:1]} if photographs else None}
+                                     for way in (*WAYS, *OWN)], "truths": [
+                                         truths[0] | {place: described() for place in HIDDEN}
+                                         | {"network": described() | {"mean shapley": [1.0, 3.0]}}]} if photographs else None}
 
 
 def test_every_row_has_a_name():
@@ -170,3 +172,34 @@ def test_the_record_that_comes_with_the_project_is_of_the_settings_networks():
     assert set(record()["animals"]["truths"][0]) <= set(kept["animals"]["truths"][0])
     assert set(kept["animals"]["rows"][0]) == set(record()["animals"]["rows"][0])
     assert ranking.NAMES.items() <= interventions.NAMES.items()
+
+
+def test_what_came_out_for_photographs_is_said():
+    made = record(photographs=True)
+    for row_ in made["photographs"]["rows"]:
+        if row_["method"] == "lime":
+            row_["rescaled_error shapley blurred"] = 0.25
+        if row_["method"] == "gradient_times_input":
+            row_["rescaled_error shapley mean"] = 0.125
+    said = interventions.hidden(made)
+    assert said.startswith("24 photographs of dogs, one performer on the pretrained trunk, no interval")
+    assert "**boxes blurred**: of 20 ways LIME comes nearest, rescaled error 0.250; gradient times input 0.500" in said
+    assert "mean colour**: of 20 ways gradient times input comes nearest, rescaled error 0.125; prior" in said
+    assert "the eye: of the score 75% with its box blurred and 75%" in said and "25% by the 3 filters" in said
+    assert interventions.hidden(record()) == interventions.MISSING
+
+
+def test_the_strip_takes_the_first_recognised_image(monkeypatch):
+    seen = []
+    monkeypatch.setattr(interventions, "recognised", lambda run, most: seen.append(most) or torch.tensor([7]))
+    monkeypatch.setattr(interventions, "erasing", lambda run, numbers: seen.append(int(numbers[0])) or torch.zeros(1, 128))
+    monkeypatch.setattr(interventions, "erased", lambda name, size: torch.zeros(128, 3, 4, 4, dtype=torch.uint8))
+    monkeypatch.setattr(interventions.figures, "sample_sheet", lambda *given, **more: None)
+    interventions.strip(SimpleNamespace(category="dog", images=lambda split: SimpleNamespace(
+        ids=list("abcdefgh"), images=torch.zeros(8, 3, 4, 4))))
+    assert seen == [1, 7]
+
+
+def test_the_kept_record_has_photographs():
+    kept = interventions.read()["photographs"]
+    assert kept["truths"][0]["images"] >= 12 and len(kept["rows"]) == len(WAYS) + len(OWN)

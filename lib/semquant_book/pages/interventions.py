@@ -19,11 +19,11 @@ from semquant_book.pages.findings import number, percent, told
 from semquant_book.study import experiment1
 from semquant_book.study.interventions import erased, erasing, players_of
 from semquant_book.study.presets import project_root
-from semquant_book.study.ranking import TRUTHS
+from semquant_book.study.ranking import TRUTHS, recognised
 from semquant_book.study.replicates import LEAST, Estimate, estimate
 from semquant_book.study.store import read_record
 
-__all__ = ["comparison", "faces", "falling", "interacting", "interactions", "methods", "network", "photographs", "read",
+__all__ = ["comparison", "faces", "falling", "hidden", "interacting", "interactions", "methods", "network", "photographs", "read",
            "strip", "table", "truths"]
 
 NAMES = ranking.NAMES | {f"filters_{truth}": f"filters removed: {ranking.TRUTH_NAMES[truth]}" for truth in TRUTHS}
@@ -38,9 +38,11 @@ def read() -> dict:
     return read_record(project_root() / "book" / "records" / "interventions.json")
 
 
-def strip(run: experiment1.Run, index: int) -> Figure:
-    """Show a drawn test image, then without each of its part groups and without all, and the scores."""
+def strip(run: experiment1.Run, index: int | None = None) -> Figure:
+    """Show a drawn test image, by default the first that is recognised, then without each of its part
+    groups and without all, and the scores."""
     test, players = run.images("test"), players_of(run.category)
+    index = int(recognised(run, 1)[0]) if index is None else index
     values, whole = erasing(run, torch.tensor([index]))[0], 2 ** len(players) - 1
     shown = {"as it is": whole, **{f"no {name}": whole ^ 1 << p for p, name in enumerate(players)}, "no part": 0}
     pictures = erased(test.ids[index], test.images.shape[-1])[list(shown.values())]
@@ -191,3 +193,26 @@ def photographs(record: dict, truth: str = "shapley") -> Styler | Markdown:
     (about,) = record["photographs"]["truths"]
     return _table(record["photographs"], HIDING | {"network": PLACES["network"]}, truth,
                   f"Against {ranking.TRUTH_NAMES[truth]} of {about['images']} photographs; one performer, no interval")
+
+
+def hidden(record: dict, truth: str = "shapley") -> str:
+    """Say for each of what hidden boxes show which way comes nearest and where others stand, and what the
+    boxes say of a part that its filters don't."""
+    if record["photographs"] is None:
+        return MISSING
+    (about,), lines = record["photographs"]["truths"], []
+    for place, words in HIDING.items():
+        values = ranking.measured(record["photographs"], f"rescaled_error {truth} {place}").iloc[:, 0]
+        ways = values.drop(index=[f"filters_{name}" for name in TRUTHS]).sort_values(kind="stable")
+        others = "; ".join(f"{NAMES[way]} {number(ways[way])}, place {ways.index.get_loc(way) + 1}" for way in
+                           ("gradient_times_input", "prior", "ours_scaled", "baseline_scaled") if way != ways.index[0])
+        lines.append(f"- **{words}**: of {len(ways)} ways {NAMES[ways.index[0]]} comes nearest, rescaled error "
+                     f"{number(ways.iloc[0])}; {others}. Filters removed in the network, taken as one more: "
+                     f"{number(values[f'filters_{truth}'])}.")
+    means = {place: about[place][f"mean {truth}"] for place in (*HIDING, "network")}
+    shares = {place: [value / sum(each) for value in each] for place, each in means.items()}
+    p = max(range(len(about["groups"])), key=lambda p: shares["blurred"][p] - shares["network"][p])
+    return (f"{about['images']} photographs of {about['category']}s, one performer on the pretrained trunk, no interval:\n\n"
+            + "\n".join(lines) + f"\n\nWhat the two kinds of truth differ in most is the {about['groups'][p]}: of the score "
+            f"{percent(shares['blurred'][p])} with its box blurred and {percent(shares['mean'][p])} with one of the mean colour, "
+            f"{percent(shares['network'][p])} by the {about['filters'][p]} filters with its name.")

@@ -32,9 +32,10 @@ from semquant_book.study.presets import Settings
 from semquant_book.study.store import record
 
 __all__ = ["FACES", "FACE_WAYS", "FLIPPED", "HIDDEN", "MEASURED", "PHOTOGRAPHS", "SHOWN", "TARGETS",
-           "collect", "erased", "erasing", "falls", "filters_of", "flipped", "flipping", "hidden", "hiding", "players_of"]
+           "collect", "erased", "erasing", "falls", "filters_of", "flipped", "flipping", "hidden", "hiding", "photographs",
+           "players_of"]
 
-SHOWN, FACES, PHOTOGRAPHS = 24, 40, 12  # test images whose coalitions are all run
+SHOWN, FACES, PHOTOGRAPHS = 24, 40, 24  # test images whose coalitions are all run
 #: Attributes that are drawn independently of each other; each changes every face.
 FLIPPED = ("Bushy_Eyebrows", "Eyeglasses", "No_Beard", "Rosy_Cheeks", "Smiling", "Wearing_Lipstick")
 TARGETS = ("Attractive", "Male")  # the attributes whose logits are asked
@@ -168,15 +169,18 @@ def collect(settings: Settings, say: Callable[[str], object] = print) -> dict:
             content["animals"]["truths"][-1]["falls"] = [
                 [None if share != share else round(share, 4) for share in row] for row in lost]
         content["faces"] = _faces(settings, say) if settings.faces == "drawn" else None
-        content["photographs"] = None
-        if os.environ.get("SEMQUANT_DATA"):
-            category = settings.categories[0]
-            run = experiment1.Run(frozen_trunk.photograph_settings(settings.preset, category), TRUNK, category)
-            numbers, players = ranking.recognised(run, PHOTOGRAPHS), players_of(category, MERGED)
-            content["photographs"] = {"rows": [], "truths": []}
-            games = {reference: hiding(run, numbers, players, reference) for reference in HIDDEN}
-            _add(content["photographs"], run, numbers, players, games, say, MERGED)
+        content["photographs"] = photographs(settings, say) if os.environ.get("SEMQUANT_DATA") else None
     return content
+
+
+def photographs(settings: Settings, say: Callable[[str], object] = print) -> dict:
+    """Return the record's part on photographs, of the folder of real data."""
+    category, found = settings.categories[0], {"rows": [], "truths": []}
+    run = experiment1.Run(frozen_trunk.photograph_settings(settings.preset, category), TRUNK, category)
+    numbers, players = ranking.recognised(run, PHOTOGRAPHS), players_of(category, MERGED)
+    _add(found, run, numbers, players,
+         {reference: hiding(run, numbers, players, reference) for reference in HIDDEN}, say, MERGED)
+    return found
 
 
 def _add(to: dict, run: experiment1.Run, numbers: Tensor, players: list[str], games: dict[str, Tensor],
