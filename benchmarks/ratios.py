@@ -7,6 +7,8 @@ the ratio pair by pair. Seconds of one machine say little; ratios carry over.
 from __future__ import annotations
 
 import statistics
+import subprocess
+import sys
 import time
 
 import torch
@@ -33,6 +35,37 @@ def ratio(slow, fast, pairs: int = 5) -> float:
     return statistics.median(found)
 
 
+MEMORY = """
+import resource, sys, torch
+from torch import nn
+from semquant.concepts import FilterConcepts
+from semquant.corrected import Correction
+from semquant.distillation import FittedExplainer
+from semquant.measure import measure
+
+def images(count):
+    return (torch.randn(64, 3, 32, 32) for _ in range(count // 64))
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+concepts, count = FilterConcepts("2"), int(sys.argv[2])
+net = nn.Sequential(nn.Conv2d(3, 256, 3, 2, 1), nn.ReLU(), nn.Identity(), nn.AdaptiveAvgPool2d(1),
+                    nn.Flatten(), nn.Linear(256, 5)).eval()
+explainer = FittedExplainer(Correction(256, 8), model=net, concepts=concepts, target=0)
+explainer.explain(images(64))
+start = peak()
+explainer.explain(images(count)) if sys.argv[1] == "explain" else measure(concepts, net, images(count), 0)
+print((peak() - start) / (count * 256 * 16 * 16 * 4))
+"""
+
+
+def memory(what: str, count: int) -> float:
+    """Peak memory of measuring or explaining a stream of images, beyond a batch, over their maps'."""
+    done = subprocess.run([sys.executable, "-c", MEMORY, what, str(count)], capture_output=True, check=True)
+    return float(done.stdout)
+
+
 def main() -> None:
     """Print one line for each comparison."""
     cpu_threads(1)
@@ -52,6 +85,9 @@ def main() -> None:
     computed = measure(concepts, net, images, 0, keep_x=False)
     print(f"the same epoch, x computed again / x in memory: "
           f"{ratio(lambda: fit(computed), lambda: fit(cached)):.1f}")
+
+    for what, count in (("measure", 2048), ("explain", 512), ("explain", 2048)):
+        print(f"peak memory to {what} a stream of {count} images / their maps: {memory(what, count):.2f}")
 
     z = torch.randn(64, 128, 8, 8)
     table = templates(8).clamp(min=0)

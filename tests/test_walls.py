@@ -135,7 +135,7 @@ assert len(explanation.top(3)[0]) == 3
 with tempfile.TemporaryDirectory() as folder:
     explainer.save(Path(folder, "explainer.safetensors"))
     again = FittedExplainer.load(Path(folder, "explainer.safetensors"))
-    same = again.explain_measured(measure(concepts, cnn, images, 1))
+    same = again.explain_measured(measure(again.concepts, cnn, images, 1))
     assert torch.equal(same.contributions, explanation.contributions)
 assert grad_cam(cnn, "0", images, 1).shape[0] == 12
 found = measure(concepts, cnn, images, 1)

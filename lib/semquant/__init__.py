@@ -6,6 +6,7 @@ A network of your own, explained by the filters of one of its layers::
 
     explainer = distill(model, concepts=FilterConcepts("features.10", rectified=True),
                         images=loader, target=281)
+    print(explainer.report)  # what it is worth on images held out, beside cheaper explanations
     explanation = explainer.explain(images)
     explanation.contributions, explanation.bias, explanation.residual, explanation.top(3)
 """
@@ -19,9 +20,12 @@ _WHERE = {
     "Explanation": "explanation",
     "FilterConcepts": "concepts",
     "FittedExplainer": "distillation",
+    "Images": "images",
     "InputError": "checks",
     "Measured": "concepts",
+    "ModelConcepts": "concepts",
     "OutputConcepts": "concepts",
+    "Report": "report",
     "distill": "distillation",
     "distill_measured": "distillation",
     "grad_cam": "explanation",

@@ -14,6 +14,8 @@ if TYPE_CHECKING:  # checks of names are asked for where torch is not needed
 __all__ = ["InputError", "check_assignment", "check_finite", "check_not_negative", "check_shapes", "needed",
            "number", "one_of"]
 
+LONGEST = 600  # characters of a list of names in an error
+
 
 class InputError(ValueError):
     """Input that cannot be used. Its message is one line, written for the person who typed it."""
@@ -30,11 +32,16 @@ class InputError(ValueError):
 def one_of(field: str, value: object, accepted: Collection) -> object:
     """Return `value` if it is among `accepted`; otherwise raise an InputError that lists what is.
 
-    `field` is the name that the person knows the value by, e.g. ``"architecture"``.
+    `field` is the name that the person knows the value by, e.g. ``"architecture"``. Of what is too
+    much for a line only the number and the three nearest are told.
     """
     if value in accepted:
         return value
     names = ", ".join(str(a) for a in accepted)
+    if len(names) > LONGEST:
+        near = get_close_matches(str(value), [str(a) for a in accepted], n=3, cutoff=0)
+        raise InputError(f"{field}: {value!r} is not one of {len(accepted)} names; the nearest are "
+                         f"{', '.join(near)}")
     close = get_close_matches(str(value), [str(a) for a in accepted], n=1)
     hint = f" (did you mean {close[0]}?)" if close else ""
     raise InputError(f"{field}: {value!r} is not one of {names}{hint}")
@@ -112,7 +119,9 @@ def check_shapes(**tensors: tuple[Tensor, str]) -> dict[str, int]:
 def check_finite(**tensors: Tensor | None) -> None:
     """Check that tensors hold neither NaN nor infinity (InputError); None is let through."""
     for field, tensor in tensors.items():
-        if tensor is not None and not bool(tensor.isfinite().all()):
+        if tensor is None or not tensor.numel():
+            continue
+        if not all(bool(end.isfinite()) for end in tensor.aminmax()):  # both are NaN where one value is
             bad = int((~tensor.isfinite()).sum())
             raise InputError(f"{field}: {bad} of {tensor.numel()} values are NaN or infinite")
 

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from semquant import priors
+from semquant import models, priors, targets
 from semquant.checks import InputError, check_finite, check_shapes, number, one_of
+from semquant.layouts import Layout, Reshape, check_reshape, layout_of
 from semquant.losses import Objective
+from semquant.models import Pass, Pick, forward_from, layer_of, passing, single, unwrapped
 from semquant.names import checked_names, in_full, read_names
 from semquant.rows import Rows
-from semquant.training import evaluation_mode
+from semquant.training import evaluation_mode, home_of
 
-__all__ = ["FilterConcepts", "Measured", "OutputConcepts", "Outputs", "layer_of"]
-
+__all__ = ["FilterConcepts", "Measured", "ModelConcepts", "OutputConcepts", "Outputs", "layer_of"]
 
 @dataclass
 class Measured:
@@ -63,66 +66,35 @@ class Measured:
         return cls(*(None if column[0] is None else torch.cat(column) for column in columns))
 
 
-def layer_of(model: nn.Module, name: str, field: str = "layer") -> nn.Module:
-    """The layer of a name in ``model.named_modules()``; `field` is what an error calls it."""
-    if not isinstance(model, nn.Module):
-        raise InputError(f"model: {type(model).__name__} is not a torch.nn.Module")
-    return dict(model.named_modules())[one_of(field, name, [n for n, _ in model.named_modules()])]
+class _Reading:
+    """How a model is read, the same for all concepts: the layer of x, its layout, where the scores are."""
+
+    def __init__(self, layer: str, reshape: Reshape, output: Pick) -> None:
+        self.layer, self.reshape, self.output = layer, check_reshape(reshape), models.check_pick(output)
+
+    def check(self, model: nn.Module) -> None:
+        """Check before any pass that the model can be explained by these concepts (InputError)."""
+        models.check_usable(model)
+        layer_of(model, self.layer)
+
+    def measure_many(self, model: nn.Module, images: Tensor, wanted: Sequence[int],
+                     prior: bool = True) -> list[Measured]:
+        """As `measure`, for several targets."""
+        return [self.measure(model, images, target, prior) for target in wanted]
+
+    def _layout(self, model: nn.Module, x: Tensor, images: Tensor) -> Layout:
+        return layout_of(model, self.layer, x, images.shape[2:], self.reshape)
 
 
-def _forward(model: nn.Module, images: Tensor, leaf: str,
-             read: str | None = None) -> tuple[Tensor, Tensor, Tensor]:
-    """Run a model once with one layer's output replaced by a detached leaf.
-
-    The parameters are replaced by detached ones for the pass, so that no graph is built below the
-    leaf, and no gradient of theirs is computed above it. Returns the outputs (B, K), the leaf, and
-    what the layer `read` gave (the leaf where it is None).
-    """
-    seen: dict[str, Tensor] = {}
-
-    def keep(field: str, name: str, replace: bool):
-        def hook(module, inputs, output):
-            if field in seen:
-                raise InputError(f"{field}: {name!r} runs more than once in a pass, choose one "
-                                 "that runs once")
-            if not isinstance(output, Tensor):
-                raise InputError(f"{field}: {name!r} gives a {type(output).__name__}, not a tensor")
-            # copies: the next layer may work in place
-            seen[field] = output.detach().clone().requires_grad_(replace)
-            return seen[field] * 1 if replace else None
-
-        return hook
-
-    hooks = []
-    try:
-        hooks.append(layer_of(model, leaf, "layer").register_forward_hook(keep("layer", leaf, True)))
-        if read is not None:
-            hook = keep("map", read, False)
-            hooks.append(layer_of(model, read, "map").register_forward_hook(hook))
-        state = {name: tensor.detach() for name, tensor in model.named_parameters()}
-        with evaluation_mode(model), torch.enable_grad():
-            outputs = torch.func.functional_call(model, state, (images.detach().clone(),))
-    finally:
-        for hook in hooks:
-            hook.remove()
-    for field, name in (("layer", leaf), ("map", read)):
-        if name is not None and field not in seen:
-            raise InputError(f"{field}: {name!r} does not run in a pass of this model")
-    if isinstance(outputs, Tensor) and outputs.ndim == 1:
-        outputs = outputs[:, None]  # (B,) -> (B, 1)
-    check_shapes(images=(images, "B C H W"), **{"the model's output": (outputs, "B K")})
-    check_finite(**{"the model's output": outputs})
-    return outputs, seen["layer"], seen.get("map", seen["layer"])
-
-
-class FilterConcepts:
+class FilterConcepts(_Reading):
     """Case 1: each filter of a layer is a concept (section 3.1, equation (5)).
 
     Parameters
     ----------
     layer : str
         Name of the layer in ``model.named_modules()`` whose output is x (B, n, H, W), e.g.
-        ``"mask"`` for the book's performers or ``"features.10"`` for torchvision's AlexNet.
+        ``"mask"`` for the book's performers or ``"features.10"`` for torchvision's AlexNet. A layer
+        of (B, n) is one of maps of a single position.
     rectified : bool
         Whether y sums max(x, 0) rather than the signed x. A layer that is neither masked nor
         rectified has large negative sums that never reach the score: take True there.
@@ -131,6 +103,15 @@ class FilterConcepts:
         the w that makes w y gradient times input.
     clip : bool
         Whether negative prior weights become 0 (section 4.1).
+    reshape : {"channels_first", "channels_last", "tokens"} or callable, optional
+        Where the filters are in the layer's output: (B, n, H, W), (B, H, W, n), or (B, T, n) with
+        T = H W positions of a square, and a class token before them if there is one more. A
+        function brings it to (B, n, H, W) by moving numbers alone. By default it is recognised,
+        with an error where it can't be told.
+    output : str, int or callable, optional
+        Where the logits (B, K) are in what the model gives: a key or attribute, the index in a
+        tuple, or a function of it. By default a tensor as it is, ``logits`` or ``out``, or the first
+        of a tuple if no other is (B, K).
 
     Notes
     -----
@@ -143,9 +124,9 @@ class FilterConcepts:
     #: The paper's for these concepts (Experiment 1).
     objective = Objective("measured", "cross_entropy", 10.0)
 
-    def __init__(self, layer: str, rectified: bool = False, positions: str = "all",
-                 clip: bool = True) -> None:
-        self.layer = layer
+    def __init__(self, layer: str, rectified: bool = False, positions: str = "all", clip: bool = True,
+                 reshape: Reshape = None, output: Pick = None) -> None:
+        super().__init__(layer, reshape, output)
         self.rectified = bool(rectified)
         self.positions = one_of("positions", positions, priors.POSITIONS)
         self.clip = bool(clip)
@@ -166,25 +147,27 @@ class FilterConcepts:
         from semquant.gallery import gallery  # which builds on this module
         return gallery(self, model, images, **options)
 
-    @torch.enable_grad()
     def measure(self, model: nn.Module, images: Tensor, target: int, prior: bool = True) -> Measured:
         """Measure x, y, yhat and w in one pass; model and images are left as they were.
+
+        Several threads may measure one model; they take turns.
 
         Parameters
         ----------
         model : Module
-            images (B, C, H, W) -> logits (B, K) or (B,). It is run in evaluation mode.
+            images (B, C, H, W) -> logits (B, K) or (B,), or what `output` picks them from. It is run
+            in evaluation mode, in its own precision, whatever torch was told to do around it.
         images : tensor (B, C, H, W)
             On the model's device.
-        target : int
-            Which output is yhat.
+        target : int, str, or one of them for each image
+            Which output is yhat, see `semquant.targets`.
         prior : bool
             False saves the backward pass: w is None then.
 
         Returns
         -------
         Measured
-            Detached tensors.
+            Detached tensors, y, yhat and w in at least single precision.
 
         Raises
         ------
@@ -192,22 +175,46 @@ class FilterConcepts:
             If the layer is unknown, doesn't run exactly once or gives no map, if the target is no
             output, or an output is NaN.
         """
-        outputs, x, _ = _forward(model, images, self.layer)
-        check_shapes(images=(images, "B c h w"), **{f"output of {self.layer}": (x, "B n H W")})
-        yhat = outputs[:, number("target", target, 0, outputs.shape[1] - 1, integer=True)]
-        w = None
-        if prior:
-            if not yhat.requires_grad:
-                raise InputError(f"layer: the score does not depend on {self.layer!r}")
-            # one backward pass serves all images, since they don't influence each other
-            (gradient,) = torch.autograd.grad(yhat.sum(), x)
-            w = priors.jacobian_from_gradient(gradient, x.detach(), self.clip, self.positions)
-            check_finite(w=w)
-        x = x.detach()
-        y = (x.clamp_min(0) if self.rectified else x).sum(dim=(2, 3))  # (B, n, H, W) -> (B, n)
-        if prior and self.positions == "weighted":
+        return self.measure_many(model, images, [target], prior)[0]
+
+    def measure_many(self, model: nn.Module, images: Tensor, wanted: Sequence[int],
+                     prior: bool = True) -> list[Measured]:
+        """As `measure`, for several targets: one forward pass, and a backward pass for each."""
+        self.check(model)
+        model = unwrapped(model)
+        with passing(model):
+            found = forward_from(model, images, (self.layer, "layer"), output=self.output)
+            layout = self._layout(model, found.leaf, images)
+            scores = [targets.scores_of(found.scores, target, model) for target in wanted]
+            x = single(layout.map(found.leaf.detach()))
+            y = (x.clamp_min(0) if self.rectified else x).sum(dim=(2, 3))  # (B, n, H, W) -> (B, n)
+            weights = [None] * len(scores)
+            if prior:
+                gradients = (found.gradient(yhat, again=len(scores) > 1) for yhat in scores)
+                weights = [self._prior(single(layout.map(gradient)), x, y) for gradient in gradients]
+        return [Measured(x, y, single(yhat.detach()), w) for yhat, w in zip(scores, weights)]
+
+    def _prior(self, gradient: Tensor, x: Tensor, y: Tensor) -> Tensor:
+        """w (B, n) of the score's derivative by x."""
+        if not bool(gradient.any()):
+            warnings.warn(f"the score's derivative is 0 at every filter of {self.layer!r}; choose "
+                          "a layer below, in a transformer one before its last block", stacklevel=4)
+        w = priors.jacobian_from_gradient(gradient, x, self.clip, self.positions)
+        check_finite(w=w)
+        if self.positions == "weighted":
             w = torch.where(y == 0, 0, w / torch.where(y == 0, 1, y))  # so that w y is the sum
-        return Measured(x, y, yhat.detach(), w)
+        return w
+
+    def scores(self, model: nn.Module, images: Tensor, target: int, present: Tensor) -> Tensor:
+        """Scores (B,) of images with only some filters, present (B, n): the maps of all others are 0."""
+        model = unwrapped(model)
+
+        def remove(module, inputs, output):
+            return self._layout(model, output, images).kept(output, present)
+
+        with passing(model), torch.no_grad(), models.hooked((layer_of(model, self.layer), remove)):
+            outputs = models.picked(model(models.input_of(model, images)), self.output)
+        return single(targets.scores_of(outputs, target, model))
 
 
 @dataclass
@@ -232,7 +239,7 @@ class Outputs:
             If an output doesn't exist, is there twice, or is the target itself.
         """
         k = self.scores.shape[1]
-        number("target", target, 0, k - 1, integer=True)
+        target = number("target", targets.resolve(target), 0, k - 1, integer=True)
         others = [i for i in range(k) if i != target]
         among = others if among is None else list(among)
         for i in among:
@@ -254,18 +261,23 @@ class Outputs:
         return Outputs(*(None if value is None else value.to(device) for value in values))
 
 
-class OutputConcepts:
+class OutputConcepts(_Reading):
     """Case 2: the other outputs of a model are the concepts that explain one of them.
 
     Parameters
     ----------
     shared : str
         Name of the layer whose output (B, d) all outputs share; the prior's derivatives are taken
-        there. The paper's is the first fully connected layer.
+        there. The paper's is the first fully connected layer. Any other shape is flattened: in a
+        residual network take the average pooling.
     layer : str
         Name of the layer whose map (B, C, H, W) the explainer reads.
     outputs : list of str, optional
         Names of all K outputs.
+    among : list of str or int, optional
+        Which outputs are the concepts, in this order; by default all but the target.
+    reshape, output
+        As for `FilterConcepts`; `reshape` is for `layer`.
 
     Notes
     -----
@@ -276,30 +288,74 @@ class OutputConcepts:
     #: The paper's for these concepts (Experiment 2).
     objective = Objective("measured", "l2", 0.2)
 
-    def __init__(self, shared: str, layer: str, outputs: list[str] | None = None) -> None:
-        self.shared, self.layer, self.outputs = shared, layer, outputs
+    def __init__(self, shared: str, layer: str, outputs: list[str] | None = None,
+                 among: Sequence[str | int] | None = None, reshape: Reshape = None,
+                 output: Pick = None) -> None:
+        super().__init__(layer, reshape, output)
+        self.shared, self.outputs = shared, outputs
+        known = list(outputs or [])
+        self.among = among if among is None else [
+            known.index(one_of("among", i, known)) if isinstance(i, str) else i for i in among]
 
     def names(self, n: int, target: int | None = None) -> list[str]:
         """What the concepts are called, the target left out."""
+        if self.among is not None:
+            return [self.outputs[i] if self.outputs else f"output {i}" for i in self.among]
         names = self.outputs or [f"output {k}" for k in range(n + 1)]
         return [name for k, name in enumerate(names) if k != target][:n]
 
-    @torch.enable_grad()
+    def check(self, model: nn.Module) -> None:
+        """As `FilterConcepts.check`."""
+        super().check(model)
+        layer_of(model, self.shared, "shared")
+
     def survey(self, model: nn.Module, images: Tensor, prior: bool = True) -> Outputs:
         """Measure x, all outputs and, with `prior`, what the priors of all targets need."""
-        outputs, leaf, x = _forward(model, images, self.shared, self.layer)
-        check_shapes(images=(images, "B c h w"), **{f"output of {self.shared}": (leaf, "B d")},
-                     **{f"output of {self.layer}": (x, "B C H W")})
-        products = None
-        if prior:
-            products = priors.gram(self._jacobian(model, leaf, outputs))
-            check_finite(products=products)
-        return Outputs(x.detach(), outputs.detach(), products)
+        with self._pass(model, images) as (found, x):
+            products = None
+            if prior:
+                products = single(priors.gram(self._jacobian(unwrapped(model), found)))
+                check_finite(products=products)
+        return Outputs(x, single(found.scores.detach()), products)
 
-    def _jacobian(self, model: nn.Module, leaf: Tensor, outputs: Tensor) -> Tensor:
+    def measure(self, model: nn.Module, images: Tensor, target: int, prior: bool = True) -> Measured:
+        """As `FilterConcepts.measure`; y are the other outputs' logits (B, K - 1), or those of `among`."""
+        return self.measure_many(model, images, [target], prior)[0]
+
+    def measure_many(self, model: nn.Module, images: Tensor, wanted: Sequence[int],
+                     prior: bool = True) -> list[Measured]:
+        """As `measure`, for several targets from one pass."""
+        with self._pass(model, images) as (found, x):
+            return [self._about(found, x, targets.resolve(target, unwrapped(model), self), prior)
+                    for target in wanted]
+
+    def _about(self, found: Pass, x: Tensor, target: int, prior: bool) -> Measured:
+        measured = Outputs(x, single(found.scores.detach())).about(target, self.among)
+        if prior:
+            others = [k for k in range(found.scores.shape[1]) if k != target]
+            chosen = torch.tensor(self.among or others, device=x.device)
+            own = found.gradient(found.score(target), again=True)
+            measured.w = priors.taylor_from_rows(own, found.rows(chosen))
+            check_finite(w=measured.w)
+        return measured
+
+    @contextmanager
+    def _pass(self, model: nn.Module, images: Tensor) -> Iterator[tuple[Pass, Tensor]]:
+        """What a pass gives, with its x, while nobody else uses the model."""
+        self.check(model)
+        model = unwrapped(model)
+        with passing(model):
+            found = forward_from(model, images, (self.shared, "shared"), self.layer, self.output)
+            k = found.scores.shape[1]
+            if self.outputs is not None and len(self.outputs) != k:
+                raise InputError(f"outputs: {len(self.outputs)} names for {k} outputs")
+            yield found, single(self._layout(model, found.read, images).map(found.read))
+
+    def _jacobian(self, model: nn.Module, found: Pass) -> Tensor:
         """Derivatives of all outputs by the shared layer's output, (B, K, d)."""
+        leaf, outputs = found.leaf, found.scores
         parent, _, position = self.shared.rpartition(".")
-        tail = model.get_submodule(parent) if parent else model
+        tail = layer_of(model, parent)
         if isinstance(tail, nn.Sequential) and position.isdigit():
             tail = tail[int(position) + 1 :]
             if priors.linear_layers(tail) and leaf.ndim == 2:
@@ -309,11 +365,70 @@ class OutputConcepts:
                     return priors.jacobian_closed_form(tail, leaf.detach())
         images, k = outputs.shape
         each = torch.eye(k, device=outputs.device, dtype=outputs.dtype)[:, None, :]
-        (jacobian,) = torch.autograd.grad(
-            outputs, leaf, each.expand(k, images, k), is_grads_batched=True
-        )  # (K, B, d)
-        return jacobian.transpose(0, 1)
+        jacobian = found.gradient(outputs, each.expand(k, images, k))  # (K, B, ...)
+        return jacobian.flatten(2).transpose(0, 1)
+
+
+class ModelConcepts(_Reading):
+    """Case 2 with another model: its outputs, on the same images, are the concepts.
+
+    For a network of one's own that detects concepts, e.g. the lower half of a concept bottleneck.
+
+    Parameters
+    ----------
+    other : Module
+        images (B, C, H, W) -> concepts (B, n), scores before any softmax or sigmoid; or, with `on`, a
+        head: the output of that layer -> (B, n). It is run in evaluation mode, where it is.
+    layer : str
+        Name of the performer's layer whose map (B, C, H, W) the explainer reads.
+    names : list of str, optional
+        Names of the n concepts.
+    on : str, optional
+        Name of the performer's layer that `other` is a head on.
+    reshape, output
+        As for `FilterConcepts`, of the performer; `output` of `other` as well, unless it gives a tensor.
+
+    Notes
+    -----
+    Section 3.1 takes the prior's derivatives by a feature that score and concepts share. With `on`
+    there is one. Otherwise there is none, w is None, and the objective has no prior.
+    """
+
+    def __init__(self, other: nn.Module, layer: str, names: Sequence[str] | None = None,
+                 on: str | None = None, reshape: Reshape = None, output: Pick = None) -> None:
+        super().__init__(layer, reshape, output)
+        self.other, self.concepts, self.on = other, names, on
+        self.objective = Objective("measured" if on else "none", "l2", 0.2)
+
+    def names(self, n: int, target: int | None = None) -> list[str]:
+        """What the concepts are called."""
+        return [f"concept {i}" for i in range(n)] if self.concepts is None else list(self.concepts)
+
+    def check(self, model: nn.Module) -> None:
+        """As `FilterConcepts.check`, of both models."""
+        super().check(model)
+        models.check_usable(self.other, "other")
+        layer_of(model, self.on or self.layer, "on")
 
     def measure(self, model: nn.Module, images: Tensor, target: int, prior: bool = True) -> Measured:
-        """As `FilterConcepts.measure`; y are the other outputs' logits (B, K - 1)."""
-        return self.survey(model, images, prior).about(target)
+        """As `FilterConcepts.measure`; y are the other model's scores (B, n), w is None without `on`."""
+        self.check(model)
+        model, other = unwrapped(model), unwrapped(self.other)
+        leaf, read = ((self.on, "on"), self.layer) if self.on else ((self.layer, "layer"), None)
+        with passing(model):
+            found = forward_from(model, images, leaf, read, self.output)
+            yhat, w = found.score(target), None
+            x = single(self._layout(model, found.read, images).map(found.read.detach()))
+        with passing(other), torch.set_grad_enabled(bool(self.on and prior)):
+            given = found.leaf * 1 if self.on else models.input_of(other, images)
+            given = other(given.to(home_of(other)))
+            y = models.picked(given, None if isinstance(given, Tensor) else self.output).to(x.device)
+            n = y.shape[1] if self.concepts is None else len(self.concepts)
+            if y.shape != (len(images), n):
+                raise InputError(f"other: scores of shape {tuple(y.shape)} are not ({len(images)}, {n})")
+            check_finite(**{"the other model's output": y})
+            if y.requires_grad:
+                rows = replace(found, scores=y).rows(torch.arange(n, device=x.device))
+                w = priors.taylor_from_rows(found.gradient(yhat), rows)
+                check_finite(w=w)
+        return Measured(x, single(y.detach()), single(yhat.detach()), w)

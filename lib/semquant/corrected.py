@@ -1,27 +1,39 @@
-"""Gradient times input, put right by what happens when concepts are removed: this book's, not the paper's."""
+"""Gradient times input, put right by what removing concepts does: this book's own, not the paper's."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor, nn
 
 from semquant.checks import InputError, check_finite, check_shapes, number
-from semquant.concepts import FilterConcepts, Measured, layer_of
-from semquant.measure import image_batches, measure
+from semquant.concepts import FilterConcepts, Measured
+from semquant.images import input_by
+from semquant.models import undisturbed
 from semquant.training import (
-    OPTIMIZERS, Descent, FitOptions, TensorBatches, choose_device, cosine, evaluation_mode, home_of,
-    placed)
+    OPTIMIZERS, Descent, FitOptions, OwnCheckpoint, TensorBatches, choose_device, cosine, evaluation_mode,
+    home_of)
 
-__all__ = ["FIT", "Correction", "CorrectionOptions", "Removals", "coalitions", "correct", "correct_model",
-           "of_head", "of_model", "remove"]
+__all__ = ["FIT", "Correction", "CorrectionOptions", "Removals", "coalitions", "correct", "enough",
+           "of_head", "of_model", "remove", "scored"]
 
 #: Images or maps (B, ...) -> which concepts are present (B, n) -> scores (B,).
 Score = Callable[[Tensor], Callable[[Tensor], Tensor]]
 #: How the correction is fitted by default.
 FIT = FitOptions(epochs=12, batch_size=128, learning_rate=5e-3, weight_decay=1.0)
+STEPS = 1000  # that a correction of few images takes
+AROUND = 0.1  # of the scores' spread; if scores without concepts differ by more, a path goes around these
+
+
+def enough(images: int, asked: FitOptions = FitOptions()) -> FitOptions:
+    """What was asked for, with `FIT` for what is as in any fit, and as many epochs as few images need."""
+    epochs = max(FIT.epochs, round(STEPS * FIT.batch_size / max(images, FIT.batch_size)))
+    own = {"epochs": epochs, "batch_size": FIT.batch_size, "learning_rate": FIT.learning_rate,
+           "weight_decay": FIT.weight_decay}
+    return replace(asked, **{name: value for name, value in own.items()
+                             if getattr(asked, name) == getattr(FitOptions, name)})
 
 
 @dataclass(frozen=True)
@@ -50,12 +62,22 @@ class Removals:
     scores: Tensor
     empty: Tensor
 
+    def __getitem__(self, index) -> Removals:
+        """Those of the images of an index."""
+        return Removals(self.present[index], self.scores[index], self.empty[index])
+
+    @classmethod
+    def join(cls, parts: list[Removals]) -> Removals:
+        """One after the other."""
+        return cls(*(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(cls)))
+
 
 class Correction(nn.Module):
     r"""Contributions :math:`\alpha_i y_i = w_i y_i + y_i c_i(y)`, made to add up to the score.
 
     c is a network of one hidden layer that starts at 0. What is left of
-    :math:`\hat y - b` is handed out in proportion to the contributions' size.
+    :math:`\hat y - b` is handed out in proportion to the contributions' size, unless a path goes
+    around the concepts: what comes along it is none of theirs, and stays unexplained.
 
     Parameters
     ----------
@@ -63,19 +85,20 @@ class Correction(nn.Module):
         Number of concepts.
     hidden : int
         Units of the hidden layer.
+    complete : bool
+        Whether what is left is handed out.
 
     Attributes
     ----------
     bias : tensor ()
-        b, the mean score without any concept. Where that score differs between images, as with a
-        path around the layer, contributions are off by the difference over n.
+        b, the mean score without any concept.
     """
 
     reads_prior = True
 
-    def __init__(self, n: int, hidden: int) -> None:
+    def __init__(self, n: int, hidden: int, complete: bool = True) -> None:
         super().__init__()
-        self.settings = {"n": n, "hidden": hidden}
+        self.settings = {"n": n, "hidden": hidden, "complete": complete}
         self.net = nn.Sequential(nn.Linear(n, hidden), nn.ReLU(), nn.Linear(hidden, n))
         nn.init.zeros_(self.net[-1].weight)
         nn.init.zeros_(self.net[-1].bias)
@@ -84,9 +107,9 @@ class Correction(nn.Module):
             self.register_buffer(name, value)
 
     @classmethod
-    def of(cls, n: int, hidden: int) -> Correction:
+    def of(cls, n: int, hidden: int, complete: bool = True) -> Correction:
         """A correction from its `settings`."""
-        return cls(n, hidden)
+        return cls(n, hidden, complete)
 
     def begin(self, measured: Measured, empty: Tensor) -> None:
         """Take the units of y and yhat from training images, and b from their scores without concepts."""
@@ -101,8 +124,11 @@ class Correction(nn.Module):
 
     def forward(self, y: Tensor, w: Tensor, yhat: Tensor) -> Tensor:
         """Contributions (B, n), in score units."""
+        y, w, yhat = (t.to(self.bias.dtype) for t in (y, w, yhat))
         change = self.net((y - self.mean) / self.spread) * y / self.size * self.unit / y.shape[1]
         found = w * y + change
+        if not self.settings["complete"]:
+            return found
         left = yhat - self.bias - found.sum(dim=1)
         size = found.abs()
         shares = size / size.sum(dim=1, keepdim=True).clamp_min(torch.finfo(size.dtype).tiny)
@@ -120,6 +146,7 @@ class Correction(nn.Module):
         return torch.where(y == 0, 0, torch.cat(found) / torch.where(y == 0, 1, y))
 
 
+@undisturbed()
 def coalitions(images: int, count: int, n: int, generator: torch.Generator) -> Tensor:
     r"""Draw sets of concepts as Shapley values weigh them, bool (images, count, n).
 
@@ -154,17 +181,21 @@ def remove(score: Score, batches: Iterable[Tensor], n: int,
     options, seed
         How many sets, and the seed of their draw.
     """
-    generator, parts = torch.Generator().manual_seed(seed), []
-    with torch.no_grad():
-        for batch in batches:
-            present = coalitions(len(batch), options.coalitions, n, generator)
-            of, nothing = score(batch), torch.zeros_like(present[:, :1])
-            scores = [of(kept) for kept in torch.cat([present, nothing], dim=1).unbind(dim=1)]
-            *each, empty = torch.stack(scores).cpu()
-            parts.append((present, torch.stack(each, dim=1), empty))
+    generator = torch.Generator().manual_seed(seed)
+    parts = [scored(score, batch, coalitions(len(batch), options.coalitions, n, generator))
+             for batch in batches]
     if not parts:
         raise InputError("images: none were given")
-    found = Removals(*(torch.cat(column) for column in zip(*parts)))
+    return Removals.join(parts)
+
+
+@torch.no_grad()
+def scored(score: Score, batch: Tensor, present: Tensor) -> Removals:
+    """Score a batch of images or maps (B, ...) with the sets `present` (B, K, n) alone, and with none."""
+    of, nothing = score(batch), torch.zeros_like(present[:, :1])
+    scores = [of(kept) for kept in torch.cat([present, nothing], dim=1).unbind(dim=1)]
+    *each, empty = torch.stack(scores).cpu()
+    found = Removals(present, torch.stack(each, dim=1), empty)
     check_finite(**{"the scores without some concepts": found.scores,
                     "the score without any concept": found.empty})
     return found
@@ -184,28 +215,22 @@ def of_head(head: Callable[[Tensor], Tensor]) -> Score:
     return score
 
 
-def of_model(model: nn.Module, layer: str, target: int,
+def of_model(model: nn.Module, concepts: FilterConcepts | str, target: int,
              prepare: Callable[[Tensor], Tensor] | None = None) -> Score:
-    """A model images (B, C, H, W) -> logits as `remove` asks for it; an absent filter of `layer` is 0."""
+    """A model images (B, C, H, W) -> logits as `remove` asks for it; an absent filter is 0.
+
+    The filters are those of the concepts, or of a layer.
+    """
+    concepts = FilterConcepts(concepts) if isinstance(concepts, str) else concepts
+
     def score(images: Tensor) -> Callable[[Tensor], Tensor]:
-        images = images.to(home_of(model))
-        images = images if prepare is None else prepare(images)
-
-        def of(present: Tensor) -> Tensor:
-            kept = present.to(images.device)[:, :, None, None]
-            hook = layer_of(model, layer).register_forward_hook(lambda module, inputs, x: x * kept)
-            try:
-                with evaluation_mode(model):
-                    outputs = model(images.clone())  # a model may work in place
-            finally:
-                hook.remove()
-            return outputs if outputs.ndim == 1 else outputs[:, target]
-
-        return of
+        images = input_by(prepare)(images.to(home_of(model)))
+        return lambda present: concepts.scores(model, images, target, present)
 
     return score
 
 
+@undisturbed()
 def correct(measured: Measured, removals: Removals, options: CorrectionOptions = CorrectionOptions(),
             fit: FitOptions = FIT) -> tuple[Correction, list[dict[str, float]]]:
     r"""Fit a correction to what removals did.
@@ -240,9 +265,10 @@ def correct(measured: Measured, removals: Removals, options: CorrectionOptions =
     check_finite(y=measured.y, yhat=measured.yhat, w=measured.w)
     if shapes["B"] < 2 or float(measured.yhat.var()) == 0:
         raise InputError("images: a correction needs at least 2, whose scores differ")
+    around = float(removals.empty.std()) > AROUND * float(measured.yhat.std())
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(fit.seed)
-        net = Correction(shapes["n"], options.hidden)
+        net = Correction(shapes["n"], options.hidden, complete=not around)
     net.begin(measured, removals.empty)
     net.to(choose_device(fit.device))
     generator = torch.Generator()
@@ -251,6 +277,10 @@ def correct(measured: Measured, removals: Removals, options: CorrectionOptions =
                             device=net.bias.device, generator=generator)
     optimizer = OPTIMIZERS[fit.optimizer](net.parameters(), lr=fit.learning_rate,
                                           weight_decay=fit.weight_decay)
+    if fit.checkpoint is not None:
+        words = repr((options, replace(fit, checkpoint=None, device="auto", progress=None)))
+        own = OwnCheckpoint(fit.checkpoint, words, measured.y, measured.yhat, measured.w, removals.scores)
+        fit = replace(fit, checkpoint=own)
     descent = Descent(net, optimizer, cosine(optimizer, max(1, fit.epochs * len(batches))), fit, generator)
     for _ in descent.epochs():
         for y, w, yhat, present, gained in batches:
@@ -259,28 +289,6 @@ def correct(measured: Measured, removals: Removals, options: CorrectionOptions =
             loss = (said - gained).square().mean() / net.unit.square()
             descent.step(loss)
     return net.eval(), descent.history
-
-
-def correct_model(model: nn.Module, concepts: FilterConcepts, images: Tensor | Iterable, target: int,
-                  fit: FitOptions | None = None,
-                  prepare: Callable[[Tensor], Tensor] | None = None) -> dict[str, object]:
-    """Fit a correction to a model: `semquant.distill` with the method "corrected".
-
-    Returns the fields of a `semquant.FittedExplainer`. The concepts' own prior is not read.
-    """
-    if not isinstance(concepts, FilterConcepts):
-        raise InputError(f"method: 'corrected' removes filters, it can't remove {type(concepts).__name__}; "
-                         "accepted for these: 'paper', or an Objective")
-    fit = FIT if fit is None else fit
-    concepts = FilterConcepts(concepts.layer, concepts.rectified, "weighted", clip=False)
-    with placed(model, choose_device(fit.device)):
-        measured = measure(concepts, model, images, target, prepare=prepare)
-        n = measured.y.shape[1]
-        removals = remove(of_model(model, concepts.layer, target, prepare), image_batches(images), n,
-                          seed=fit.seed)
-    g, history = correct(measured, removals, fit=fit)
-    return {"g": g, "history": history, "names": concepts.names(n), "model": model,
-            "concepts": concepts, "target": target, "prepare": prepare}
 
 
 def _prior(measured: Measured) -> Tensor:

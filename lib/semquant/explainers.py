@@ -41,6 +41,7 @@ class ExplainerOptions:
 
     def __post_init__(self) -> None:
         one_of("depth", self.depth, DEPTHS)
+        one_of("positive", self.positive, (None, True, False))
         if isinstance(self.scale, str):
             one_of("scale", self.scale, SCALES)
         elif not number("scale", self.scale, 0) > 0:
@@ -158,6 +159,7 @@ class Explainer(nn.Module):
         if x.ndim != 4 or tuple(x.shape[1:]) != (self.channels, *self.map_size):
             wanted = ", ".join(map(str, (self.channels, *self.map_size)))
             raise InputError(f"x: shape {tuple(x.shape)} is not (B, {wanted})")
+        x = x.to(self.last.weight.dtype)  # of a model in double precision
         out = self.last(self.body(x)).mean(dim=(2, 3))  # (B, n, h, w) -> (B, n)
         out = out.float() if out.dtype in (torch.float16, torch.bfloat16) else out
         return self.scale * (F.softplus(out) if self.positive else out)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -14,10 +14,12 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from semquant.checks import (
-    InputError, check_assignment, check_finite, check_shapes, needed, number, one_of)
+from semquant.checks import InputError, check_assignment, check_finite, check_shapes, needed, number
 from semquant.files import write_whole
+from semquant.images import Images, image_batches, input_by
+from semquant.models import layer_of, unwrapped
 from semquant.names import in_full, read_names
+from semquant.targets import resolve
 from semquant.training import evaluation_mode
 from semquant.views import charts, explained
 
@@ -322,7 +324,7 @@ def _signed(value: float) -> str:
     return f"{round(value, 2) + 0.0:+.2f}".replace("-", "−")
 
 
-def grad_cam(model: nn.Module, layer: str, images: Tensor | Iterable, target: int,
+def grad_cam(model: nn.Module, layer: str, images: Images | object, target: int | str,
              batch_size: int = 64) -> Tensor:
     """Grad-CAM heat maps, computed by Captum.
 
@@ -332,9 +334,10 @@ def grad_cam(model: nn.Module, layer: str, images: Tensor | Iterable, target: in
         images (B, C, H, W) -> logits (B, K). It is run in evaluation mode and left as it was.
     layer : str
         Name of the layer in ``model.named_modules()`` whose maps are weighted.
-    images : tensor (B, C, H, W)
-    target : int
-        Which output.
+    images : Images, or what they can be made from
+        A tensor (B, C, H, W), a loader and more, see `semquant.Images`.
+    target : int or str
+        Which output, by number or by name.
 
     Returns
     -------
@@ -343,13 +346,13 @@ def grad_cam(model: nn.Module, layer: str, images: Tensor | Iterable, target: in
     """
     from captum.attr import LayerAttribution, LayerGradCam  # takes a second to import
 
-    one_of("layer", layer, [name for name, _ in model.named_modules()])
-    number("batch_size", batch_size, 1, integer=True)
-    check_shapes(images=(images, "B C H W"))
-    cam = LayerGradCam(model, model.get_submodule(layer))
+    found = layer_of(model, layer)
+    target, ready = resolve(target, unwrapped(model)), input_by(None)
+    cam = LayerGradCam(model, found)
     maps = []
     with evaluation_mode(model), torch.enable_grad():
-        for batch in images.detach().split(batch_size):
+        for batch in image_batches(images, batch_size):
+            batch = ready(batch.detach())
             heat = cam.attribute(batch.clone(), target=target, relu_attributions=True).detach()
             heat = LayerAttribution.interpolate(heat, tuple(batch.shape[2:]), "bilinear")
             maps.append(heat[:, 0])  # (B, 1, H, W) -> (B, H, W)

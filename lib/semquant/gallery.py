@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from semquant.checks import InputError, needed, number, one_of
 from semquant.concepts import FilterConcepts
-from semquant.measure import image_batches
+from semquant.images import Images, image_batches, input_by
 from semquant.names import in_full, read_names
 from semquant.shown import pictures, said
 from semquant.training import home_of
@@ -157,7 +157,7 @@ HOW = ("A crop is as wide as 3 cells of the filter's map around its peak, and at
        "rest is pale, and the frame is the crop's.")
 
 
-def gallery(concepts: FilterConcepts, model: nn.Module, images: Tensor | Iterable,
+def gallery(concepts: FilterConcepts, model: nn.Module, images: Images | object,
             filters: Sequence[int] | None = None, top: int = 9,
             undo: Callable[[Tensor], Tensor] | Sequence | None = None,
             prepare: Callable[[Tensor], Tensor] | None = None, batch_size: int = 64) -> Gallery:
@@ -169,9 +169,10 @@ def gallery(concepts: FilterConcepts, model: nn.Module, images: Tensor | Iterabl
         Whose filters.
     model : Module
         images (B, C, H, W) -> logits (B, K). Not changed.
-    images : tensor (N, C, H, W) or loader
-        Each is run through the model once. Of the pictures only crops and small copies of those
-        that are shown are kept, whatever N is.
+    images : Images, or what they can be made from
+        A tensor (N, C, H, W), a loader and more, see `semquant.Images`. Each is run through the model
+        once. Of the pictures only crops and small copies of those that are shown are kept, whatever N
+        is.
     filters : sequence of int, optional
         Which; all by default.
     top : int
@@ -197,12 +198,11 @@ def gallery(concepts: FilterConcepts, model: nn.Module, images: Tensor | Iterabl
     number("top", top, 1, integer=True)
     if not isinstance(concepts, FilterConcepts):
         raise InputError(f"concepts: {type(concepts).__name__} has no filters, FilterConcepts has")
-    best, count, n = None, 0, 0
+    best, count, n, ready = None, 0, 0, input_by(prepare)
     stretched, outside = 0, 0.0
     for batch in image_batches(images, batch_size):
-        seen = batch.to(home_of(model))
-        seen = prepare(seen) if prepare is not None else seen
-        x = concepts.measure(model, seen, 0, prior=False).x.float().cpu()  # the target has no say in x
+        x = concepts.measure(model, ready(batch.to(home_of(model))), 0, prior=False).x  # of any target
+        x = x.float().cpu()
         if best is None:
             n = x.shape[1]
             chosen = range(n) if filters is None else [
@@ -212,8 +212,6 @@ def gallery(concepts: FilterConcepts, model: nn.Module, images: Tensor | Iterabl
         best.see(x, there.pixels, count)
         count += len(batch)
         stretched, outside = stretched + int(there.stretched.sum()), outside + float(there.outside.sum())
-    if best is None:
-        raise InputError("images: none were given")
     return Gallery(concepts.layer, concepts.names(n), dict(zip(best.filters, best.peaks)),
                    dict(zip(best.filters, best.fires.tolist())), count,
                    said(stretched, count, outside / count))

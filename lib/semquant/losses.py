@@ -36,6 +36,7 @@ class Objective:
         one_of("loss", self.loss, LOSSES)
         number("beta", self.beta, 0)
         one_of("direction", self.direction, DIRECTIONS)
+        one_of("divide_by_variance", self.divide_by_variance, (True, False))
 
 
 def distillation_loss(yhat: Tensor, alpha: Tensor, y: Tensor, b: Tensor | float) -> Tensor:

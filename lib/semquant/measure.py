@@ -2,104 +2,149 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from semquant.checks import InputError, check_finite, number
-from semquant.concepts import FilterConcepts, Measured, OutputConcepts, Outputs, layer_of
-from semquant.rows import Computed, Rows
+from semquant.checks import InputError, check_finite
+from semquant.concepts import FilterConcepts, Measured, OutputConcepts, Outputs
+from semquant.images import Images, input_by
+from semquant.models import unwrapped
+from semquant.rows import Computed, Gathered
+from semquant.targets import resolve, resolve_each
 from semquant.training import home_of
 
-__all__ = ["image_batches", "measure", "survey"]
+__all__ = ["gathered", "measure", "measure_many", "measured_batches", "survey"]
+
+Part = TypeVar("Part")
 
 
-def measure(concepts: FilterConcepts | OutputConcepts, model: nn.Module,
-            images: Tensor | Rows | Iterable, target: int, prior: bool = True, *,
+def measure(concepts: FilterConcepts | OutputConcepts, model: nn.Module, images: Images | object,
+            target: int | str | Sequence, prior: bool = True, *,
             prepare: Callable[[Tensor], Tensor] | None = None, batch_size: int = 64,
             keep_x: bool = True) -> Measured:
     """Measure many images, a batch at a time.
 
     Parameters
     ----------
-    concepts, model, target, prior
+    concepts, model, prior
         As in `FilterConcepts.measure`. The model runs where it is, see `semquant.training.placed`.
-    images : tensor or Rows (N, C, H, W), or loader
-        See `image_batches`.
+    images : Images, or what they can be made from
+        A tensor (N, C, H, W), a loader and more, see `semquant.Images`.
+    target : int, str, or one of them for each image
+        See `semquant.targets`; one for each image goes with filters only.
     prepare : callable, optional
-        Applied to each batch on the device, e.g. the normalisation of images stored as bytes.
+        Applied to each batch on the device, e.g. the normalisation of images stored as bytes. Without
+        it bytes become numbers from 0 to 1.
     batch_size : int
-        For a tensor of images; a loader has its own.
+        For what comes in no batches; a loader has its own.
     keep_x : bool
-        Whether x is kept in memory. Otherwise it is computed from the images whenever rows of it are
-        asked for, in every epoch of a fit: the model must then stay as it is and where it is, and
-        the images be a tensor or rows.
+        Whether x is kept in memory, once. Otherwise it is computed from the images whenever rows of it
+        are asked for, in every epoch of a fit: the model must then stay as it is and where it is, and
+        the images be such that they can be read by number, not a loader.
 
     Returns
     -------
     Measured
         Of all images, in their order, on the CPU.
     """
-    parts = _each_batch(lambda batch: concepts.measure(model, batch, target, prior), concepts.layer,
-                        model, images, prepare, batch_size, keep_x)
-    found = Measured.join(parts)
-    if not keep_x:
-        found.x = _again(images, model, prepare, parts,
-                         lambda batch: concepts.measure(model, batch, target, False).x)
-    return found
+    images, target = Images.of(images), resolve_each(target, unwrapped(model), concepts)
+    one = int(target[0]) if isinstance(target, Tensor) else target  # x is the same for each
+    batches = measured_batches(concepts, model, images, target, prior, prepare=prepare,
+                               batch_size=batch_size)
+    return Measured(**gathered(
+        (vars(part) for _, part in batches), lambda batch: concepts.measure(model, batch, one, False).x,
+        model, images, prepare, keep_x))
 
 
-def survey(concepts: OutputConcepts, model: nn.Module, images: Tensor | Rows | Iterable,
+def measure_many(concepts: FilterConcepts | OutputConcepts, model: nn.Module, images: Images | object,
+                 targets: Sequence[int | str], prior: bool = True, *,
+                 prepare: Callable[[Tensor], Tensor] | None = None, batch_size: int = 64,
+                 keep_x: bool = True) -> dict[int | str, Measured]:
+    """As `measure` for each of several targets, from one forward pass; they share x.
+
+    The keys are names as they were given, and the numbers of other targets.
+    """
+    wanted = [resolve(target, unwrapped(model), concepts) for target in targets]
+    if not wanted:
+        raise InputError("targets: none were given")
+    images = Images.of(images)
+    batches = _passes(lambda batch, _: concepts.measure_many(model, batch, wanted, prior), concepts, model,
+                      images, prepare, batch_size)
+    names = ("y", "yhat", "w")
+    parts = ({"x": each[0].x} | {(name, i): getattr(one, name) for i, one in enumerate(each)
+                                 for name in names} for _, each in batches)
+    found = gathered(parts, lambda batch: concepts.measure(model, batch, wanted[0], False).x, model,
+                      images, prepare, keep_x)
+    return {target if isinstance(target, str) else number: Measured(
+        found["x"], *(found[name, i] for name in names))
+        for i, (target, number) in enumerate(zip(targets, wanted))}
+
+
+def measured_batches(concepts: FilterConcepts | OutputConcepts, model: nn.Module,
+                     images: Images | object, target: int | str | Sequence, prior: bool = True, *,
+                     prepare: Callable[[Tensor], Tensor] | None = None,
+                     batch_size: int = 64) -> Iterator[tuple[Tensor, Measured]]:
+    """Each batch of images as it was given, and what was measured of it, on the CPU: as `measure`.
+
+    For what needs no memory of the batches before. The images are read once.
+    """
+    target, images = resolve_each(target, unwrapped(model), concepts), Images.of(images)
+    each, count = isinstance(target, Tensor), images.expected()
+    if each and isinstance(concepts, OutputConcepts):
+        raise InputError("target: one for each image goes with filters; accepted with other outputs: one")
+    if each and images.rows() is not None and len(target) != count:
+        raise InputError(f"target: {len(target)} were given for {count} images")
+    done = 0
+    for batch, part in _passes(
+            lambda batch, start: concepts.measure(
+                model, batch, target[start : start + len(batch)] if each else target, prior),
+            concepts, model, images, prepare, batch_size):
+        done += len(batch)
+        yield batch, part.to("cpu")
+    if each and done != len(target):
+        raise InputError(f"target: {len(target)} were given for {done} images")
+
+
+def survey(concepts: OutputConcepts, model: nn.Module, images: Images | object,
            prior: bool = True, *, prepare: Callable[[Tensor], Tensor] | None = None,
            batch_size: int = 64, keep_x: bool = True) -> Outputs:
     """Measure all outputs of many images: one pass serves every target. Parameters as in `measure`."""
-    parts = _each_batch(lambda batch: concepts.survey(model, batch, prior), concepts.layer, model,
-                        images, prepare, batch_size, keep_x)
-    x = torch.cat([part.x for part in parts]) if keep_x else _again(
-        images, model, prepare, parts, lambda batch: concepts.survey(model, batch, False).x)
-    products = torch.cat([part.products for part in parts]) if prior else None
-    return Outputs(x, torch.cat([part.scores for part in parts]), products)
+    images = Images.of(images)
+    batches = _passes(lambda batch, _: concepts.survey(model, batch, prior), concepts, model, images,
+                      prepare, batch_size)
+    return Outputs(**gathered(
+        (vars(part) for _, part in batches), lambda batch: concepts.survey(model, batch, False).x, model,
+        images, prepare, keep_x))
 
 
-def image_batches(images: Tensor | Rows | Iterable, batch_size: int = 64) -> Iterator[Tensor]:
-    """Batches of images from a tensor or rows (N, C, H, W), or from a loader.
-
-    A loader gives batches, or tuples whose first item they are, in the same order each time.
-    """
-    number("batch_size", batch_size, 1, integer=True)
-    if isinstance(images, Tensor | Rows):
-        yield from images.split(batch_size)
-        return
-    if not isinstance(images, Iterable):
-        raise InputError(f"images: {type(images).__name__} is neither a tensor nor a loader")
-    for batch in images:
-        yield batch[0] if isinstance(batch, (tuple, list)) else batch
+def _passes(run: Callable[[Tensor, int], Part], concepts: FilterConcepts | OutputConcepts,
+            model: nn.Module, images: Images, prepare: Callable[[Tensor], Tensor] | None,
+            batch_size: int) -> Iterator[tuple[Tensor, Part]]:
+    """Each batch as it was given, and what `run` makes of it and of the number of its first image."""
+    concepts.check(model)  # what is wrong is told before anything runs
+    ready, start = input_by(prepare), 0
+    for batch in images.batches(batch_size):
+        yield batch, run(ready(batch.to(home_of(model))), start)
+        start += len(batch)
 
 
-def _each_batch(measured: Callable[[Tensor], Measured | Outputs], layer: str, model: nn.Module,
-                images: Tensor | Rows | Iterable, prepare: Callable[[Tensor], Tensor] | None,
-                batch_size: int, keep_x: bool) -> list:
-    """What `measured` gives for each batch; of x only the shape, unless it is kept."""
-    layer_of(model, layer)  # a wrong name is told before anything runs
-    if not keep_x and not isinstance(images, Tensor | Rows):
-        raise InputError("keep_x: False needs images whose number is known, a tensor or rows")
-    parts = []
-    for batch in image_batches(images, batch_size):
-        batch = batch.to(home_of(model))
-        part = measured(prepare(batch) if prepare is not None else batch).to("cpu")
+def gathered(parts: Iterable[dict], x_of: Callable[[Tensor], Tensor], model: nn.Module, images: Images,
+              prepare: Callable[[Tensor], Tensor] | None, keep_x: bool) -> dict:
+    """The tensors of all parts; x among them in memory once, or computed again when it is asked for."""
+    if not keep_x and images.rows() is None:
+        raise InputError("keep_x: False needs images whose number is known and that are read by it: a "
+                         "tensor, rows, an array, a list, a Dataset or a folder")
+    gathered, count, shape = Gathered(images.expected()), 0, ()
+    for part in parts:
         if not keep_x:
-            check_finite(x=part.x)  # nobody looks at all of it later
-            part.x = part.x[:0]
-        parts.append(part)
-    if not parts:
-        raise InputError("images: none were given")
-    return parts
-
-
-def _again(images: Tensor | Rows, model: nn.Module, prepare: Callable[[Tensor], Tensor] | None,
-           parts: list, x_of: Callable[[Tensor], Tensor]) -> Computed:
-    """x of all images, computed from them whenever some of it is asked for."""
-    shape = (len(images), *parts[0].x.shape[1:])
-    return Computed(images, lambda batch: x_of(prepare(batch) if prepare is not None else batch), shape,
-                    home_of(model))
+            check_finite(x=part["x"])  # nobody looks at all of it later
+            count, shape = count + len(part["x"]), part["x"].shape[1:]
+        gathered.add(part if keep_x else part | {"x": None})
+    found, ready = gathered.whole(), input_by(prepare)
+    if not keep_x:
+        found["x"] = Computed(images.rows(), lambda batch: x_of(ready(batch)), (count, *shape),
+                              home_of(model))
+    return found

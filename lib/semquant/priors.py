@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from semquant.checks import InputError, check_finite, check_shapes, number, one_
 
 __all__ = ["CONTROLS", "POSITIONS", "control", "gram", "jacobian_autograd", "jacobian_closed_form",
            "jacobian_from_gradient", "jacobian_prior", "linear_layers", "permuted",
-           "taylor_from_gram", "taylor_prior", "uniform"]
+           "taylor_from_gram", "taylor_from_rows", "taylor_prior", "uniform"]
 
 #: Where the sum of a Jacobian prior runs.
 POSITIONS = ("all", "active", "weighted")
@@ -111,6 +111,21 @@ def taylor_from_gram(products: Tensor, target: int) -> Tensor:
     square = products.diagonal(dim1=1, dim2=2)  # (B, K)
     w = products[:, target] / torch.where(square > 0, square, torch.ones_like(square))  # 0 / 1
     return w[:, [k for k in range(outputs) if k != target]]
+
+
+def taylor_from_rows(own: Tensor, rows: Iterable[Tensor]) -> Tensor:
+    """Prior weights as of `taylor_from_gram`, without the products of concepts with each other.
+
+    `own` (B, ...) is yhat's derivative by x, `rows` are those of the concepts, a few (B, c, ...) at a
+    time. Returns w (B, n) in at least single precision.
+    """
+    dtype = torch.promote_types(own.dtype, torch.float32)
+    own, parts = own.flatten(1).to(dtype)[:, :, None], []
+    for some in rows:
+        some = some.flatten(2).to(dtype)  # (B, c, d)
+        square = some.square().sum(dim=2)
+        parts.append((some @ own)[..., 0] / torch.where(square > 0, square, torch.ones_like(square)))
+    return torch.cat(parts, dim=1)
 
 
 def linear_layers(head: object) -> list[nn.Linear | nn.ReLU] | None:

@@ -20,8 +20,9 @@ from tqdm.auto import tqdm
 from semquant.checks import InputError, number, one_of
 from semquant.rows import Computed, Rows
 
-__all__ = ["OPTIMIZERS", "Checkpoint", "Descent", "Diverged", "FitOptions", "TensorBatches",
-           "choose_device", "cosine", "cpu_threads", "evaluation_mode", "home_of", "placed", "seed_everything", "seed_of"]
+__all__ = ["OPTIMIZERS", "Checkpoint", "Descent", "Diverged", "FitOptions", "OwnCheckpoint",
+           "TensorBatches", "choose_device", "cosine", "cpu_threads", "evaluation_mode", "home_of",
+           "placed", "seed_everything", "seed_of"]
 
 #: What an explainer can be fitted with; sgd has a momentum of 0.9.
 OPTIMIZERS = {"adamw": torch.optim.AdamW, "sgd": partial(torch.optim.SGD, momentum=0.9)}
@@ -56,16 +57,65 @@ class FitOptions:
     amp: bool = False  # mixed precision: bfloat16, or float16 with loss scaling where a GPU lacks it
     channels_last: bool = False  # memory layout of the network and its input
     workers: int = 0  # processes that fetch what is not in memory
+    keep_x: bool = True  # maps of all images in memory; else `distill` computes them in every epoch anew
     progress: str | None = None  # label of a progress bar, in a terminal or a notebook
     checkpoint: Checkpoint | None = None  # keeps the state after each epoch; a run goes on from there
+    held_out: float = 0.2  # share of images that `semquant.distill` keeps from the fit for its report
 
     def __post_init__(self) -> None:
         number("epochs", self.epochs, 0, integer=True)
         number("batch_size", self.batch_size, 1, integer=True)
         number("workers", self.workers, 0, integer=True)
+        number("seed", self.seed, integer=True)
         for name in ("learning_rate", "weight_decay", "bias_rate"):
             number(name, getattr(self, name), 0)
+        number("held_out", self.held_out, 0, 0.9)
         one_of("optimizer", self.optimizer, tuple(OPTIMIZERS))
+        one_of("device", str(self.device).split(":")[0], ("auto", "cpu", "cuda"))
+        for name in ("amp", "channels_last"):
+            one_of(name, getattr(self, name), (True, False))
+        if not isinstance(self.progress, str | None):
+            raise InputError(f"progress: {self.progress!r} is not a label, or None")
+        if self.checkpoint is not None and not all(hasattr(self.checkpoint, n) for n in ("load", "save")):
+            raise InputError(f"checkpoint: {type(self.checkpoint).__name__} has no load() and save(state)")
+
+
+class OwnCheckpoint:
+    """A `Checkpoint` that is taken for one fit only; that of another is an InputError.
+
+    `words` are the fit's settings, which must be the same; of its `data`, tensors (N, ...), a random
+    projection is kept, which must be the same up to rounding.
+    """
+
+    def __init__(self, kept: Checkpoint, words: str, *data: Tensor) -> None:
+        self.kept, self.words = kept, words
+        self.sketch = [_projection(tensor) for tensor in data]
+
+    def load(self) -> dict | None:
+        state = self.kept.load()
+        if state is None:
+            return None
+        words, sketch = state.pop("words", None), state.pop("sketch", [])
+        if words != self.words or not _alike(sketch, self.sketch):
+            other = "settings" if words != self.words else "images, or another model or target"
+            raise InputError(f"checkpoint: it is of another fit, with other {other}; remove it, or name "
+                             "another")
+        return state
+
+    def save(self, state: dict) -> None:
+        self.kept.save({**state, "words": self.words, "sketch": self.sketch})
+
+
+def _projection(tensor: Tensor) -> Tensor:
+    """A tensor (N, ...) times N random numbers, always the same ones."""
+    along = torch.randn(len(tensor), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    return along @ tensor.detach().cpu().double().reshape(len(tensor), -1)
+
+
+def _alike(these: list[Tensor], those: list[Tensor]) -> bool:
+    return len(these) == len(those) and all(
+        a.shape == b.shape and torch.allclose(a, b, rtol=0, atol=1e-4 * float(b.abs().max()))
+        for a, b in zip(these, those))
 
 
 def choose_device(name: str = "auto") -> torch.device:

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from semquant.checks import InputError, check_finite, check_not_negative, check_shapes
+from semquant.checks import InputError, check_finite, check_not_negative, check_shapes, one_of
 
 
 def test_shapes_that_fit_give_the_axes_lengths():
@@ -32,3 +32,13 @@ def test_values():
         check_not_negative(w=torch.tensor([1.0, -1.0]))
     with pytest.raises(InputError, match="^w: "):
         check_not_negative(w=torch.tensor([1.0, float("nan")]))
+
+
+def test_of_a_long_list_the_nearest_three_are_told():
+    accepted = [f"name {i}" for i in range(1000)]
+    assert one_of("name", "name 7", accepted) == "name 7"
+    with pytest.raises(InputError) as error:
+        one_of("name", "nam 77", accepted)
+    line, near = str(error.value).split("; the nearest are ")
+    assert line == "name: 'nam 77' is not one of 1000 names"
+    assert near.split(", ")[0] == "name 77" and len(near.split(", ")) == 3

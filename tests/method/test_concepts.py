@@ -8,9 +8,11 @@ from torch import nn
 
 from semquant import priors
 from semquant.checks import InputError
-from semquant.concepts import FilterConcepts, Measured, OutputConcepts
-from semquant.measure import image_batches, measure, survey
-from semquant.training import evaluation_mode
+from semquant.concepts import FilterConcepts, Measured, ModelConcepts, OutputConcepts
+from semquant.distillation import distill
+from semquant.images import image_batches
+from semquant.measure import measure, survey
+from semquant.training import FitOptions, evaluation_mode
 
 
 class Toy(nn.Module):
@@ -204,13 +206,20 @@ def nan_images(images):
         (lambda m, i: FilterConcepts("layers").measure(m, i, 0), "^layer: 'layers' .* mean layer"),
         (lambda m, i: FilterConcepts("layer").measure(m, i, 3), "^target: 3 is not .* from 0 to 2"),
         (lambda m, i: FilterConcepts("layer").measure(m, i, True), "^target: True"),
-        (lambda m, i: FilterConcepts("shared").measure(m, i, 0), "^output of shared: sh"),
+        (lambda m, i: FilterConcepts("layer").measure(m, i[0], 0), "^images: shape .* is not"),
         (lambda m, i: FilterConcepts("layer").measure(m, nan_images(i), 0), "output: 18 of 18"),
         (lambda m, i: FilterConcepts("conv").measure(Twice(), i, 0), "^layer: 'conv' runs more"),
         (lambda m, i: FilterConcepts("unused").measure(Twice(), i, 0), "'unused' does not run"),
         (lambda m, i: FilterConcepts("pair").measure(Twice(), i, 0), "'pair' gives a tuple"),
         (lambda m, i: FilterConcepts("layer").measure(len, i, 0), "^model: builtin"),
-        (lambda m, i: OutputConcepts("relu", "layer").measure(m, i, 0), "^output of relu: shape"),
+        (lambda m, i: OutputConcepts("shared", "layer", ["a"]).measure(m, i, 0), "^outputs: 1 names for 3"),
+        (lambda m, i: OutputConcepts("shared", "layer", ["a"], ["b"]), "^among: 'b' is not one of a"),
+        (lambda m, i: OutputConcepts("shared", "layer", None, ["b"]), "^among: 'b' is not one of"),
+        (lambda m, i: OutputConcepts("shared", "layer", among=[0]).measure(m, i, 0), "^concepts: 0 is the"),
+        (lambda m, i: OutputConcepts("shared", "layer", among=[3]).measure(m, i, 0), "^concepts: 3 is not"),
+        (lambda m, i: ModelConcepts(Toy(), "layer", ["a"]).measure(m, i, 0), r"^other: .* not \(6, 1\)"),
+        (lambda m, i: ModelConcepts(len, "layer").measure(m, i, 0), "^other: builtin"),
+        (lambda m, i: ModelConcepts(Toy(), "layer").measure(m, nan_images(i), 0), "output: 18 of 18"),
         (lambda m, i: FilterConcepts("layer", positions="x"), "^positions: 'x'"),
         (lambda m, i: measure(FilterConcepts("layer"), m, [], 0), "^images: none"),
         (lambda m, i: measure(FilterConcepts("layer"), m, 3, 0), "^images: int is neither"),
@@ -288,3 +297,137 @@ def test_surveying_in_batches_is_surveying_at_once():
     for name in ("x", "scores", "products"):
         torch.testing.assert_close(getattr(whole, name), getattr(parts, name))
     assert survey(concepts, model, images, prior=False).products is None
+
+
+class Residual(nn.Module):
+    """A block with a shortcut, average pooling and one linear layer, as a residual network ends."""
+
+    def __init__(self, outputs=5):
+        super().__init__()
+        torch.manual_seed(2)
+        self.stem, self.branch = nn.Conv2d(3, 6, 3), nn.Conv2d(6, 6, 3, padding=1)
+        self.relu = nn.ReLU(inplace=True)
+        self.avgpool, self.fc = nn.AdaptiveAvgPool2d(1), nn.Linear(6, outputs)
+
+    def forward(self, images):
+        x = self.stem(images)
+        return self.fc(self.avgpool(self.relu(x + self.branch(x))).flatten(1))
+
+
+def slow_taylor(scores, leaf, target, concepts):
+    """Section 3.1 from one derivative of one image at a time: (B, n)."""
+    rows = []
+    for b in range(len(leaf)):
+        each = [torch.autograd.grad(score, leaf, retain_graph=True)[0][b] for score in scores[b]]
+        rows.append([float((each[target] * each[k]).sum() / each[k].square().sum()) for k in concepts])
+    return torch.tensor(rows, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("shared", ["avgpool", "relu", "branch"])
+def test_residual_networks(shared, images):
+    model, target, kept = Residual().double(), 3, []
+    layer = model.get_submodule(shared)
+    hook = layer.register_forward_hook(
+        lambda m, i, o: kept.append(o.clone().detach().requires_grad_()) or kept[0] * 1)
+    scores = model(images.double())
+    hook.remove()
+    concepts = OutputConcepts(shared, "stem")
+    expected = slow_taylor(scores, kept[0], target, [0, 1, 2, 4])
+    found = concepts.measure(model, images, target)
+    torch.testing.assert_close(found.w, expected)
+    torch.testing.assert_close(concepts.survey(model, images).about(target).w, expected)
+    torch.testing.assert_close(found.y, scores[:, [0, 1, 2, 4]].detach())
+    # some of them, in another order, by names or numbers
+    for among in ([4, 1], ["e", "b"]):
+        chosen = OutputConcepts(shared, "stem", list("abcde"), among)
+        some = chosen.measure(model, images, target)
+        torch.testing.assert_close(some.w, expected[:, [3, 1]])
+        torch.testing.assert_close(some.y, scores[:, [4, 1]].detach())
+        assert chosen.names(2, target) == ["e", "b"]
+    assert OutputConcepts(shared, "stem", among=[4, 1]).names(2, target) == ["output 4", "output 1"]
+
+
+@pytest.mark.parametrize("last", [None, nn.Tanh()])
+@pytest.mark.parametrize("shared", ["head.1", "head.2"])
+def test_one_target_is_as_of_all(last, shared, monkeypatch):
+    model, pictures = Faces(last), torch.randn(4, 3, 4, 4)
+    concepts = OutputConcepts(shared, "features")
+    expected = [concepts.survey(model, pictures).about(target).w for target in range(3)]
+    monkeypatch.setattr(priors, "gram", None)  # no products of all by all
+    monkeypatch.setattr("semquant.models.AT_ONCE", 1)  # one concept at a time
+    for target in range(3):
+        torch.testing.assert_close(concepts.measure(model, pictures, target).w, expected[target])
+
+
+def test_many_outputs_take_no_products_of_all_by_all(images):
+    """600 outputs: all products would be 6 x 600 x 600 numbers."""
+    model, largest = Residual(600), 0
+
+    class Sizes(torch.utils._python_dispatch.TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            nonlocal largest
+            found = function(*args, **(kwargs or {}))
+            largest = max([largest, *(t.numel() for t in torch.utils._pytree.tree_leaves(found)
+                                      if isinstance(t, torch.Tensor))])
+            return found
+
+    with Sizes():
+        found = OutputConcepts("avgpool", "stem").measure(model, images, 7)
+    weight = model.fc.weight.detach()
+    expected = weight @ weight[7] / weight.square().sum(1)
+    torch.testing.assert_close(found.w[0], expected[torch.arange(600) != 7])
+    assert largest <= 600 * 600
+
+
+def test_a_hook_on_the_last_layer_is_heeded(images):
+    """Its weights are not the scores' derivatives then."""
+    model = Residual()
+    model.fc.register_forward_hook(lambda module, inputs, output: output.tanh())
+    found = OutputConcepts("avgpool", "stem").measure(model, images, 1)
+    torch.testing.assert_close(found.w, OutputConcepts("avgpool", "stem").survey(model, images).about(1).w)
+
+
+def test_concepts_of_another_model(model, images):
+    other = Residual(4)
+    concepts = ModelConcepts(other, "relu", ["w", "x", "y", "z"])
+    found = concepts.measure(model, images, 2)
+    expected = FilterConcepts("relu").measure(model, images, 2)
+    assert torch.equal(found.x, expected.x) and torch.equal(found.yhat, expected.yhat)
+    torch.testing.assert_close(found.y, other(images).detach())
+    assert found.w is None and concepts.objective.prior == "none"
+    assert concepts.names(4, 2) == ["w", "x", "y", "z"]
+    assert ModelConcepts(other, "relu").names(2) == ["concept 0", "concept 1"]
+    assert all(p.grad is None for p in other.parameters()) and other.training
+
+
+@pytest.mark.parametrize("output", [None, "scores"])
+def test_concepts_of_a_head_on_a_layer(images, output):
+    torch.manual_seed(5)
+    model = Residual().double()
+    head = nn.Sequential(nn.Flatten(), nn.Linear(6, 4), nn.Tanh(), nn.Linear(4, 3)).double()
+
+    class Named(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.head = head
+
+        def forward(self, x):
+            return {"scores": self.head(x)} if output else self.head(x)
+
+    concepts = ModelConcepts(Named(), "stem", on="avgpool", output=output)
+    found = concepts.measure(model, images, 1)
+    with torch.no_grad():
+        x = model.stem(images.double())
+        feature = model.avgpool((x + model.branch(x)).relu())
+    leaf = feature.requires_grad_()
+    scores = torch.cat([model.fc(leaf.flatten(1))[:, 1:2], head(leaf)], dim=1)
+    torch.testing.assert_close(found.w, slow_taylor(scores, leaf, 0, [1, 2, 3]))
+    torch.testing.assert_close(found.y, head(feature).detach())
+    torch.testing.assert_close(found.x, x)
+    assert concepts.objective.prior == "measured"
+    assert concepts.measure(model, images, 1, prior=False).w is None
+    fitted = distill(model, concepts, torch.randn(8, 3, 8, 8), 1, fit=FitOptions(epochs=1, device="cpu"))
+    assert fitted.explain(images).contributions.shape == (6, 3)
+    without = distill(model, ModelConcepts(Residual(4), "stem"), torch.randn(8, 3, 8, 8), 1,
+                      fit=FitOptions(epochs=1, device="cpu"))
+    assert without.explain(images).names == [f"concept {i}" for i in range(4)]

@@ -130,6 +130,14 @@ def test_a_model_is_run_without_filters_and_left_as_it_was():
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 
+def test_few_images_get_more_epochs():
+    steps = {count: corrected.enough(count).epochs * math.ceil(count / corrected.FIT.batch_size) for count in (20, 300, 900)}
+    assert all(900 <= found <= 1400 for found in steps.values()), steps
+    assert corrected.enough(10**6) == corrected.FIT
+    asked = corrected.enough(20, FitOptions(seed=3, learning_rate=0.1, epochs=5))
+    assert asked == replace(corrected.FIT, seed=3, learning_rate=0.1, epochs=5)
+
+
 def test_distill_with_this_method(tmp_path):
     model, concepts = Net("product"), FilterConcepts("layer", rectified=True)
     fitted = distill(model, concepts, images(200), 1, method="corrected", fit=FitOptions(epochs=3, device="cpu"))
@@ -188,9 +196,9 @@ def without(measured):
     (lambda: Correction(3, 8).weigh(few()), "^y: shape"),
     (lambda: Correction(N, 8).weigh(few(w=None)), "^w: the correction needs"),
     (lambda: distill(Net(), OutputConcepts("layer", "layer"), images(4), 0, method="corrected"),
-     "^method: 'corrected' removes filters, it can't remove OutputConcepts; accepted for these: 'paper'"),
+     "^method: 'corrected' removes filters, it can't remove OutputConcepts; accepted for these: 'auto', 'paper'"),
     (lambda: distill(Net(), FilterConcepts("layer"), images(4), 0, method="shap"),
-     "^method: 'shap' is not one of paper, corrected"),
+     "^method: 'shap' is not one of auto, paper, corrected"),
 ])
 def test_bad_input(call, message):
     with pytest.raises(InputError, match=message):

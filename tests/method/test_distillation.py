@@ -17,6 +17,7 @@ from semquant.distillation import FittedExplainer
 from semquant.explanation import Explanation
 from semquant.losses import distillation_loss, prior_cross_entropy, prior_l2
 from semquant.measure import measure
+from semquant.training import FitOptions
 from semquant_book.files import Checkpoint
 
 
@@ -44,7 +45,7 @@ CPU = dict(device="cpu", seed=0)
 
 def distill(model, concepts, images, target, prior="measured", **settings):
     """With the paper's objective for the concepts, and options by their names."""
-    found = options(**settings)
+    found = options(**{"held_out": 0.0} | settings)  # all images, as in the paper
     found.pop("objective")
     found["method"] = replace(concepts.objective, prior=prior)
     return distillation.distill(model, concepts, images, target, **found)
@@ -227,6 +228,24 @@ def test_goes_on_from_a_checkpoint(tmp_path):
     assert resumed.history == whole.history
     for name, value in whole.g.state_dict().items():
         assert torch.equal(value, resumed.g.state_dict()[name])
+
+
+@pytest.mark.parametrize("method", ["paper", "corrected"])
+def test_a_checkpoint_of_another_fit_is_refused(method, tmp_path):
+    model, concepts = Linear(), FilterConcepts("relu")
+
+    def run(images=images(40), model=model, target=0, **settings):
+        fit = FitOptions(**{"epochs": 2, "device": "cpu", "checkpoint": Checkpoint(tmp_path / "c.pt")} | settings)
+        return distillation.distill(model, concepts, images, target, method=method, fit=fit)
+
+    first, again = run(), run()
+    assert first.history == again.history
+    assert all(torch.equal(a, again.g.state_dict()[name]) for name, a in first.g.state_dict().items())
+    other = Linear()
+    other.v = torch.tensor([1.0, 1.0, 0.5, 0.5])
+    for settings in ({"images": images(80)[40:]}, {"model": other}, {"target": 1}, {"epochs": 3}, {"seed": 1}):
+        with pytest.raises(InputError, match="^checkpoint: it is of another fit, with other"):
+            run(**settings)
 
 
 def test_a_true_answer_ends_the_fit():

@@ -108,6 +108,27 @@ def test_gradient_times_input_by_autograd():
                                rtol=0, atol=1e-6)
 
 
+def test_captum_called_directly_says_the_same():
+    """Gradient times input, integrated gradients and ablation, also as the concepts of a whole model."""
+    from captum.attr import FeatureAblation, InputXGradient, IntegratedGradients, LayerGradientXActivation
+
+    net, images = cnn(), measured(cnn(), 5)
+    x, score = images.x.clone(), lambda maps: net(maps * 1)  # the first layer works in place
+    filters = torch.arange(6)[None, :, None, None].expand(1, 6, 4, 4)
+    directly = {"gradient_times_input": InputXGradient(score).attribute(x.clone().requires_grad_()),
+                "integrated_gradients": IntegratedGradients(score).attribute(x, torch.zeros_like(x), n_steps=50),
+                "feature_ablation": FeatureAblation(score).attribute(x, feature_mask=filters) / 16}
+    for method, found in directly.items():
+        torch.testing.assert_close(explain(method, net, images).contributions, found.detach().sum((2, 3)),
+                                   rtol=0, atol=1e-6)
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 6, 3), nn.Tanh(), nn.Flatten(), nn.Linear(96, 5), nn.ReLU(), nn.Linear(5, 2))
+    pictures = torch.randn(4, 3, 6, 6)
+    own = FilterConcepts("0", positions="weighted", clip=False).measure(model, pictures, 1)
+    theirs = LayerGradientXActivation(model, model[0]).attribute(pictures, target=1).sum((2, 3)).detach()
+    torch.testing.assert_close(own.w * own.y, theirs, rtol=0, atol=1e-6)
+
+
 def test_ablation_by_hand():
     net, images, background = cnn(), measured(cnn()), measured(cnn(), 9, seed=1)
     for reference, absent in (("zero", torch.zeros(6, 4, 4)), ("mean", background.x.mean(0))):

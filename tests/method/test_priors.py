@@ -222,3 +222,16 @@ def test_gram_by_loops():
             for j in range(3):
                 expected = sum(float(jacobian[b, i, k] * jacobian[b, j, k]) for k in range(4))
                 assert float(products[b, i, j]) == pytest.approx(expected)
+
+
+def test_rows_give_what_all_products_give():
+    jacobian = torch.randn(3, 6, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    jacobian[1, 2] = 0  # a concept that doesn't change
+    others = jacobian[:, [0, 1, 2, 3, 5]]
+    rows = (some.unflatten(2, (2, 2)) for some in others.split(2, dim=1))
+    found = priors.taylor_from_rows(jacobian[:, 4].view(3, 2, 2), rows)
+    torch.testing.assert_close(found, priors.taylor_from_gram(priors.gram(jacobian), 4))
+    assert float(found[1, 2]) == 0
+    half = priors.taylor_from_rows(jacobian[:, 4].half(), [others.half()])
+    assert half.dtype == torch.float32
+    torch.testing.assert_close(half, found.float(), rtol=0.02, atol=0.02)

@@ -6,7 +6,8 @@ from torch import nn
 
 from semquant.checks import InputError
 from semquant.networks.performers import build
-from semquant.training import Diverged, Descent, FitOptions, TensorBatches, choose_device, seed_everything
+from semquant.training import (
+    Diverged, Descent, FitOptions, OwnCheckpoint, TensorBatches, choose_device, seed_everything)
 from semquant_book.files import Checkpoint
 from semquant_book.study import performing
 from semquant_book.study.performing import predecessor_rate, recipe_of, train_performer
@@ -167,3 +168,32 @@ def test_layers_without_public_weights_begin_small(monkeypatch):
 def test_options_are_checked(settings, message):
     with pytest.raises(InputError, match=message):
         FitOptions(**settings)
+
+
+class Memory:
+    """A checkpoint in memory."""
+
+    def __init__(self):
+        self.state = None
+
+    def load(self):
+        return None if self.state is None else dict(self.state)
+
+    def save(self, state):
+        self.state = state
+
+
+def test_a_checkpoint_is_taken_for_its_own_fit_only():
+    data = torch.randn(30, 4), torch.randn(30)
+    kept = Memory()
+    OwnCheckpoint(kept, "settings", *data).save({"history": [1]})
+    nearly = tuple(tensor * (1 + 1e-6) for tensor in data)  # as another processor rounds
+    assert OwnCheckpoint(kept, "settings", *nearly).load() == {"history": [1]}
+    assert OwnCheckpoint(Memory(), "settings", *data).load() is None
+    for words, other in (("others", data), ("settings", data[:1]), ("settings", (data[0], data[1] * 1.01)),
+                         ("settings", (data[0].flip(0), data[1])), ("settings", (data[0][:, :3], data[1]))):
+        with pytest.raises(InputError, match="^checkpoint: it is of another fit, with other (settings|images, or another model)"):
+            OwnCheckpoint(kept, words, *other).load()
+    kept.state = {"history": []}  # of who knows what
+    with pytest.raises(InputError, match="^checkpoint: it is of another fit"):
+        OwnCheckpoint(kept, "settings", *data).load()
