@@ -86,6 +86,8 @@ def families_said(rows: Sequence[works_with.Row]) -> str:
     if not found:
         return text
     ratios = pd.Series([row.ratio for row in found])
-    return (f"{text} Contributions, b and residual add up to the network's own score to within "
-            f"{max(row.off for row in found):.1g} of the scores' spread in all of them. Explaining {works_with.IMAGES} images takes "
-            f"{ratios.min():.1f} to {ratios.max():.1f} times as long as a forward pass of them, {ratios.median():.1f} in the median.")
+    off = max(row.off for row in found)
+    close = f"to within {off:.1g} of the scores' spread" if off else "exactly"
+    return (f"{text} Contributions, b and residual add up to the network's own score {close}, in all of them. Explaining "
+            f"{works_with.IMAGES} images takes {ratios.min():.1f} to {ratios.max():.1f} times as long as a forward pass of them, "
+            f"{ratios.median():.1f} in the median.")
