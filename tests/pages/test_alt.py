@@ -17,9 +17,9 @@ NAMES = r"VGG-16|EfficientNet-Lite0|ResNet-\d+|(Case|Experiment|Figure|Section|T
 
 
 def functions_that_draw() -> set[str]:
-    """The library's functions that return a Figure, as ``module.name``; methods as ``.name``."""
+    """The packages' functions that return a Figure, as ``module.name``; methods as ``.name``."""
     found = set()
-    for path in (ROOT / "lib" / "semquant_book").rglob("*.py"):  # a Figure of datasets is a drawn body
+    for path in (ROOT / "lib").rglob("*.py"):  # a Figure of datasets is a drawn body
         tree = ast.parse(path.read_text())
         for node in ast.walk(tree):
             if (isinstance(node, ast.FunctionDef) and node.returns is not None

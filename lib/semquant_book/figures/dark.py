@@ -27,8 +27,8 @@ __all__ = ["MIME", "on_dark", "picture", "webp"]
 MIME = "application/x-figure-on-dark"  # of an output: a WebP in base 64
 GROUND = "#15191e"  # of a dark page, in book.css
 #: letters, axes, lines of the grid, ground: what they become
-COLOURS = {"#222222": "#d8dde3", "#444444": "#b4bcc6", "#555555": "#a9b2bd", "#cccccc": "#4a5560",
-           "#eeeeee": "#2b333c", "#ffffff": GROUND}
+COLOURS = {"#222222": "#d8dde3", "#3b4450": "#a9b2bd", "#444444": "#b4bcc6", "#555555": "#a9b2bd",
+           "#cccccc": "#4a5560", "#eeeeee": "#2b333c", "#ffffff": GROUND}
 PROPERTIES = ("color", "facecolor", "edgecolor", "markerfacecolor", "markeredgecolor")
 
 

@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
+import torch
+from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 from torch import Tensor
 
 from semquant import parts
+from semquant_book import figures
 from semquant_book.datasets import Images
+from semquant_book.figures.style import signed
 from semquant_book.pages.chapters import part_names
 from semquant_book.study import experiment1
 from semquant_book.views import chapters as views
 from semquant_book.views.widgets import show
 
-__all__ = ["best", "mask_said", "names_said", "orders_said", "show_templates", "specificity", "specificity_said",
-           "specificity_table", "strongest"]
+__all__ = ["best", "gallery", "mask_said", "names_said", "orders_said", "show_templates", "specificity", "specificity_said",
+           "specificity_table", "strongest", "toy_table"]
 
 
 def best(assignment: Tensor, scores: Tensor) -> list[int]:
@@ -29,6 +33,19 @@ def strongest(x: Tensor, filters: Sequence[int], images: int = 4) -> Tensor:
     """Return which images (F, m) excite each of F filters most, of maps x (N, n, H, W)."""
     peak = x[:, list(filters)].flatten(2).amax(dim=2)  # (N, F)
     return peak.argsort(dim=0, descending=True, stable=True)[:images].T
+
+
+def gallery(images: Images, x: Tensor, named: Sequence[int], names: Sequence[str]) -> Figure:
+    """Draw the images that excite the best fitting filters of each part, two of a part, eight in all."""
+    picked = [i for i in named if [names[k] for k in named[:named.index(i)]].count(names[i]) < 2][:8]
+    top = strongest(x, picked)  # (F, 4)
+    return figures.filter_gallery(images.images[top], x[top, torch.tensor(picked, dtype=torch.long)[:, None]],
+                                  [names[i] for i in picked], [f"filter {i}" for i in picked])
+
+
+def toy_table(found: Mapping[str, Mapping[str, float]]) -> Styler:
+    """Show what the filter loss says of kinds of filters."""
+    return pd.DataFrame(found).T.style.format(signed).set_table_attributes('class="dataframe"')
 
 
 def mask_said(shown: int, name: str, z: Tensor, x: Tensor) -> str:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import pandas as pd
+from IPython.display import Image
 from matplotlib.figure import Figure
 
 from semquant_book import figures
+from semquant_book.pages import cases
 from semquant_book.pages.comparison import paper, paper_frame, paper_of
 from semquant_book.pages.findings import by_reading, number, spread
+from semquant_book.press import preview
 from semquant_book.study import inspection
 from semquant_book.study.presets import Settings
 from semquant_book.study.replicates import by_performer
 from semquant_book.study.results import Results
+from semquant_book.views import explorer, widgets
 
-__all__ = ["about_the_view", "aside", "headline", "preface", "slopes"]
+__all__ = ["about_the_view", "aside", "explained", "headline", "preface", "shared_picture", "slopes"]
 
 
 def preface(results: Results) -> str:
@@ -59,6 +63,26 @@ def headline(results: Results) -> str:
             f"{spread(here.ours)} with {reading}, {spread(printed.ours)} in the paper, of the "
             f"same categories. The baseline is at {spread(here.baseline)}, in the paper at "
             f"{spread(printed.baseline)}.{more} {why}")
+
+
+def explained(settings: Settings, category: str, shown: inspection.Case) -> None:
+    """Show the explorer of everything, and as its still figure the pies of four test images."""
+    chosen = [0, 1, 2, 3]
+    pies = figures.explanation_pies(shown.images.images[chosen], shown.heatmaps(chosen),
+                                    shown.by_part("ours")[chosen], shown.by_part("baseline")[chosen])
+    widgets.show(explorer.explore(*cases.of_everything(settings, category)), pies,
+                 "Four rows, a column for each of four test images: the picture with its score, its Grad-CAM heat map, "
+                 "a pie of what each part contributes by ours, and one by the baseline, with sum and b below.")
+
+
+def shared_picture(category: str, shown: inspection.Case) -> Image:
+    """Draw the picture that other sites show when a page is shared, see `semquant_book.press.preview`."""
+    three = [0, 1, 2]
+    drawn = preview.draw(shown.images.images[three], shown.heatmaps(three), shown.by_part("ours")[three],
+                         "Explaining neural networks,\nsemantically and quantitatively",
+                         "The paper re-implemented, run, and put beside its own numbers")
+    return Image(preview.png(drawn), alt=f"Three images of a {category}, where the network looks, and how much each part "
+                 "contributes to its score")
 
 
 def about_the_view(settings: Settings, category: str, shown: inspection.Case) -> str:

@@ -22,8 +22,8 @@ from semquant_book.study.presets import Settings
 from semquant_book.study.replicates import by_performer, estimate, pairs
 from semquant_book.views import explorer, widgets
 
-__all__ = ["accuracies", "contribution_bars", "controls", "counted_parts", "entropies", "explore",
-           "fall_of_losses", "filters", "higher", "learning", "named", "numbers", "part_error_dots",
+__all__ = ["accuracies", "contribution_bars", "controls", "counted_parts", "each_reading", "entropies",
+           "errors", "explainers", "explore", "fall_of_losses", "filters", "higher", "learning", "named", "numbers", "part_error_dots",
            "part_errors_said", "part_tables", "performer", "performers", "pies", "residuals", "shares_said",
            "some", "supplement", "thresholds", "trained", "what_was_run"]
 
@@ -103,6 +103,24 @@ def residuals(shown: inspection.Case, most: int = 8) -> Figure:
     return figures.sample_sheet(shown.images.images[worst], [
         f"ŷ {signed(float(shown.ours.yhat[i]), 1)}, left {signed(float(shown.ours.residual[i]), 1, plus=True)}"
         for i in worst], columns=4)
+
+
+def explainers(run: Run) -> pd.DataFrame:
+    """Return the records of all explainers of a performer, which are made where they are missing."""
+    run.make_explainers()
+    return tables.explainer_frame(run.settings, performer_seeds=[run.seed])
+
+
+def errors(run: Run, records: pd.DataFrame) -> Styler:
+    """Return the error of part contributions by the explainers and by what needs none."""
+    references = tables.reference_frame(run.settings, [run.seed])
+    return comparison.error_table(records, references, caption=f"Error of part contributions, {run.category}")
+
+
+def each_reading(records: pd.DataFrame) -> None:
+    """Show `numbers` of each reading of y's scale."""
+    for reading in records.scale.unique():
+        display(numbers(records, reading))
 
 
 def entropies(records: pd.DataFrame) -> str:

@@ -20,9 +20,11 @@ from semquant_book.pages import comparison
 from semquant_book.pages.networks import counted_parts
 from semquant_book.study import inspection, records
 from semquant_book.study.pictures import crops
+from semquant_book.study.presets import build_root
+from semquant_book.study.store import write_record
 from semquant_book.views import explorer, widgets
 
-__all__ = ["bars_of", "counts", "explained", "explore", "folded", "from_scratch", "histories", "judged",
+__all__ = ["bars_of", "counts", "explained", "explore", "folded", "from_scratch", "histories", "judged", "keep",
            "misjudged", "named", "named_pies", "part_tables", "performers", "pictures_of", "reasons",
            "shown_photograph", "shown_said", "source", "splits", "supplement", "trained_from_scratch",
            "wrong_pictures"]
@@ -45,6 +47,13 @@ def source(record: dict, kept: str = "") -> str:
             f"{record['seed']} that came with the project "
             f"(`book/records/efficientnet_lite0-{category}.json`, preset {preset}). Its "
             "photographs may not be handed on, so none of them is shown.")
+
+
+def keep(record: dict) -> str:
+    """Write the record of a run on the reader's folder into the build folder; return the file's name."""
+    name = f"efficientnet_lite0-{record['category']}-s{record['seed']}.json"
+    write_record(build_root() / "records" / name, record)
+    return name
 
 
 def counts(record: dict) -> pd.DataFrame:

@@ -9,8 +9,9 @@ import torch
 from IPython.display import Markdown, display
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
-from torch import Tensor
+from torch import Tensor, nn
 
+from semquant.concepts import Measured
 from semquant.explanation import Explanation
 from semquant_book import figures
 from semquant_book.datasets.names import label, phrase
@@ -22,7 +23,7 @@ from semquant_book.study.experiment2 import Run
 from semquant_book.study.portraits import faces_of, portraits
 from semquant_book.views import explorer, widgets
 
-__all__ = ["bars", "explore", "faces_to_show", "more_faces", "one_concept", "performer", "place",
+__all__ = ["bars", "explore", "faces_to_show", "left_where", "more_faces", "one_concept", "outline", "performer", "place",
            "share_bars", "shares", "side_by_side", "what_the_prior_does", "worst", "yardsticks"]
 
 
@@ -40,6 +41,18 @@ def performer(run: Run, own: str) -> str:
             f"faces, of which {percent(found['rate'][run.target])} have this attribute, it is "
             f"right in **{percent(found['accuracy'][run.target], 1)}**"
             + (f" (balanced over both answers {percent(balanced, 1)})." if balanced is not None else "."))
+
+
+def outline(net: nn.Module, test: Measured, explanation: Explanation, left: Tensor) -> str:
+    """Say how large the maps are, how many concepts there are, and how much of the scores is left unexplained."""
+    return (f"{net.n} maps of {net.map_size}x{net.map_size}, {len(explanation.names)} concepts; "
+            f"mean size of yhat {test.yhat.abs().mean():.2f}, of what is left {left.abs().mean():.2f}")
+
+
+def left_where(left: Tensor, found: Tensor) -> str:
+    """Say how much is left unexplained where an attribute was found, and elsewhere."""
+    return (f"mean size of what is left where y > 0: {left[found].abs().mean():.2f}, "
+            f"elsewhere: {left[~found].abs().mean():.2f}")
 
 
 def place(explanation: Explanation, name: str) -> int:

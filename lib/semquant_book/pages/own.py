@@ -1,0 +1,93 @@
+"""What the pages about networks of one's own show: tables of reports and of families, a saved file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+
+import pandas as pd
+from IPython.display import HTML
+from pandas.io.formats.style import Styler
+
+from semquant.report import EQUAL, GRADIENT, PRIOR, THIS, Report, Row
+from semquant_book.pages.comparison import styled
+from semquant_book.study import works_with
+from semquant_book.study.own_networks import EPOCHS, Trained
+
+__all__ = ["closeness", "closeness_said", "families", "families_said", "framed", "trained_said"]
+
+#: Rows of a table of closeness: of which fit's report, and which row of it.
+WAYS = {"default": ("auto", THIS), "ours, method=\"paper\"": ("paper", THIS), "prior alone": ("auto", PRIOR),
+        "gradient times input": ("auto", GRADIENT), "equal share": ("auto", EQUAL)}
+MEASURES = {"sets": "sets removed", "one": "one removed", "rank": "rank"}
+
+
+def trained_said(own: Trained) -> str:
+    """Say how a network was trained and how often it is right."""
+    often = max(float(own.positive.float().mean()), 1 - float(own.positive.float().mean()))
+    return (f"Trained for {EPOCHS} epochs on {len(own.train)} drawn images of {own.train.shape[2]} pixels. Of "
+            f"{len(own.test)} test images it gets **{own.accuracy:.1%}** right; always the more frequent answer, {often:.1%}.")
+
+
+def framed(path: Path, title: str, height: int = 620) -> HTML:
+    """Show a saved file in a frame of the page, which holds all of it."""
+    return HTML(f'<div><iframe title="{escape(title)}" srcdoc="{escape(path.read_text())}" loading="lazy" '
+                f'style="width: 100%; height: {height}px; border: 1px solid #8A8A8A"></iframe></div>')
+
+
+def _row(reports: Mapping[str, Report], way: str) -> Row:
+    method, name = WAYS[way]
+    return next(row for row in reports[method].rows if row.name == name)
+
+
+def closeness(reports: Mapping[str, Mapping[str, Report]]) -> Styler:
+    """Put the default, ours and cheaper ways beside what removing concepts does, for each layer."""
+    cells = {(layer, words): [_written(getattr(_row(each, way), key)) for way in WAYS]
+             for layer, each in reports.items() for key, words in MEASURES.items()}
+    return styled(pd.DataFrame(cells, index=list(WAYS)), "Error of what was foretold of removing concepts (0 is right, "
+                  "1 as good as foretelling no change), and rank correlation for single ones")
+
+
+def _written(value: float | None) -> str:
+    return "\N{EM DASH}" if value is None else f"{value:.2f}".replace("-", "\N{MINUS SIGN}")
+
+
+def closeness_said(reports: Mapping[str, Mapping[str, Report]]) -> str:
+    """Say for each layer which way comes nearest, and what the report of the default holds against it."""
+    lines = []
+    for layer, each in reports.items():
+        nearest = [f"{words}: {min(WAYS, key=lambda way: _size(_row(each, way), key))}" for key, words in
+                   list(MEASURES.items())[:2]]
+        against = f"The report's verdict on the default: {each['auto'].verdict}."
+        lines.append(f"- `{layer}`, {each['auto'].images} crops held out. Nearest for {'; for '.join(nearest)}. {against}")
+    return "\n".join(lines)
+
+
+def _size(row: Row, key: str) -> float:
+    value = getattr(row, key)
+    return float("inf") if value is None else value
+
+
+def families(rows: Sequence[works_with.Row]) -> Styler:
+    """Show what each family takes and costs; of one that fails, its error."""
+    table = pd.DataFrame({row.name: {
+        "layer": row.layer, "passed beside it": row.passed or "nothing",
+        "concepts": row.concepts or "", "map": "" if row.error else "{} × {}".format(*row.map),
+        "time": row.error or f"{row.ratio:.1f}"} for row in rows}).T
+    return styled(table, None, sentences=True).set_properties(**{"text-align": "left"})
+
+
+def families_said(rows: Sequence[works_with.Row]) -> str:
+    """Say how many families work, how exactly the sums hold, and what explaining costs."""
+    found, failed = [r for r in rows if not r.error], [r.name for r in rows if r.error]
+    text = f"**{len(found)} of {len(rows)}** are explained; not: {', '.join(failed)}." if failed else (
+        f"All **{len(found)}** are explained.")
+    if not found:
+        return text
+    ratios = pd.Series([row.ratio for row in found])
+    off = max(row.off for row in found)
+    close = f"to within {off:.1g} of the scores' spread" if off else "exactly"
+    return (f"{text} Contributions, b and residual add up to the network's own score {close}, in all of them. Explaining "
+            f"{works_with.IMAGES} images takes {ratios.min():.1f} to {ratios.max():.1f} times as long as a forward pass of them, "
+            f"{ratios.median():.1f} in the median.")
