@@ -50,6 +50,7 @@ def test_a_module_stands_for_all_that_it_imports(library):
     ("from .other import View", "semquant_book.views.other"),
     ("from semquant_book import views", "semquant_book.views"),
     ("from importlib import import_module\nimport_module('other')", "semquant_book.views.other"),
+    ("from importlib import import_module\nimport_module('')\n'.', 'a b', '..other'", None),
     ("if TYPE_CHECKING:\n    from semquant import priors", None),
     ("if typing.TYPE_CHECKING:\n    from semquant import priors", None),
     ("import semquantum, numpy as semquant\nfrom scipy import stats", None),

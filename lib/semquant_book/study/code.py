@@ -128,7 +128,8 @@ def _imports(tree: ast.Module, package: str = "") -> set[str]:
                 inner = f"{base}.{alias.name}"
                 found.add(inner if _find(inner) else base)
                 if alias.name == "import_module":
-                    found.update(f"{package}.{text}" for text in _texts(tree))
+                    found.update(f"{package}.{text}" for text in _texts(tree)
+                                 if all(map(str.isidentifier, text.split("."))))
     return {name for name in found if _find(name)}
 
 
