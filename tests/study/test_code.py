@@ -62,6 +62,13 @@ def test_imports_of_every_form_are_found(library, text, found):
     assert others == ({found} if found else set())
 
 
+def test_a_text_of_dots_beside_import_module_is_no_module(library):
+    """Each would be the package by another name, which imports one with more dots, and so on."""
+    library("semquant/__init__.py", "from importlib import import_module\n")
+    library("semquant/checks.py", "from importlib import import_module\n\nDOTS = '.', '', '..'\n")
+    assert code.closure("semquant.checks") == ["semquant.checks"]
+
+
 def test_a_circle_of_imports_has_an_end(library):
     library("semquant/priors.py", "from semquant import losses\n")
     assert code.closure("semquant.priors") == ["semquant.losses", "semquant.priors"]

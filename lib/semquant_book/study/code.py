@@ -88,9 +88,10 @@ def _file(name: str) -> Path:
 @lru_cache(maxsize=None)
 def _find(name: str) -> Path | None:
     """The file of a module, or None for one that is not the project's."""
-    if name.split(".")[0] not in PACKAGES:
+    parts = name.split(".")
+    if parts[0] not in PACKAGES or "" in parts:  # "semquant.." would be the package by yet another name
         return None
-    place = LIBRARY.joinpath(*name.split("."))
+    place = LIBRARY.joinpath(*parts)
     return next((path for path in (place / "__init__.py", place.with_suffix(".py"))
                  if path.is_file()), None)
 
