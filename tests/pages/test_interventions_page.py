@@ -10,6 +10,7 @@ from scipy import stats
 
 from semquant_book.pages import interventions, ranking
 from semquant_book.study.interventions import FACE_WAYS, FLIPPED, HIDDEN, MEASURED
+from semquant_book.study.presets import project_root
 from semquant_book.study.ranking import TRUTHS, WAYS
 
 NETWORKS = ("alexnet", "vgg_m", "vgg_s", "vgg16")
@@ -203,3 +204,14 @@ def test_the_strip_takes_the_first_recognised_image(monkeypatch):
 def test_the_kept_record_has_photographs():
     kept = interventions.read()["photographs"]
     assert kept["truths"][0]["images"] >= 12 and len(kept["rows"]) == len(WAYS) + len(OWN)
+
+
+def test_the_readmes_row_of_hidden_boxes_has_the_records_numbers():
+    kept = interventions.read()
+    values = ranking.measured(kept["photographs"], "rescaled_error shapley blurred").iloc[:, 0]
+    ways = values.drop(index=[f"filters_{name}" for name in interventions.TRUTHS])
+    row = next(line for line in (project_root() / "README.md").read_text().splitlines() if "boxes blurred" in line)
+    assert f"in {kept['photographs']['truths'][0]['images']} photographs" in row and f"of {len(ways)} ways" in row
+    assert ways.idxmin() == "equal_share" and f"equal shares comes nearest, {ways.min():.3f}" in row
+    for way, name in (("ours_scaled", "ours, y scaled"), ("prior", "prior alone"), ("gradient_times_input", "gradient times input")):
+        assert f"{name} {ways[way]:.3f}" in row

@@ -3,6 +3,7 @@
 import pytest
 
 from semquant_book.pages import steps
+from semquant_book.study.presets import project_root
 from semquant_book.study.record_book import RECORDS
 from semquant_book.study.steps import MEASURED, TRUTHS, WAYS
 
@@ -80,3 +81,12 @@ def test_the_kept_record_fills_both():
 def test_the_steps_of_the_kept_record_are_nearer_than_the_prior(target):
     ranks = {row["method"]: row["rank_agreement flips"] for row in steps.read()["rows"] if row["target"] == target}
     assert ranks["steps"] > ranks["prior"]
+
+
+def test_the_readmes_row_has_the_records_numbers():
+    kept = steps.read()
+    free = [target for target in TARGETS if target not in kept["chosen"]]
+    rank, error = (steps.measured(kept, f"{measure} flips", free).iloc[:, 0] for measure in ("rank_agreement", "error"))
+    row = next(line for line in (project_root() / "README.md").read_text().splitlines() if "of whole steps" in line)
+    assert (f"{rank['steps']:.3f}, the prior alone {rank['prior']:.3f}. Against it: error {error['steps']:.3f}, "
+            f"the prior {error['prior']:.3f}, all zeros 1") in row

@@ -1,5 +1,7 @@
 """What the trial holds fixed, varied: what is said is what a record made by hand has."""
 
+import re
+
 import pytest
 from made_factorial import record
 
@@ -128,3 +130,15 @@ def test_the_record_that_comes_with_the_project():
     page = (project_root() / "book" / "right" / "when.ipynb").read_text()
     for words in (f"weight of {STRONG:g} throughout", f"preset's {kept['settings']['filter_loss']:g} is divided", f"ResNet-{DEEPER}"):
         assert words in page, words
+
+
+def test_the_readmes_row_has_the_records_numbers():
+    kept = varied.read()
+    gains = [value for name, some in varied.arms(kept).items() if name != varied.DEEP
+             for value in varied.differences(some, varied.HOME, varied.EVEN)]
+    row = next(line for line in (project_root() / "README.md").read_text().splitlines() if "the rest of the factorial" in line)
+    assert f"SGD from a high start {min(gains):+.3f} to {max(gains):+.3f} by start of b" in row
+    counted = next(line for line in varied.said(kept).splitlines() if "In all" in line)
+    (up, of), (too, others) = (re.search(rf"{where} (\d+) of (\d+)", counted).groups()
+                               for where in ("raises H / ln n in", "other regimes in"))
+    assert f"above 0 in {up} of {of} pairs of fits; elsewhere above 0 in {too} of {others}" in row
