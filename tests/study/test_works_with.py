@@ -43,6 +43,15 @@ def test_the_same_weights_each_time_and_no_random_number_is_taken():
     assert torch.equal(torch.get_rng_state(), before)
 
 
+def test_a_head_that_starts_at_0_is_given_weights():
+    def silent():
+        model = tiny()
+        nn.init.zeros_(model[3].weight)
+        return model
+
+    assert works_with.run(Family("silent", "0", silent, size=17, options={"rectified": True})).error == ""
+
+
 def test_every_family_of_torchvision_is_there():
     def module(name):
         return models.get_model_builder(name).__module__

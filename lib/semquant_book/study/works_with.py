@@ -44,7 +44,11 @@ class Family:
         """Build it, always with the same weights."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            return (self.build or getattr(models, self.name))(**self.given).eval()
+            model = (self.build or getattr(models, self.name))(**self.given).eval()
+            for layer in model.modules():  # a vision transformer's head starts at 0: all scores alike
+                if isinstance(layer, nn.Linear) and not bool(layer.weight.any()):
+                    nn.init.normal_(layer.weight, std=0.02)
+            return model
 
 
 SIGNED = {"rectified": True}  # a ReLU that is no layer of its own stands behind the layer
