@@ -115,9 +115,11 @@ class Report:
 
 
 def _short(value: float | None) -> str:
+    """Three digits, with a true minus sign and without a negative zero."""
     if value is None:
-        return "-"
-    return f"{value:.3f}" if abs(value) < 100 else f"{value:.3g}"
+        return "—"
+    text = f"{round(value, 3) + 0.0:.3f}" if abs(value) < 100 else f"{value:.3g}"
+    return text.replace("-", "−") if value < 0 else text
 
 
 @dataclass

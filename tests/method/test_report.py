@@ -253,8 +253,8 @@ def test_as_text_html_and_plain_values():
                     True, ["x & y"], ["* note"])
     assert str(report) == ("On 9 held-out images; fitted to 30 others.\n"
                            "              R2  sets removed    rank\n"
-                           "a <b>     0.500*         0.250  -0.125\n"
-                           "other  -1.23e+03         1.000       -\n"
+                           "a <b>     0.500*         0.250  −0.125\n"
+                           "other  −1.23e+03         1.000       —\n"
                            "* note\nWarning: x & y")
     shown = report._repr_html_()
     assert "<td>a &lt;b&gt;</td><td>0.500*</td>" in shown and "Warning: x &amp; y" in shown and "<b>" not in shown
