@@ -104,6 +104,11 @@ class Correction(nn.Module):
         self.spread[self.spread <= tiny] = 1  # a concept that never changes
         self.size[self.size <= tiny] = 1
 
+    def leave_out(self) -> None:
+        """Make c 0 everywhere: gradient times input, made to add up, is left."""
+        for parameter in self.net[-1].parameters():
+            nn.init.zeros_(parameter)
+
     def forward(self, y: Tensor, w: Tensor, yhat: Tensor) -> Tensor:
         """Contributions (B, n), in score units."""
         y, w, yhat = (t.to(self.bias.dtype) for t in (y, w, yhat))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from torch import Tensor, nn
 
@@ -17,7 +18,7 @@ from semquant.explainers import ExplainerOptions
 from semquant.images import Images
 from semquant.losses import Objective
 from semquant.models import unwrapped
-from semquant.report import judge, look
+from semquant.report import GRADIENT, judge, look
 from semquant.steps import stepping, steps_of
 from semquant.training import FitOptions, choose_device, placed
 
@@ -52,7 +53,8 @@ def distill(model: nn.Module, concepts: FilterConcepts | OutputConcepts, images:
         the paper's `Objective` for these concepts, ``concepts.objective``: cross-entropy and beta 10
         for filters, squared distance and 0.2 for outputs. With filters and the squared distance, w
         is not clipped if the concepts say so (``FilterConcepts(layer, clip=False)``). ``"auto"`` is
-        ``"corrected"`` for filters, and for others their objective with b from the mean score and L
+        ``"corrected"`` for filters, without the correction where it turns out to do harm, as it can with
+        few images; and for others their objective with b from the mean score and L
         in units of the scores' variance.
     explainer : ExplainerOptions, optional
         What g is, and where g and b start. A correction reads none.
@@ -104,8 +106,14 @@ def distill(model: nn.Module, concepts: FilterConcepts | OutputConcepts, images:
             fitted = distill_measured(measured, objective=objective, explainer=explainer, fit=plain,
                                       names=names)
         fitted = replace(fitted, model=model, concepts=seen.concepts, target=target, prepare=prepare)
-        fitted.report = judge(fitted.explain_measured, seen, plain.held_out, model, concepts, target,
-                              prepare=prepare, without_prior=fitted.without_prior)
+        judged = partial(judge, fitted.explain_measured, seen, plain.held_out, model, concepts, target,
+                         prepare=prepare, without_prior=fitted.without_prior)
+        fitted.report = judged()
+        if method == "auto" and corrects and (harm := fitted.report.behind(GRADIENT)):
+            fitted.g.leave_out()
+            fitted.report = judged()
+            fitted.report.notes.append("The correction is left out: of removing sets gradient times input "
+                                       f"foretold more ({harm}).")
     if fitted.report.warnings:
         warnings.warn(f"semquant: {fitted.report.verdict}; print the explainer's report", stacklevel=2)
     return fitted

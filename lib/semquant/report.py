@@ -78,6 +78,13 @@ class Report:
         """The report of `to_dict`."""
         return cls(**{**values, "rows": [Row(**row) for row in values["rows"]]})
 
+    def behind(self, name: str) -> str | None:
+        """Both errors of sets removed, if an explanation of the table has the smaller one."""
+        other = next((row for row in self.rows[1:] if row.name == name), None)
+        if other is None or not _worse(self.rows[0].sets, other.sets):
+            return None
+        return f"error {_short(other.sets)} against {_short(self.rows[0].sets)}"
+
     @property
     def heading(self) -> str:
         """What it was judged on."""

@@ -10,8 +10,9 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from semquant import FilterConcepts, OutputConcepts, corrected, distill
+from semquant import FilterConcepts, OutputConcepts, corrected, distill, own
 from semquant.checks import InputError
+from semquant.corrected import correct
 from semquant.distillation import distill_measured
 from semquant.explainers import ExplainerOptions
 from semquant.explanation import Explanation
@@ -201,11 +202,11 @@ def test_what_speaks_against_it_is_said_in_words():
     assert any(warning.startswith("alpha explains the score without the concepts: with each concept at its mean R2 is 1.000")
                for warning in worth(hidden).warnings)
     wrong = worth(lambda measured: lambda m: Explanation(m.yhat, m.y, torch.ones_like(m.y), 200.0))
-    assert wrong.warnings[0].startswith("it explains the scores no better than the mean score does (R2 -")
+    assert wrong.warnings[0].startswith("it explains the scores no better than the mean score does (R2 −")
     assert any(warning.startswith(f"removing sets of concepts: {GRADIENT} foretells it better (error 0.000 against ")
                or warning.startswith(f"removing sets of concepts: {PRIOR} foretells it better (error 0.000 against ")
                for warning in wrong.warnings)
-    assert any(" explains more of the scores (R2 1.000 against -" in warning for warning in wrong.warnings)
+    assert any(" explains more of the scores (R2 1.000 against −" in warning for warning in wrong.warnings)
     right = worth(lambda measured: lambda m: Explanation(m.yhat, m.y, Net("linear").head.layer.weight.detach() + 0 * m.y,
                                                          float(Net("linear").head.layer.bias)))
     assert right.warnings == [] and right.verdict == "no cheaper explanation is better"
@@ -316,3 +317,24 @@ def test_a_layer_of_one_filter_is_one_line():
     with pytest.raises(InputError, match="^layer: '0' has one filter; accepted: two at least, or method='paper'"):
         distill(model, FilterConcepts("0"), images(20), 1)
     assert distill(model, FilterConcepts("0", True), images(20), 1, method="paper", fit=CPU).report.rows[0].sets is None
+
+
+def test_a_correction_that_does_harm_is_left_out_by_default(monkeypatch):
+    def harmful(*args, **options):
+        g, history = correct(*args, **options)
+        with torch.no_grad():
+            g.net[-1].bias += 5 * torch.randn(N, generator=torch.Generator().manual_seed(0))
+        return g, history
+
+    monkeypatch.setattr(own, "correct", harmful)
+    forced, default = (distill(Net("linear"), CONCEPTS, images(), 1, method=method) for method in ("corrected", "auto"))
+    harm = forced.report.behind(GRADIENT)
+    assert harm and not any("left out" in note for note in forced.report.notes)
+    assert default.report.notes[-1] == f"The correction is left out: of removing sets gradient times input foretold more ({harm})."
+    assert default.report.rows[0].sets < 1e-3 < forced.report.rows[0].sets
+    assert not any(parameter.any() for parameter in default.g.net[-1].parameters())
+
+
+def test_a_correction_that_helps_is_kept():
+    fitted = distill(Net("product"), CONCEPTS, images(), 1)
+    assert fitted.g.net[-1].weight.any() and fitted.report.behind(GRADIENT) is None
