@@ -17,7 +17,7 @@ from semquant import FilterConcepts, distill
 from semquant.training import FitOptions, cpu_threads
 from semquant_book.study.presets import Settings
 
-__all__ = ["FAMILIES", "FEW", "Family", "Row", "run", "run_all"]
+__all__ = ["FEW", "Family", "Row", "run", "run_all"]
 
 #: Three of them, for a preset of tests.
 FEW = ("squeezenet1_1", "resnet18", "swin_t")
@@ -52,7 +52,7 @@ class Family:
 
 
 SIGNED = {"rectified": True}  # a ReLU that is no layer of its own stands behind the layer
-#: In the order of their years.
+# In the order of their years.
 FAMILIES = (
     Family("alexnet", "features"),
     Family("vgg11", "features"),

@@ -139,13 +139,13 @@ export default view(({ data }) => {
     const rates = [...new Set(fits.filter(here).map((f) => f.rate))].sort((a, b) => a - b).map(String);
     if (rates.length < 2 || !rates.includes(state.rate)) state.rate = "";
     const options = each(["none", "measured", "permuted", "uniform"], "prior").filter((p) => fits.some((f) => f.prior === p && taken(f)));
-    if (!options.includes(state.prior)) state.prior = options.includes("measured") ? "measured" : options[0];
+    if (!options.includes(state.prior)) state.prior = options.includes("measured") ? "measured" : options[0] ?? "measured"; // no fits here
     rate.replaceChildren(...(rates.length < 2 ? [] : [choice({ label: "Learning rate", value: state.rate,
       options: [{ value: "", text: "the one that counts" }, ...rates.map((value) => ({ value, text: value }))],
       onchange(v) { state.rate = v; regimes(); rate.querySelector("select").focus(); } }).node]));
     const before = prior.contains(document.activeElement);
     prior.replaceChildren(pick("prior", "Prior", options));
-    if (before) prior.querySelector(":checked").focus();
+    if (before) prior.querySelector(":checked")?.focus();
     note.textContent = data.sets[state.set].note;
     update();
   }
