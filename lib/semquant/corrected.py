@@ -19,7 +19,7 @@ from semquant.training import (
     OPTIMIZERS, Descent, FitOptions, TensorBatches, choose_device, cosine, evaluation_mode, home_of)
 
 __all__ = ["FIT", "Correction", "CorrectionOptions", "Removals", "coalitions", "correct", "enough",
-           "of_head", "of_model", "remove", "scored"]
+           "of_head", "of_model", "remove", "scored", "tried"]
 
 #: Images or maps (B, ...) -> which concepts are present (B, n) -> scores (B,).
 Score = Callable[[Tensor], Callable[[Tensor], Tensor]]
@@ -177,6 +177,28 @@ def scored(score: Score, batch: Tensor, present: Tensor) -> Removals:
     check_finite(**{"the scores without some concepts": found.scores,
                     "the score without any concept": found.empty})
     return found
+
+
+def tried(measured: Measured, removals: Removals, fit: FitOptions) -> tuple[float, float] | None:
+    """What sets removed from a fifth of the images show of a correction fitted to the others, and of none.
+
+    Parameters are those of `correct`. Returned are the errors of what either foretold,
+    :math:`\\sqrt{E(\\text{said} - \\text{happened})^2 / E\\,\\text{happened}^2}`, both made to add up;
+    None where there are too few images to try.
+    """
+    order = torch.randperm(len(measured), generator=torch.Generator().manual_seed(fit.seed))
+    test, train = order.tensor_split([len(order) // 5])
+    if not len(test) or float(measured.yhat[train].var()) == 0:
+        return None
+    g, _ = correct(measured[train], removals[train], fit=replace(fit, checkpoint=None, progress=None))
+    seen, happened = measured[test], (removals.scores - removals.empty[:, None])[test]
+    errors = []
+    for without in (False, True):
+        if without:
+            g.leave_out()
+        said = torch.einsum("bkn,bn->bk", removals.present[test].to(seen.y), g.weigh(seen) * seen.y)
+        errors.append(float(((said - happened).square().mean() / happened.square().mean()).sqrt()))
+    return errors[0], errors[1]
 
 
 def of_head(head: Callable[[Tensor], Tensor]) -> Score:

@@ -109,7 +109,8 @@ def _recognised(model: nn.Module, layer: str, shape: tuple[int, ...], size: tupl
     module, (height, width) = layer_of(model, layer), size
     if isinstance(module, nn.Conv2d | nn.BatchNorm2d):
         return "channels_first"
-    if isinstance(module, nn.Linear) or type(module) is nn.LayerNorm:  # these work on the last dimension
+    # these work on the last dimension; a LayerNorm of three works on a whole map, which may be either
+    if isinstance(module, nn.Linear) or type(module) is nn.LayerNorm and len(module.normalized_shape) == 1:
         return "channels_last"
     # a map has the images' proportions, rounded
     first, last = (abs(h * width - w * height) < max(height, width) for h, w in (shape[2:], shape[1:3]))

@@ -5,21 +5,20 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 
 from torch import Tensor, nn
 
 from semquant import targets
 from semquant.checks import InputError, one_of
 from semquant.concepts import FilterConcepts, OutputConcepts
-from semquant.corrected import correct, enough
+from semquant.corrected import Correction, correct, enough, tried
 from semquant.distillation import FittedExplainer, alpha_is_positive, distill_measured
 from semquant.explainers import ExplainerOptions
 from semquant.images import Images
 from semquant.losses import Objective
 from semquant.models import unwrapped
-from semquant.report import GRADIENT, judge, look
-from semquant.steps import stepping, steps_of
+from semquant.report import judge, look
+from semquant.steps import sharing, stepped, steps_of
 from semquant.training import FitOptions, choose_device, placed
 
 __all__ = ["distill"]
@@ -49,12 +48,12 @@ def distill(model: nn.Module, concepts: FilterConcepts | OutputConcepts, images:
     method : {"auto", "paper", "corrected"} or Objective
         ``"corrected"`` is this book's own: for filters gradient times input with a correction learned
         from removing filters, see `semquant.corrected`, 19 passes an image; for other outputs the steps
-        of their logits, see `semquant.steps`, which reads the images twice. ``"paper"`` is
+        of their logits, see `semquant.steps`. ``"paper"`` is
         the paper's `Objective` for these concepts, ``concepts.objective``: cross-entropy and beta 10
         for filters, squared distance and 0.2 for outputs. With filters and the squared distance, w
         is not clipped if the concepts say so (``FilterConcepts(layer, clip=False)``). ``"auto"`` is
-        ``"corrected"`` for filters, without the correction where it turns out to do harm, as it can with
-        few images; and for others their objective with b from the mean score and L
+        ``"corrected"`` for filters, without the correction where it does harm on a fifth of the images of
+        the fit, as it can with few; and for others their objective with b from the mean score and L
         in units of the scores' variance.
     explainer : ExplainerOptions, optional
         What g is, and where g and b start. A correction reads none.
@@ -91,14 +90,18 @@ def distill(model: nn.Module, concepts: FilterConcepts | OutputConcepts, images:
     if images.progress is None:
         images = replace(images, progress=plain.progress)
     with placed(model, choose_device(plain.device)):
-        concepts = stepping(model, concepts, images, prepare) if steps else concepts
-        seen = look(model, concepts, images, target, prepare=prepare, corrects=corrects, fit=plain)
+        seen = look(model, sharing(concepts) if steps else concepts, images, target, prepare=prepare,
+                    corrects=corrects, fit=replace(plain, keep_x=True) if steps else plain)
         train, test = seen.split(plain.held_out)
-        measured = seen.of(train) if len(test) else seen.measured
+        if steps:
+            concepts, measured = stepped(model, concepts, seen.measured, train, target)
+            seen = replace(seen, concepts=concepts, measured=measured, hides=False)
+        measured, note = seen.of(train) if len(test) else seen.measured, None
         names = concepts.names(measured.y.shape[1], target)
         if corrects:
-            removals = seen.removals[train] if len(test) else seen.removals
-            g, history = correct(measured, removals, fit=enough(len(measured), plain))
+            removals, how = seen.removals[train] if len(test) else seen.removals, enough(len(measured), plain)
+            g, history = correct(measured, removals, fit=how)
+            note = _left_out(g, tried(measured, removals, how)) if method == "auto" else None
             fitted = FittedExplainer(g, history, names=names)
         elif steps:
             fitted = FittedExplainer(steps_of(measured, concepts, target), names=names)
@@ -106,17 +109,22 @@ def distill(model: nn.Module, concepts: FilterConcepts | OutputConcepts, images:
             fitted = distill_measured(measured, objective=objective, explainer=explainer, fit=plain,
                                       names=names)
         fitted = replace(fitted, model=model, concepts=seen.concepts, target=target, prepare=prepare)
-        judged = partial(judge, fitted.explain_measured, seen, plain.held_out, model, concepts, target,
-                         prepare=prepare, without_prior=fitted.without_prior)
-        fitted.report = judged()
-        if method == "auto" and corrects and (harm := fitted.report.behind(GRADIENT)):
-            fitted.g.leave_out()
-            fitted.report = judged()
-            fitted.report.notes.append("The correction is left out: of removing sets gradient times input "
-                                       f"foretold more ({harm}).")
+        fitted.report = judge(fitted.explain_measured, seen, plain.held_out, model, concepts, target,
+                              prepare=prepare, without_prior=fitted.without_prior)
+        fitted.report.notes += [note] if note else []
     if fitted.report.warnings:
         warnings.warn(f"semquant: {fitted.report.verdict}; print the explainer's report", stacklevel=2)
     return fitted
+
+
+def _left_out(g: Correction, errors: tuple[float, float] | None) -> str | None:
+    """Leave a correction out that did harm where it was tried, and say so."""
+    if errors is not None and errors[0] <= errors[1]:
+        return None
+    g.leave_out()
+    told = ("there are too few images to try one" if errors is None else
+            f"tried on a fifth of the images of the fit it did harm (error {errors[0]:.3f}, without it {errors[1]:.3f})")
+    return f"The correction is left out: {told}."
 
 
 def _chosen(method: str | Objective, concepts: object) -> tuple[Objective | None, ExplainerOptions]:

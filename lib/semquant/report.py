@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from semquant.checks import InputError
 from semquant.concepts import FilterConcepts, Measured
-from semquant.corrected import CorrectionOptions, Removals, coalitions, of_model, scored
+from semquant.corrected import AROUND, CorrectionOptions, Removals, coalitions, of_model, scored
 from semquant.explanation import Explanation
 from semquant.gathered import Gathered, gathered, some_of
 from semquant.images import Images
@@ -63,11 +63,12 @@ class Report:
     held_out: bool  #: whether the fit has not seen the former
     warnings: list[str] = field(default_factory=list)  #: what speaks against it, worst first
     notes: list[str] = field(default_factory=list)  #: how to read the numbers
+    caveats: list[str] = field(default_factory=list)  #: in what a cheaper one is better, and not as a whole
 
     @property
     def verdict(self) -> str:
         """One line: the worst that speaks against the explanation."""
-        return self.warnings[0] if self.warnings else "no cheaper explanation is better"
+        return [*self.warnings, *self.caveats, "no cheaper explanation is better"][0]
 
     def to_dict(self) -> dict:
         """Plain values, as `of` reads them."""
@@ -77,13 +78,6 @@ class Report:
     def of(cls, values: dict) -> Report:
         """The report of `to_dict`."""
         return cls(**{**values, "rows": [Row(**row) for row in values["rows"]]})
-
-    def behind(self, name: str) -> str | None:
-        """Both errors of sets removed, if an explanation of the table has the smaller one."""
-        other = next((row for row in self.rows[1:] if row.name == name), None)
-        if other is None or not _worse(self.rows[0].sets, other.sets):
-            return None
-        return f"error {_short(other.sets)} against {_short(self.rows[0].sets)}"
 
     @property
     def heading(self) -> str:
@@ -107,8 +101,11 @@ class Report:
         widths = [max(len(line[i]) for line in cells) for i in range(len(cells[0]))]
         lines = ["  ".join(cell.rjust(width) if i else cell.ljust(width)
                            for i, (cell, width) in enumerate(zip(line, widths))).rstrip() for line in cells]
-        told = [*self.notes, *(f"Warning: {text}" for text in self.warnings)]
+        told = [*self._told(), *(f"Warning: {text}" for text in self.warnings)]
         return "\n".join([self.heading, *lines, *told])
+
+    def _told(self) -> list[str]:
+        return [*self.notes, *(f"{text[0].upper()}{text[1:]}." for text in self.caveats)]
 
     def _repr_html_(self) -> str:
         def line(cells: list[str], tag: str) -> str:
@@ -116,7 +113,7 @@ class Report:
 
         head, *body = self.cells()
         rows = line(head, "th") + "".join(line(cells, "td") for cells in body)
-        told = "".join(f"<p>{html.escape(text)}</p>" for text in self.notes)
+        told = "".join(f"<p>{html.escape(text)}</p>" for text in self._told())
         told += "".join(f"<p><strong>Warning: {html.escape(text)}</strong></p>" for text in self.warnings)
         return f"<table><caption>{html.escape(self.heading)}</caption>{rows}</table>{told}"
 
@@ -139,6 +136,7 @@ class Seen:
     removals: Removals | None  #: what a correction learns from
     order: Tensor  #: (N,), the images in a drawn order; the first of them are held out
     some: list[Tensor]  #: the first few images (1, C, H, W) of that order
+    hides: bool = True  #: whether alpha comes from a network that sees the map, and may hide the score in it
 
     def split(self, share: float) -> tuple[Tensor, Tensor]:
         """The numbers of the images to fit, and of those held out, if any."""
@@ -190,8 +188,8 @@ def look(model: nn.Module, concepts: FilterConcepts, images: Images | object, ta
         fit.keep_x or corrects))
     kept = beside.whole()
     removals = Removals(*(kept.pop(f.name) for f in fields(Removals))) if corrects else None
-    return Seen(ways[own], measured, kept, removals, torch.tensor(order).argsort(stable=True),
-                [image for *_, image in some])
+    return Seen(ways[own], measured, kept, removals, torch.tensor(order, dtype=torch.float64).argsort(stable=True),
+                [image for *_, image in some], hides=not corrects)
 
 
 def _removals(model: nn.Module, concepts: FilterConcepts, target: int, prepare: Callable | None,
@@ -245,13 +243,13 @@ def judge(explain: Callable[[Measured], Explanation], seen: Seen, share: float, 
     rows = [_row(name, test_yhat, *way, removed) for name, way in ways.items()]
     rows[0].adds_up = bool(((found.total - found.yhat).abs() <= 1e-3 * found.yhat.std()).all())
     next(row for row in rows if row.name == EQUAL).adds_up = True
-    if seen.removals is None:  # there is a g, which may hide the score in alpha
+    if seen.hides:
         some = train[:512]
         before, y = explain(seen.of(some)), seen.measured.y[train].mean(dim=0)
         scale, b = _line(before.alpha @ y.to(before.alpha), seen.measured.yhat[some])
         rows.append(_row(CONSTANT, test_yhat, None, scale * (found.alpha @ y.to(found.alpha)) + b, None))
     report = Report(rows, len(test), len(train), held_out)
-    report.notes = _notes(report, removed)
+    report.notes, report.caveats = _notes(report, removed), _caveats(report)
     report.warnings = _warnings(report, without_prior, removed, float(yhat.std()))
     return report
 
@@ -316,15 +314,25 @@ def _notes(report: Report, removed: Removals | None) -> list[str]:
         return [*notes, "Concepts were not removed from any image: R2 is the only evidence."]
     notes.append(f"{len(removed.empty)} images had concepts removed, {SETS} sets and up to {SINGLES} "
                  "single ones each: the error of what was foretold, 0 right, 1 no better than no change.")
-    best = _nearest(others, "one")
+    return notes
+
+
+def _caveats(report: Report) -> list[str]:
+    """In what a cheaper explanation is better that is not better as a whole."""
+    own, *others = report.rows
+    found, best = [], _nearest(others, "one")
     if _worse(own.one, best.one) and not _worse(own.sets, best.sets):
-        notes.append(f"Of removing one concept from the whole, {best.name} foretells more; a sum that is "
-                     "right for sets of all sizes can't always be right for one.")
+        found.append(f"of removing one concept from the whole {best.name} foretells more (error {_short(best.one)} "
+                     f"against {_short(own.one)}); a sum that is right for sets of all sizes can't always be right for one")
+    ranked = max(others, key=lambda row: -math.inf if row.rank is None else row.rank)
+    if own.rank is not None and ranked.rank is not None and own.rank < ranked.rank - 0.05:
+        found.append(f"{ranked.name} is nearer in the order of single concepts (rank correlation {_short(ranked.rank)} "
+                     f"against {_short(own.rank)})")
     equal = next(row for row in others if row.name == EQUAL)
     if _worse(own.sets, equal.sets) and not _worse(own.one, equal.one):
-        notes.append("Of sets an equal share foretells more: what they do depends on how many concepts "
-                     "they have more than on which.")
-    return notes
+        found.append(f"of sets an equal share foretells more (error {_short(equal.sets)} against {_short(own.sets)}): "
+                     "what they do depends on how many concepts they have more than on which")
+    return found
 
 
 def _nearest(rows: list[Row], name: str) -> Row:
@@ -360,7 +368,7 @@ def _warnings(report: Report, without_prior: int, removed: Removals | None, spre
         found.append("alpha explains the score without the concepts: with each concept at its mean R2 is "
                      f"{_short(constant.r2)}, with their values {_short(own.r2)}")
     apart = 0.0 if removed is None else float(removed.empty.std(correction=0)) / max(spread, 1e-30)
-    if apart > 0.3:
+    if apart > AROUND:
         found.append(f"without these concepts the scores still differ between images, by {apart:.2f} of "
                      "their spread: a path goes around the layer, and what it brings is none of theirs")
     if without_prior > 0.1 * report.fitted:

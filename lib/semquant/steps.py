@@ -16,7 +16,8 @@ images; the logistic :math:`\sigma(y_i)`, the probability of the concept, says w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import replace
 
 import torch
@@ -24,14 +25,14 @@ from torch import Tensor, nn
 
 from semquant.checks import InputError, check_finite, check_shapes, number
 from semquant.concepts import Measured, OutputConcepts
-from semquant.images import Images
-from semquant.measure import survey
-from semquant.models import Pick, layer_of, unwrapped
 from semquant.layouts import Reshape
-from semquant.training import evaluation_mode
+from semquant.models import Pick, layer_of, unwrapped
+from semquant.training import evaluation_mode, home_of
 
-__all__ = ["StepConcepts", "Steps", "directions", "finite_steps", "reach", "stepping", "steps_of", "tail_of"]
+__all__ = ["SharedConcepts", "StepConcepts", "Steps", "directions", "finite_steps", "reach", "sharing", "stepped",
+           "steps_of", "tail_of"]
 
+BATCH = 256  # images whose steps are taken at once
 NEWTON = 2  # steps to where a logit is to be: what is behind the shared layer is not linear
 
 
@@ -166,27 +167,38 @@ class StepConcepts(OutputConcepts):
         check_shapes(y=(y, "B n"), **{"reached, without the target": (r, "n")})
         return (2 * y.sigmoid() - 1) * r.to(y)
 
-    def measure(self, model: nn.Module, images: Tensor, target: int, prior: bool = True) -> Measured:
-        """As `semquant.OutputConcepts.measure`, with w the slope of the step."""
-        model, seen = unwrapped(model), []
-        tail = tail_of(model, self.shared)
-        hook = layer_of(model, self.shared, "shared").register_forward_hook(
-            lambda module, given, x: seen.append(x.detach().clone()))
-        try:
-            measured = self.survey(model, images, prior=False).about(target)
-        finally:
-            hook.remove()
-        if not prior:
-            return measured
+    def slopes(self, model: nn.Module, feature: Tensor, measured: Measured, target: int) -> Tensor:
+        """The fall of the score over that of each logit (B, K - 1), of features (B, d) on the model's device."""
+        tail, rounding = tail_of(model, self.shared), torch.finfo(feature.dtype).eps
+        if feature.dtype in (torch.float16, torch.bfloat16):  # a difference of two scores would be rounding
+            tail, feature = deepcopy(tail).float(), feature.float()
         with torch.no_grad(), evaluation_mode(tail):
-            same = torch.allclose(tail(seen[0].clone())[:, target], measured.yhat, atol=1e-4)
-        if not same:
+            scores = tail(feature.clone())[:, target]
+        if not torch.allclose(scores.to(measured.yhat), measured.yhat, atol=max(1e-4, 4 * rounding)):
             raise InputError(f"shared: more than the rest of its Sequential is behind {self.shared!r}; "
                              "accepted: a layer of the one that ends the model")
-        lengths = self.lengths(measured.y, target)
-        fell = finite_steps(tail, seen[0], target, lengths)
-        slopes = torch.where(lengths == 0, 0, fell / torch.where(lengths == 0, 1, lengths))
-        return replace(measured, w=slopes)
+        lengths = self.lengths(measured.y.to(feature), target)
+        fell = finite_steps(tail, feature, target, lengths)
+        return torch.where(lengths == 0, 0, fell / torch.where(lengths == 0, 1, lengths))
+
+    def measure_many(self, model: nn.Module, images: Tensor, wanted: Sequence[int],
+                     prior: bool = True) -> list[Measured]:
+        """As `semquant.OutputConcepts.measure_many`, with w the slope of the step."""
+        with self._pass(model, images) as (found, x):
+            each = [(target, self._about(found, x, target, prior=False)) for target in wanted]
+            return [replace(part, w=self.slopes(model, found.leaf.detach(), part, target)) if prior else part
+                    for target, part in each]
+
+
+class SharedConcepts(OutputConcepts):
+    """Other outputs, measured with the feature that all outputs share, (B, d), in the place of the map."""
+
+    def measure_many(self, model: nn.Module, images: Tensor, wanted: Sequence[int],
+                     prior: bool = True) -> list[Measured]:
+        """As `semquant.OutputConcepts.measure_many`, but for x."""
+        tail_of(model, self.shared)
+        with self._pass(model, images) as (found, _):
+            return [self._about(found, found.leaf.detach(), target, prior) for target in wanted]
 
 
 class Steps(nn.Module):
@@ -225,24 +237,29 @@ class Steps(nn.Module):
         return torch.where(y == 0, 0, found / torch.where(y == 0, 1, y))
 
 
-def stepping(model: nn.Module, concepts: OutputConcepts, images: Images,
-             prepare: Callable[[Tensor], Tensor] | None = None) -> StepConcepts:
-    """The concepts with their reach, measured without labels where they have none: a pass of its own."""
+def sharing(concepts: OutputConcepts) -> SharedConcepts:
+    """The concepts, read as `stepped` needs them."""
     if concepts.among is not None:
         raise InputError("among: steps are those of all other outputs; accepted: None")
-    if isinstance(concepts, StepConcepts):
-        return concepts
-    if iter_once(images):
-        raise InputError("images: steps go through them twice; accepted: what can be read again, not an iterator")
-    tail_of(model, concepts.shared)
-    scores = survey(concepts, model, images, prior=False, prepare=prepare).scores
-    return StepConcepts(concepts.shared, concepts.layer, concepts.outputs, reached=reach(scores),
-                        reshape=concepts.reshape, output=concepts.output)
+    return SharedConcepts(concepts.shared, concepts.layer, concepts.outputs, reshape=concepts.reshape,
+                          output=concepts.output)
 
 
-def iter_once(images: Images) -> bool:
-    """Whether images are gone when they have been read."""
-    return isinstance(images.source, Iterator)
+def stepped(model: nn.Module, concepts: OutputConcepts, measured: Measured, train: Tensor,
+            target: int) -> tuple[StepConcepts, Measured]:
+    """Make steps of what `SharedConcepts` measured of N images.
+
+    Returned are the concepts with their reach, that of the images `train` without labels where they are
+    no `StepConcepts`, and what was measured with w the slopes of all images (N, K - 1).
+    """
+    y, yhat = measured.y, measured.yhat
+    if not isinstance(concepts, StepConcepts):
+        scores = torch.cat([y[:, :target], yhat[:, None], y[:, target:]], dim=1)
+        concepts = StepConcepts(concepts.shared, concepts.layer, concepts.outputs, reached=reach(scores[train]),
+                                reshape=concepts.reshape, output=concepts.output)
+    parts = [measured[some] for some in torch.arange(len(yhat)).split(BATCH)]
+    slopes = [concepts.slopes(model, part.x.to(home_of(model)), part, target).cpu() for part in parts]
+    return concepts, replace(measured, w=torch.cat(slopes))
 
 
 def steps_of(measured: Measured, concepts: StepConcepts, target: int) -> Steps:

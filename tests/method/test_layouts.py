@@ -189,3 +189,11 @@ def test_layouts_that_do_not_fit(shape, reshape, message):
 def test_layouts_that_are_none():
     with pytest.raises(InputError, match="^reshape: 'last' is not one of channels_first, channels_last"):
         FilterConcepts("layer", reshape="last")
+
+
+def test_a_norm_over_whole_maps_is_not_one_over_the_last_dimension():
+    net = nn.Sequential(nn.Conv2d(3, 6, 3, padding=1), nn.LayerNorm([6, 8, 8]), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+                        nn.Linear(6, 2))
+    found = FilterConcepts("1").measure(net, drawn(4, 3, 8, 8), 1)
+    torch.testing.assert_close(found.x, net[:2](drawn(4, 3, 8, 8)).detach())
+    assert found.y.shape == (4, 6)

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from semquant import FilterConcepts, OutputConcepts, corrected, distill, own
 from semquant.checks import InputError
+from semquant.corrected import FIT as QUICK
 from semquant.corrected import correct
 from semquant.distillation import distill_measured
 from semquant.explainers import ExplainerOptions
@@ -24,6 +25,7 @@ from semquant.truth import KINDS, coalition_values, planted, removals
 
 N = 4
 CPU = FitOptions(device="cpu", epochs=2)
+FIT = replace(QUICK, device="cpu", epochs=2)
 
 
 @pytest.fixture(autouse=True)
@@ -65,7 +67,7 @@ def test_without_options_it_is_as_near_to_the_truth_as_what_is_cheaper_or_says_s
     fitted = distill(model, CONCEPTS, images(), 1)
     x = model.layer(test).relu().detach()
     alone = removals(coalition_values(model.head, x, torch.arange(N)))
-    told = " ".join(fitted.report.warnings + fitted.report.notes)
+    told = " ".join(fitted.report.warnings + fitted.report.caveats).lower()
     explained = fitted.explain(test).contributions
     gradient = measure(FilterConcepts("layer", True, "weighted", clip=False), model, test, 1)
     prior = measure(FilterConcepts("layer", True, clip=False), model, images(), 1)
@@ -319,22 +321,82 @@ def test_a_layer_of_one_filter_is_one_line():
     assert distill(model, FilterConcepts("0", True), images(20), 1, method="paper", fit=CPU).report.rows[0].sets is None
 
 
+def test_what_a_correction_does_is_tried_on_images_that_it_has_not_seen():
+    measured = measure(FilterConcepts("layer", True, "weighted", clip=False), Net("product"), images(), 1)
+    score, some = corrected.of_model(Net("product"), "layer", 1), images()
+    seen = corrected.remove(score, [some], N)
+    with_it, without = corrected.tried(measured, seen, FIT)
+    order = torch.randperm(len(some), generator=torch.Generator().manual_seed(FIT.seed))
+    test, train = order[: len(some) // 5], order[len(some) // 5 :]
+    g, _ = correct(measured[train], seen[train], fit=FIT)
+
+    def error(parts):
+        wrong = right = 0.0
+        for i, each in zip(test.tolist(), parts):
+            for present, score in zip(seen.present[i], seen.scores[i]):
+                happened = float(score - seen.empty[i])
+                wrong += (sum(float(v) for v, there in zip(each, present) if there) - happened) ** 2
+                right += happened**2
+        return (wrong / right) ** 0.5
+
+    assert with_it == pytest.approx(error(g.weigh(measured[test]) * measured.y[test]), rel=1e-4)
+    plain = (measured.w * measured.y)[test]
+    left = measured.yhat[test] - seen.empty[train].mean() - plain.sum(dim=1)
+    assert without == pytest.approx(error(plain + left[:, None] * plain.abs() / plain.abs().sum(dim=1, keepdim=True)), rel=1e-4)
+    assert corrected.tried(measured[:4], seen[:4], FIT) is None
+
+
 def test_a_correction_that_does_harm_is_left_out_by_default(monkeypatch):
+    asked = []
+
     def harmful(*args, **options):
         g, history = correct(*args, **options)
         with torch.no_grad():
             g.net[-1].bias += 5 * torch.randn(N, generator=torch.Generator().manual_seed(0))
+        asked.append(len(args[0]))
         return g, history
 
     monkeypatch.setattr(own, "correct", harmful)
-    forced, default = (distill(Net("linear"), CONCEPTS, images(), 1, method=method) for method in ("corrected", "auto"))
-    harm = forced.report.behind(GRADIENT)
-    assert harm and not any("left out" in note for note in forced.report.notes)
-    assert default.report.notes[-1] == f"The correction is left out: of removing sets gradient times input foretold more ({harm})."
-    assert default.report.rows[0].sets < 1e-3 < forced.report.rows[0].sets
-    assert not any(parameter.any() for parameter in default.g.net[-1].parameters())
+    monkeypatch.setattr(corrected, "correct", harmful)
+    forced = distill(Net("linear"), CONCEPTS, images(), 1, method="corrected", fit=CPU)
+    default = distill(Net("linear"), CONCEPTS, images(), 1, fit=CPU)
+    assert not any("left out" in note for note in forced.report.notes) and forced.report.rows[0].sets > 0.05
+    assert default.report.notes[-1].startswith("The correction is left out: tried on a fifth of the images of the fit it did harm")
+    assert default.report.rows[0].sets < 1e-3 and not any(p.any() for p in default.g.net[-1].parameters())
+    assert asked[-1] == asked[-2] - asked[-2] // 5  # none of those that the report is of
 
 
 def test_a_correction_that_helps_is_kept():
     fitted = distill(Net("product"), CONCEPTS, images(), 1)
-    assert fitted.g.net[-1].weight.any() and fitted.report.behind(GRADIENT) is None
+    assert fitted.g.net[-1].weight.any() and not any("left out" in note for note in fitted.report.notes)
+
+
+def test_a_few_images_have_no_correction():
+    report = distill(Net("product"), CONCEPTS, images(8), 1, fit=CPU).report
+    assert "The correction is left out: there are too few images to try one." in report.notes
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_is_called_best_that_the_table_has_a_better_one_of(kind):
+    report = distill(Net(kind), CONCEPTS, images(), 1).report
+    own, *others = report.rows
+    better = [row.name for row in others for name in ("sets", "one") if getattr(row, name) is not None
+              and getattr(own, name) > 1.02 * getattr(row, name) + 0.005]
+    better += [row.name for row in others if row.rank is not None and own.rank is not None and own.rank < row.rank - 0.05]
+    assert (report.verdict == "no cheaper explanation is better") == (not better), (better, str(report))
+
+
+class Faint(Net):
+    def __init__(self, share):
+        super().__init__("linear")
+        self.share = share
+
+    def forward(self, images):
+        return super().forward(images) + self.share * 50 * images.mean(dim=(1, 2, 3))[:, None]
+
+
+def test_a_faint_path_around_the_layer_is_told_wherever_nothing_is_handed_out():
+    shares = (0.001, 0.1, 0.3, 1.0)
+    fitted = [distill(Faint(share), CONCEPTS, images(), 1, fit=CPU) for share in shares]
+    told = [any("a path goes around" in text for text in one.report.warnings) for one in fitted]
+    assert told == [not one.g.settings["complete"] for one in fitted] and told[0] is False and told[-1] is True

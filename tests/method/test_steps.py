@@ -9,6 +9,7 @@ from semquant import FittedExplainer, OutputConcepts, distill
 from semquant.checks import InputError
 from semquant.measure import measure
 from semquant.priors import taylor_prior
+from semquant.report import CONSTANT, PRIOR, look
 from semquant.steps import StepConcepts, directions, finite_steps, reach, steps_of, tail_of
 from semquant.training import FitOptions
 
@@ -182,8 +183,6 @@ def test_distill_measures_the_reach_and_a_bias_for_which_the_mean_is_right(tmp_p
                      method="corrected", fit=CPU), "^reached, without the target: shape"),
     (lambda: steps_of(measure(concepts(), Net(mlp()), images(2), 0, prior=False),
                       StepConcepts("head.1", "layer", reached=torch.ones(4)), 0), "^w: steps need the slopes"),
-    (lambda: distill(Net(mlp()), concepts(), iter(images(4).split(2)), 0, method="corrected", fit=CPU),
-     "^images: steps go through them twice"),
     (lambda: distill(Net(mlp()), OutputConcepts("head.1", "layer", among=[1]), images(4), 0, method="corrected",
                      fit=CPU), "^among: steps are those of all other outputs"),
 ])
@@ -199,3 +198,38 @@ def test_more_behind_the_shared_layer_than_its_sequential_is_refused():
 
     with pytest.raises(InputError, match="^shared: more than the rest of its Sequential is behind 'head.1'"):
         distill(More(mlp()), concepts(), images(4), 0, method="corrected", fit=CPU)
+
+
+def test_what_is_held_out_has_no_part_in_the_reach():
+    net, some, fit = Net(mlp()), images(80), FitOptions(device="cpu")
+    _, test = look(net, concepts(), some, 1).split(fit.held_out)
+    changed = some.clone()
+    changed[test] = 9 * torch.randn(len(test), 3, 6, 6)
+    a, b = (distill(net, concepts(), which, 1, method="corrected", fit=fit) for which in (some, changed))
+    torch.testing.assert_close(a.g.reached, b.g.reached)
+    torch.testing.assert_close(a.g.bias, b.g.bias)
+    assert len(test) == 16 and a.report != b.report
+
+
+def test_the_report_has_the_papers_prior_beside_the_steps_and_no_alpha_that_hides():
+    net, some = Net(mlp()), images(80)
+    steps, paper = (distill(net, concepts(), some, 1, method=method, fit=FitOptions(device="cpu", epochs=1)).report
+                    for method in ("corrected", "paper"))
+    prior = [next(row for row in report.rows if row.name == PRIOR) for report in (steps, paper)]
+    assert prior[0].r2 == pytest.approx(prior[1].r2, abs=1e-6)
+    assert CONSTANT in [row.name for row in paper.rows] and CONSTANT not in [row.name for row in steps.rows]
+    assert not any("alpha explains" in warning for warning in steps.warnings)
+
+
+def test_images_are_gone_through_once():
+    some = images(20)
+    once = distill(Net(mlp()), concepts(), iter(some.split(8)), 1, method="corrected", fit=CPU)
+    assert torch.equal(once.g.bias, distill(Net(mlp()), concepts(), some.split(8), 1, method="corrected", fit=CPU).g.bias)
+
+
+@pytest.mark.parametrize("dtype, tolerance", [(torch.bfloat16, 0.1), (torch.float64, 1e-4)])
+def test_precisions(dtype, tolerance):
+    found, expected = (distill(Net(mlp()).to(kind), concepts(), images(), 1, method="corrected", fit=CPU).explain(images(8))
+                       .contributions for kind in (dtype, torch.float32))
+    assert found.dtype == torch.promote_types(dtype, torch.float32)
+    torch.testing.assert_close(found.float(), expected, atol=tolerance * float(expected.abs().max()), rtol=0)
