@@ -168,6 +168,11 @@ def test_a_committed_record_of_other_settings_is_refused_in_one_line(settings, p
     assert "\n" not in str(error.value)
 
 
+def test_the_committed_record_can_be_gone_on_with():
+    settings = load_settings("cpu")
+    assert trials.performers(trials.gather(settings)) <= set(trials.planned(settings))
+
+
 def test_without_a_trial_a_line_says_how_to_run_them(settings, project, capsys):
     with pytest.raises(InputError, match="^trials: none is done; accepted: semquant book --preset smoke --target trials"):
         trials.gather(settings)

@@ -17,7 +17,7 @@ from semquant.checks import InputError
 from semquant.distillation import distill_measured
 from semquant.training import Diverged, cpu_threads
 from semquant_book.study import experiment1, ranking, regimes, store
-from semquant_book.study.presets import Settings, project_root
+from semquant_book.study.presets import BEFORE, Settings, project_root
 from semquant_book.study.ranking import Bench
 
 __all__ = ["FITS", "HIGH_RATES", "RECORD", "REGIME_FIELDS", "TUNING", "WAYS",
@@ -171,7 +171,7 @@ def _committed(settings: Settings) -> dict | None:
     if not path.exists():
         return None
     content = store.read_record(path)
-    kept, here = content["settings"], json.loads(json.dumps(asdict(settings)))  # a record has lists
+    kept, here = {**BEFORE, **content["settings"]}, json.loads(json.dumps(asdict(settings)))  # a record has lists
     differ = [name for name in store.TRIAL_FIELDS if kept.get(name) != here[name]]
     if differ:
         raise InputError(f"trials: the record in {path} has other settings of {', '.join(differ)}; "
