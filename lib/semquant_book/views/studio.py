@@ -5,13 +5,51 @@
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import ArrayLike
+
+from semquant.explanation import UNASSIGNED
 from semquant_book.datasets.drawn import animals
 from semquant_book.datasets.drawn.layers import Layer, layered
-from semquant_book.views.widgets import pack
+from semquant_book.datasets.names import GROUPS
+from semquant_book.views.explorer import HEAT
+from semquant_book.views.widgets import View, colours, pack, picture
 
-__all__ = ["drawn"]
+__all__ = ["Studio", "animal_studio", "drawn"]
+
+METHODS = ["ours", "baseline", "gradient times input", "corrected"]  # as engine.mjs calls them
+HEAD = ("head", "ear", "eye", "mouth & nose")  # what goes when the tour takes the head away
+
+
+class Studio(View, script="engine picture studio"):
+    """Take a picture apart, and see the network's real answer beside what each explanation had foretold."""
+
+
+def animal_studio(title: str, category: str, network: dict, names: Sequence[str], note: str = "") -> Studio:
+    """Return the studio of a network that recognises a category, as `portable.of_animals` packs it, with
+    drawn animals, by their names in `Images.ids`."""
+    kinds = [name.partition("/")[0] for name in names]
+    rows = [{"name": group, "group": group, "members": _members(network, group)} for group in GROUPS
+            if any(group == animals.GROUP_OF[part] for kind in kinds for part in animals.PARTS_OF[kind])]
+    if -1 in network["groups"]:
+        rows.append({"name": UNASSIGNED, "group": None, "members": _members(network, UNASSIGNED)})
+    paints = colours([row["name"] for row in rows])
+    return Studio(data={
+        "kind": "animals", "title": title, "category": category, "network": network, "note": note,
+        "says": [f"“{category}”", f"“no {category}”"], "lead": list(HEAD), "filters": len(network["groups"]),
+        "methods": METHODS, "rows": [row | {"colour": paints["parts"][row["name"]]} for row in rows],
+        "colours": paints, "heat": pack(HEAT, "u1"), "pictures": [
+            {"label": f"drawn {kind} {1 + kinds[:k].count(kind)}", "drawn": drawn(name, network["size"]),
+             "small": picture(animals.render(*animals.parse_id(name), size=96)[0], 96)}
+            for k, (kind, name) in enumerate(zip(kinds, names))]})
+
+
+def _members(network: dict, group: str) -> list[int]:
+    """The filters that are named after a part group."""
+    place = network["names"].index(group) if group in network["names"] else -1
+    return [i for i, found in enumerate(network["groups"]) if found == place]
 
 
 def drawn(name: str, size: int) -> dict:

@@ -36,6 +36,39 @@ function glowing([across, down], side, grain = () => 0) {
   });
 }
 
+/**
+ * A drawn face with each set of attributes flipped: one sheet, `across` pictures side by side, in the order of
+ * `truth.coalition_values`. It has to be decoded; until then `ready` is a promise.
+ */
+function readSheet({ sheet, across, size, label, has, flips }) {
+  const picture = { size, side: 2 * size, label, has, flips, tiles: null, ready: null };
+  const image = new Image();
+  image.src = sheet;
+  picture.ready = image.decode().then(() => {
+    const canvas = h("canvas", { width: image.naturalWidth, height: image.naturalHeight });
+    const context = canvas.getContext("2d", { willReadFrequently: true });
+    context.drawImage(image, 0, 0);
+    const { data } = context.getImageData(0, 0, canvas.width, canvas.height);
+    picture.tiles = Array.from({ length: 1 << flips.length }, (_, k) => {
+      const left = (k % across) * size, top = Math.floor(k / across) * size;
+      return Int32Array.from({ length: 4 * size * size }, (_, p) => { // each pixel four times
+        const at = 4 * ((top + (Math.floor(p / (2 * size)) >> 1)) * canvas.width + left + (p % (2 * size) >> 1));
+        return packedColour(data[at], data[at + 1], data[at + 2]);
+      });
+    });
+    picture.behind = middling(picture.tiles[picture.tiles.length - 1]);
+    picture.ready = null;
+  });
+  return picture;
+}
+
+/** The mean colour. */
+function middling(flat) {
+  const sums = [0, 0, 0];
+  for (const colour of flat) channels(colour).forEach((v, k) => { sums[k] += v; });
+  return packedColour(...sums.map((v) => Math.round(v / flat.length)));
+}
+
 /** A picture of the reader's own, cropped to its middle square: shown as it is, and coarser, as the network sees it. */
 function ownPicture(image, size) {
   const short = Math.min(image.width, image.height), side = 2 * size;
@@ -47,12 +80,8 @@ function ownPicture(image, size) {
   context.drawImage(image, (image.width - short) / 2, (image.height - short) / 2, short, short, 0, 0, SHOWN, SHOWN);
   const { data } = context.getImageData(0, 0, SHOWN, SHOWN);
   const fine = Int32Array.from({ length: SHOWN * SHOWN }, (_, p) => packedColour(data[4 * p], data[4 * p + 1], data[4 * p + 2]));
-  const mean = [0, 1, 2].map((k) => {
-    let total = 0;
-    for (let p = k; p < data.length; p += 4) total += data[p];
-    return Math.round(4 * total / data.length);
-  });
-  return { own: true, size, side, fine, base: shrunk(fine, SHOWN, side), behind: packedColour(...mean) };
+  const base = shrunk(fine, SHOWN, side);
+  return { own: true, size, side, fine, base, behind: middling(base) };
 }
 
 const packedColour = (r, g, b) => (r << 16) | (g << 8) | b;
@@ -139,9 +168,10 @@ function exchanged({ layers }, { from }, others) {
 function composite(picture, edit, others = []) {
   const { side } = picture;
   const top = new Int16Array(side * side).fill(-1);
-  if (picture.own) {
-    const flat = edit.brushed ? picture.base.map((v, p) => (edit.brushed[p] ? picture.behind : v)) : picture.base;
-    return { flat, top, groups: [] };
+  if (picture.own || picture.tiles) {
+    const base = picture.own ? picture.base : picture.tiles[picture.flips.reduce(
+      (bits, flip, k) => bits | (edit.off.includes(flip) ? 0 : 1 << k), 0)];
+    return { flat: edit.brushed ? base.map((v, p) => (edit.brushed[p] ? picture.behind : v)) : base, top, groups: [] };
   }
   const [high, low] = picture.sky;
   const flat = new Int32Array(side * side);
