@@ -8,7 +8,7 @@ const BRUSH = 5; // radius, in pixels of a canvas of 128
 /** What is said of animals, and of faces. */
 const WORDS = {
   animals: ({ category }) => ({
-    noun: "part", question: `Is it a ${category}?`, decides: `Above 0 means “${category}”`,
+    noun: "part", worth: "What each part adds to the score", question: `Is it a ${category}?`, decides: `Above 0 means “${category}”`,
     steps: ["What the network says", "What the explanations say", "Take the head away", "Who was right?"],
     hint: "Take something away, in the picture or in the list, and see what the network makes of it.",
     own: "Your picture stays in this page: nothing is sent anywhere. The network has only ever seen drawn animals, so what it says "
@@ -18,7 +18,7 @@ const WORDS = {
     moral: "One picture proves nothing; the book counts over many. The filters are not the part: what they look at may still be "
       + "there, so switch the same filters off in the network as well." }),
   faces: ({ category, leadName }) => ({
-    noun: "attribute", question: `${category}?`, decides: `Above 0 means “${category}”`,
+    noun: "attribute", worth: "What each attribute adds to the score", question: `${category}?`, decides: `Above 0 means “${category}”`,
     steps: ["What the network says", "What the explanations say", "Change one thing", "Who was right?"],
     hint: "Untick an attribute: the same face comes drawn with it turned to its opposite, and all else as it was.",
     own: "Your picture stays in this page: nothing is sent anywhere. The network has only ever seen drawn faces, so what it says "
@@ -392,8 +392,8 @@ export default view(({ data, root }) => {
 
   // ---- tools -----------------------------------------------------------------------------------------
 
-  const looks = radios({ label: "Show", value: "picture", options: [{ value: "picture", text: "the picture" },
-    { value: "seen", text: `as the network gets it` }, { value: "heat", text: "Grad-CAM" }],
+  const looks = radios({ label: "Show", value: "picture", options: [{ value: "picture", text: "picture" },
+    { value: "seen", text: "pixels" }, { value: "heat", text: "Grad-CAM" }],
   onchange(v) { state.look = v; paint(); } });
   const tools = radios({ label: "Pointer", value: animals ? "take" : "brush", options: animals ? TOOLS : TOOLS.slice(2),
     onchange: setTool });
@@ -412,6 +412,7 @@ export default view(({ data, root }) => {
   const undoButton = button("Undo", undo, { "data-name": "undo" });
   const startAgain = button("Start again", startOver, { "data-name": "again" });
   const partTools = h("div", { class: "sq-part" });
+  const more = animals ? h("details", { class: "sq-more" }, h("summary", {}, "Colour a part, or exchange it"), partTools) : "";
   const groups = rows.filter((row) => row.group).map((row) => row.group);
 
   function choosePart(group) {
@@ -422,7 +423,7 @@ export default view(({ data, root }) => {
   /** The panel of the chosen part: its colour, and the same part of another animal. */
   function describePart() {
     if (!animals) return;
-    partTools.hidden = Boolean(picture().own);
+    more.hidden = Boolean(picture().own);
     if (picture().own) return;
     const mine = groups.filter((g) => picture().layers.some((one) => one.group === g));
     if (!mine.includes(state.chosen)) [state.chosen] = mine;
@@ -460,7 +461,7 @@ export default view(({ data, root }) => {
   const table = h("div");
   const status = h("p", { class: "sq-hidden", role: "status", "aria-live": "polite" });
   const running = h("span", { class: "sq-running", "aria-hidden": "true" }, "asking the network");
-  const readings = radios({ label: "Contributions", value: "before",
+  const readings = radios({ label: "Of the picture", value: "before",
     options: [{ value: "before", text: "as it was" }, { value: "now", text: "as it is now" }],
     onchange(v) { state.reading = v; update(); } });
   const swatch = (colour) => h("span", { class: "sq-swatch", style: { background: colour } });
@@ -491,7 +492,7 @@ export default view(({ data, root }) => {
     data.methods.map((m) => h("td", { "data-name": `${m}-${name}` }))));
     table.replaceChildren(h("div", { class: "sq-scroll", tabindex: 0, role: "region", "aria-label": "Parts, and what each method says they are worth" },
       h("table", { class: "sq-parts" }, h("thead", {}, h("tr", {}, named(words.noun), named("in the picture"),
-        data.filters ? named("its filters") : "", data.methods.map((m) => h("th", { scope: "col" }, methodSwatch(m), called(m))))),
+        data.filters ? named("filters on") : "", data.methods.map((m) => h("th", { scope: "col" }, methodSwatch(m), called(m))))),
       h("tbody", {}, body), h("tfoot", {}, foot))));
   }
 
@@ -519,12 +520,12 @@ export default view(({ data, root }) => {
   function put(cell, value, largest = 0) {
     if (!Number.isFinite(value)) { delete cell.dataset.value; cell.replaceChildren("–"); return; }
     cell.dataset.value = value;
-    cell.replaceChildren(largest ? bar(value, largest) : "", signed(value, 2, true));
+    cell.replaceChildren(signed(value, 2, true), largest ? bar(value, largest) : "");
   }
 
   function bar(value, largest) {
     const long = 30 * Math.abs(value) / largest;
-    return s("svg", { viewBox: "-31 0 62 10", class: "sq-bar", "aria-hidden": "true" },
+    return s("svg", { viewBox: "-31 0 62 10", preserveAspectRatio: "none", class: "sq-bar", "aria-hidden": "true" },
       s("line", { x1: 0, x2: 0, y1: 0, y2: 10, class: "sq-axis" }),
       s("rect", { x: value < 0 ? -long : 0, width: long, y: 1, height: 8, fill: data.colours.signs[value < 0 ? "negative" : "positive"] }));
   }
@@ -543,9 +544,9 @@ export default view(({ data, root }) => {
         ` ${signed(end.score - was.score, 2, true)}`) : "");
     const all = [0, was.score, now.score, end.score, ...[...told.values()].map((one) => one.score)];
     const low = Math.min(...all), high = Math.max(...all), room = 0.08 * (high - low || 1);
-    const x = (v) => 4 + 292 * (v - low + room) / (high - low + 2 * room);
-    gauge.replaceChildren(s("svg", { viewBox: "0 0 300 30", "aria-hidden": "true" },
-      s("line", { x1: 4, x2: 296, y1: 10, y2: 10, class: "sq-grid" }),
+    const x = (v) => 6 + 428 * (v - low + room) / (high - low + 2 * room);
+    gauge.replaceChildren(s("svg", { viewBox: "0 0 440 30", "aria-hidden": "true" },
+      s("line", { x1: 6, x2: 434, y1: 10, y2: 10, class: "sq-grid" }),
       s("line", { x1: x(0), x2: x(0), y1: 3, y2: 17, class: "sq-axis" }),
       s("line", { x1: x(was.score), x2: x(end.score), y1: 10, y2: 10, class: "sq-fell",
         stroke: data.colours.signs[end.score < was.score ? "negative" : "positive"] }),
@@ -553,60 +554,59 @@ export default view(({ data, root }) => {
       s("circle", { cx: x(end.score), cy: 10, r: 5.5, class: "sq-full" }),
       s("text", { x: x(0), y: 28, "text-anchor": "middle", class: "sq-faint" }, "0"),
       x(0) > 60 ? s("text", { x: x(0) - 10, y: 28, "text-anchor": "end", class: "sq-faint" }, data.says[1]) : "",
-      x(0) < 240 ? s("text", { x: x(0) + 10, y: 28, class: "sq-faint" }, data.says[0]) : ""));
+      x(0) < 370 ? s("text", { x: x(0) + 10, y: 28, class: "sq-faint" }, data.says[0]) : ""));
   }
 
-  function verdictTable(title, what, found, name) {
-    const largest = Math.max(1e-9, Math.abs(found.real), ...found.said.map((one) => Math.abs(one.value)));
-    const line = (label, value, off, nearest, key) => h("tr", { class: nearest ? "sq-nearest" : null },
-      h("th", { scope: "row" }, label), h("td", { "data-name": `${name}-${key}`, "data-value": value }, bar(value, largest), signed(value, 2, true)),
-      off === null ? h("td", {}, "") : h("td", { "data-name": `${name}-${key}-off`, "data-value": off },
-        signed(Math.abs(off)), nearest ? h("span", { class: "sq-note" }, " nearest") : ""));
-    return h("section", { "data-verdict": name }, h("h4", {}, title),
-      h("table", {}, h("thead", {}, h("tr", {}, [what, "change of the score", "off by"].map((text) => h("th", { scope: "col" }, text)))),
-        h("tbody", {}, line(h("strong", {}, "the network"), found.real, null, false, "network"),
-          found.said.map((one) => line([methodSwatch(one.name), called(one.name)], one.value, one.off, one === found.nearest, one.name)))));
-  }
-
-  /** What came of the picture's change, and of the filters', beside what was foretold. */
+  /** What came of the picture's change, and of the filters', beside what was foretold; in words, for who can't see it. */
   function fillVerdicts() {
-    const was = before();
-    if (!was || !now) { verdicts.replaceChildren(); return ""; }
-    const gone = rows.filter(isOff), nodes = [];
-    let spoke = "";
-    if (isTouched(state.edit) && now !== was) {
-      const real = now.score - was.score;
-      if (gone.length && !besides()) {
-        const found = verdict(was, now, was, gone);
-        const names = listed(gone.map(!animals ? flippedName : (row) => row.name));
-        nodes.push(verdictTable(!animals ? `Drawn with ${names} flipped` : `In the picture, without ${names}`, "said by", found, "picture"));
-        const empty = gone.filter((row) => !row.members.length);
-        if (empty.length) nodes.push(h("p", { class: "sq-note" }, `No filter is named for ${listed(empty.map((row) => row.name))}: every method says 0.`));
-        spoke = `${!animals ? "With" : "Without"} ${names}${!animals ? " flipped" : ""} the score ${moves(real)}. `
-          + found.said.map((one) => `${called(one.name)} had said ${signed(one.value, 2, true)}`).join(", ")
-          + `. Nearest: ${called(found.nearest.name)}.`;
-      } else {
-        nodes.push(h("section", { "data-verdict": "picture" }, h("h4", {}, "In the picture, as you changed it"),
-          h("p", {}, "The score ", h("span", { "data-name": "picture-network", "data-value": real }, moves(real)),
-            gone.length || !animals ? ". " : ". Of this the methods foretell nothing: they speak of parts taken away whole. ",
-            "What they say of the new picture is in the table above, as it is now.")));
-        spoke = `The score ${moves(real)}.`;
-      }
-    }
-    if (without) {
-      const off = switched(), names = listed(off.map((row) => row.name));
-      const found = verdict(now, without, now, off);
-      nodes.push(verdictTable(`In the network, without the filters of ${names}`, "said by", found, "network"));
-      spoke += ` With the filters of ${names} off the score ${moves(found.real)}. Nearest: ${called(found.nearest.name)}.`;
-    }
-    if (!nodes.length) {
-      nodes.push(h("p", { class: "sq-note" }, picture().own ? words.own
-        : words.hint));
-    }
-    verdicts.replaceChildren(...nodes);
-    return spoke;
+    const was = before(), gone = rows.filter(isOff), cut = switched();
+    const edited = was && now && now !== was, foretold = edited && gone.length > 0 && !besides();
+    const inPicture = foretold ? verdict(was, now, was, gone) : null;
+    const inNetwork = was && now && without ? verdict(now, without, now, cut) : null;
+    const real = { picture: edited ? now.score - was.score : NaN, network: inNetwork ? inNetwork.real : NaN };
+    const largest = Math.max(1e-9, ...[inPicture, inNetwork].flatMap((one) => (one ? one.said.map(({ value }) => Math.abs(value)) : [])),
+      ...Object.values(real).filter(Number.isFinite).map(Math.abs));
+    const cell = (name, value, kind) => {
+      const node = h("td", { "data-name": name, class: kind });
+      put(node, value, largest);
+      return node;
+    };
+    const off = (name, one, best) => (one ? h("td", { "data-name": name, "data-value": one.off, class: best && "sq-best" }, signed(Math.abs(one.off)))
+      : h("td", { "data-name": name }, "–"));
+    const columns = (name, found, m) => {
+      const one = found?.said.find((each) => each.name === m);
+      return [cell(`${name}-${m}`, one ? one.value : NaN), off(`${name}-${m}-off`, one, one && one === found.nearest)];
+    };
+    const both = Boolean(data.filters);
+    const heads = [["in the picture", "picture"], ...(both ? [["in the network", "network"]] : [])];
+    verdicts.replaceChildren(h("h4", {}, "What happened, and what had been said"), what(edited, gone, cut),
+      h("table", { class: "sq-verdict" }, h("thead", {},
+        h("tr", {}, h("td", {}, ""), heads.map(([text]) => h("th", { scope: "colgroup", colspan: 2 }, text))),
+        h("tr", {}, h("td", {}, ""), heads.map(() => [h("th", { scope: "col" }, "change"), h("th", { scope: "col" }, "off by")]))),
+      h("tbody", {}, h("tr", { class: "sq-real" }, h("th", { scope: "row" }, "the network"),
+        heads.map(([, name]) => [cell(`${name}-network`, real[name]), h("td", {}, "")])),
+      data.methods.map((m) => h("tr", {}, h("th", { scope: "row" }, methodSwatch(m), called(m)), columns("picture", inPicture, m),
+        both ? columns("network", inNetwork, m) : "")))));
+    const spoken = (found, how) => `${how} the score ${moves(found.real)}. ${found.said.map((one) =>
+      `${called(one.name)} had said ${signed(one.value, 2, true)}`).join(", ")}. Nearest: ${called(found.nearest.name)}. `;
+    return [inPicture ? spoken(inPicture, doneTo(gone)) : edited ? `The score ${moves(real.picture)}. ` : "",
+      inNetwork ? spoken(inNetwork, `With the filters of ${namesOf(cut)} off`) : ""].join("");
   }
-  const flippedName = (row) => row.name;
+
+  const namesOf = (some) => listed(some.map((row) => row.name));
+  const doneTo = (gone) => (animals ? `Without ${namesOf(gone)}` : `With ${namesOf(gone)} flipped`);
+
+  /** What is changed, in a sentence or two. */
+  function what(edited, gone, cut) {
+    const said = [];
+    if (edited && gone.length && !besides()) {
+      said.push(`${doneTo(gone)}.`);
+      const empty = gone.filter((row) => !row.members.length);
+      if (empty.length) said.push(`No filter is named for ${namesOf(empty)}: every method says 0 of it.`);
+    } else if (edited) said.push("As you changed it. The methods speak of whole parts only; what they say of the new picture is below.");
+    if (cut.length) said.push(`In the network the filters of ${namesOf(cut)} are off.`);
+    return h("p", { class: "sq-note sq-what" }, said.join(" ") || (picture().own ? words.own : words.hint));
+  }
 
   // ---- the tour --------------------------------------------------------------------------------------
 
@@ -621,7 +621,7 @@ export default view(({ data, root }) => {
     steps.forEach((one, k) => { if (k === state.step) one.setAttribute("aria-current", "step"); else one.removeAttribute("aria-current"); });
     const was = before();
     const focused = tourText.contains(document.activeElement) ? document.activeElement.dataset.name : null;
-    tourText.replaceChildren(...(was && now ? tellers[state.step](was) : [h("p", {}, "The network is being read …")]),
+    tourText.replaceChildren(h("div", {}, was && now ? tellers[state.step](was) : h("p", {}, "The network is being read …")),
       h("p", { class: "sq-tour-foot" }, state.step < 3 ? button("Next", () => { state.step += 1; fillTour(); }, { "data-name": "next" })
         : button("Start again", () => { state.step = 0; startOver(); fillTour(); }, { "data-name": "next" })));
     if (focused) (tourText.querySelector(`[data-name="${focused}"]`) ?? tourText.querySelector("[data-name=next]")).focus();
@@ -638,8 +638,8 @@ export default view(({ data, root }) => {
       h("strong", {}, called(m)), ` says ${listed(strongest(was, m, 2))}`]), `. The table has every ${words.noun}, and what is left over.`)],
     (was) => {
       if (picture().own || !leadRows().length) return [h("p", {}, words.elsewhere)];
-      const names = listed(leadRows().map((row) => row.name));
-      return [h("p", {}, words.doing, ` ${!animals ? "" : `With it go ${names}. `}If the explanations are right, the score changes by `,
+      const along = leadRows().filter((row) => row.group !== "head");
+      return [h("p", {}, words.doing, ` ${animals && along.length ? `What is on it goes with it: ${namesOf(along)}. ` : ""}If the explanations are right, the score changes by `,
         ...data.methods.flatMap((m, k) => [k ? ", " : "", h("strong", {}, signed(-worth(was, m, leadRows()), 2, true)), ` (${called(m)})`]), ". "),
       h("p", {}, leadGone() ? button(words.back, () => toggle(data.lead, false), { "data-name": "lead" })
         : button(words.action, () => toggle(data.lead, true), { "data-name": "lead" }))];
@@ -652,7 +652,7 @@ export default view(({ data, root }) => {
       }
       const found = verdict(was, now, was, gone), order = [...found.said].sort((a, b) => Math.abs(a.off) - Math.abs(b.off));
       const last = order[order.length - 1];
-      return [h("p", {}, !animals ? "With " : "Without ", listed(gone.map((row) => row.name)), !animals ? " flipped" : "", ` the score ${moves(found.real)}, from ${signed(was.score)} to ${signed(now.score)}`,
+      return [h("p", {}, !animals ? "With " : "Without ", namesOf(gone), !animals ? " flipped" : "", ` the score ${moves(found.real)}, from ${signed(was.score)} to ${signed(now.score)}`,
         says(was.score) === says(now.score) ? `: still ${says(now.score)}. ` : `: now ${says(now.score)}. `,
         h("strong", { "data-name": "nearest" }, called(order[0].name)), ` was nearest, with ${signed(order[0].value, 2, true)}, off by ${signed(Math.abs(order[0].off))}; `,
         `${called(last.name)} was farthest, with ${signed(last.value, 2, true)}, off by ${signed(Math.abs(last.off))}. `, words.moral)];
@@ -685,9 +685,10 @@ export default view(({ data, root }) => {
   return {
     nodes: [tour, h("div", { class: "sq-row sq-choose" }, thumbs, fileLabel), trouble,
       h("div", { class: "sq-columns" },
-        h("div", { class: "sq-left" }, h("div", { class: "sq-stage" }, canvas), h("div", { class: "sq-tools" }, tools.node,
-          h("div", { class: "sq-buttons" }, undoButton, startAgain)), help, partTools, looks.node),
-        h("div", { class: "sq-right" }, h("h3", {}, words.question, " ", running), scoreLine, gauge, verdicts, readings.node, table)),
+        h("div", { class: "sq-left" }, h("div", { class: "sq-stage" }, canvas), looks.node, tools.node, help,
+          h("div", { class: "sq-buttons" }, undoButton, startAgain), more),
+        h("div", { class: "sq-right" }, h("div", { class: "sq-answer" }, h("h3", {}, words.question), scoreLine, running), gauge, verdicts,
+          h("h4", {}, words.worth), table, readings.node)),
       h("p", { class: "sq-note" }, data.note), status],
     undo() {
       closed = true;
