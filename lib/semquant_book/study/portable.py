@@ -4,8 +4,9 @@ What is packed is read by ``views/scripts/engine.mjs``: a performer as a list of
 in the weights of the convolution before it, and explainers likewise.
 
 Weights are whole numbers of 16 bits, times a unit for each output of a layer: as many bytes as half
-precision, and an eighth of its error. Before a mask they have 24 bits: where two places of a map are
-nearly as high as each other, a small error moves the peak, and with it all that the mask keeps.
+precision, and an eighth of its error. Two kinds have 24 bits. Those before a mask: where two places of a
+map are nearly as high as each other, a small error moves the peak, and with it all that the mask keeps.
+And those of small layers, which add as much to the error as large ones and take few bytes.
 """
 
 from __future__ import annotations
@@ -25,14 +26,15 @@ from semquant_book.study.store import pack
 
 __all__ = ["correction_of", "explainer", "layers", "of_animals", "of_faces", "performer"]
 
+SMALL = 2**14  # weights of a layer that has 24 bits in any case
 ACCEPTED = ("convolutions with batch norm, ReLU, max pooling, masks at the peak, flattening, linear layers "
             "and residual blocks")
 
 
-def layers(module: nn.Module, bits: int = 16) -> list[dict]:
+def layers(module: nn.Module, fine: bool = False) -> list[dict]:
     """Return a module's layers in order, each as plain values; InputError for one that is not known.
 
-    `bits` is how many a weight has, 16 or 24; biases are in single precision.
+    `fine` gives all weights 24 bits; biases are in single precision.
     """
     found: list[dict] = []
     conv: tuple | None = None  # weights and bias that a batch norm may still change
@@ -41,16 +43,16 @@ def layers(module: nn.Module, bits: int = 16) -> list[dict]:
             if conv is None:
                 raise _unknown(part, "without a convolution before it")
             weight, bias, settings = conv
-            factor = part.weight / (part.running_var + part.eps).sqrt()
-            conv = (weight * factor[:, None, None, None],
+            factor = part.weight.double() / (part.running_var.double() + part.eps).sqrt()
+            conv = (weight.double() * factor[:, None, None, None],
                     (bias - part.running_mean) * factor + part.bias, settings)
             continue
         if conv:
-            found.append(_conv(*conv, bits))
+            found.append(_conv(*conv, fine))
         conv = _taken(part) if isinstance(part, nn.Conv2d) else None
         if conv is None:
-            found.append(_layer(part, bits))
-    return found + ([_conv(*conv, bits)] if conv else [])
+            found.append(_layer(part, fine))
+    return found + ([_conv(*conv, fine)] if conv else [])
 
 
 def _parts(module: nn.Module) -> list[nn.Module]:
@@ -70,11 +72,11 @@ def _taken(conv: nn.Conv2d) -> tuple[Tensor, Tensor, dict]:
     return conv.weight, bias, {"stride": conv.stride[0], "padding": conv.padding[0], "groups": conv.groups}
 
 
-def _conv(weight: Tensor, bias: Tensor, settings: dict, bits: int) -> dict:
-    return {"kind": "conv", **settings, "weight": _packed(weight, bits), "bias": pack(bias)}
+def _conv(weight: Tensor, bias: Tensor, settings: dict, fine: bool) -> dict:
+    return {"kind": "conv", **settings, "weight": _packed(weight, fine), "bias": pack(bias)}
 
 
-def _layer(part: nn.Module, bits: int) -> dict:
+def _layer(part: nn.Module, fine: bool) -> dict:
     match part:
         case nn.ReLU():
             return {"kind": "relu"}
@@ -82,7 +84,7 @@ def _layer(part: nn.Module, bits: int) -> dict:
             return {"kind": "flatten"}
         case nn.Linear():
             bias = torch.zeros(part.out_features) if part.bias is None else part.bias
-            return {"kind": "linear", "weight": _packed(part.weight, bits), "bias": pack(bias)}
+            return {"kind": "linear", "weight": _packed(part.weight, fine), "bias": pack(bias)}
         case nn.MaxPool2d(kernel_size=int(kernel), stride=int(stride), padding=0, dilation=1):
             return {"kind": "pool", "kernel": kernel, "stride": stride, "ceil": part.ceil_mode}
         case Mask(centre="peak"):
@@ -93,8 +95,8 @@ def _layer(part: nn.Module, bits: int) -> dict:
             main = [part.conv1, part.bn1, part.relu, part.conv2, part.bn2, part.relu, part.conv3, part.bn3]
         case _:
             raise _unknown(part)
-    return {"kind": "block", "main": layers(nn.Sequential(*main), bits),
-            "shortcut": layers(part.downsample or nn.Identity(), bits)}
+    return {"kind": "block", "main": layers(nn.Sequential(*main), fine),
+            "shortcut": layers(part.downsample or nn.Identity(), fine)}
 
 
 def _unknown(part: nn.Module, what: str = "") -> InputError:
@@ -102,13 +104,14 @@ def _unknown(part: nn.Module, what: str = "") -> InputError:
     return InputError(f"layer: {words} can't be packed; accepted: {ACCEPTED}")
 
 
-def _packed(weight: Tensor, bits: int) -> dict:
+def _packed(weight: Tensor, fine: bool) -> dict:
     """Weights (outputs, ...) as ``whole`` numbers, of 24 bits the lower 8 as ``rest``, times ``unit``."""
     check_finite(weights=weight)
-    weight = weight.double()
-    largest = weight.flatten(1).abs().amax(dim=1)
-    unit = torch.where(largest == 0, 1, largest / (2 ** (bits - 1) - 1)).float()
-    levels = (weight / unit.double().view(-1, *[1] * (weight.dim() - 1))).round().to(torch.int32)
+    bits = 24 if fine or weight.numel() <= SMALL else 16
+    rows, most = weight.flatten(1).double(), 2 ** (bits - 1) - 1
+    largest = rows.abs().amax(dim=1)
+    unit = torch.where(largest == 0, 1, largest / most).float()
+    levels = (rows / unit.double()[:, None]).round().clamp(-most, most).to(torch.int32).view(weight.shape)
     if bits == 16:
         return {"whole": pack(levels, "i2"), "unit": pack(unit)}
     return {"whole": pack(levels >> 8, "i2"), "rest": pack(levels & 255, "u1"), "unit": pack(unit)}
@@ -134,7 +137,7 @@ def performer(net: Performer) -> dict:
     if not torch.allclose(again, net.prepare(noise), atol=1e-4, rtol=1e-4):
         raise InputError("pixels: what prepares them is not a factor and a summand for each channel")
     return {"size": net.input_size, "pixels": {"scale": scale.tolist(), "shift": shift.tolist()},
-            "trunk": layers(trunk, 24 if masked else 16), "head": layers(net.head)}
+            "trunk": layers(trunk, masked), "head": layers(net.head)}
 
 
 @torch.no_grad()
