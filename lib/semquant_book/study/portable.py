@@ -1,7 +1,12 @@
 """A trained network and its explainers as plain values, for a page that computes them itself.
 
 What is packed is read by ``views/scripts/engine.mjs``: a performer as a list of layers, with batch norm
-in the weights of the convolution before it, and explainers likewise, in half precision.
+in the weights of the convolution before it, and explainers likewise.
+
+Weights are whole numbers of 16 bits, times a unit for each output of a layer: as many bytes as half
+precision, and an eighth of its error. Two kinds have 24 bits. Those before a mask: where two places of a
+map are nearly as high as each other, a small error moves the peak, and with it all that the mask keeps.
+And those of small layers, which add as much to the error as large ones and take few bytes.
 """
 
 from __future__ import annotations
@@ -10,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
-from semquant.checks import InputError
+from semquant.checks import InputError, check_finite
 from semquant.corrected import Correction
 from semquant.explainers import Explainer
 from semquant.networks.interpretable import Mask
@@ -21,14 +26,15 @@ from semquant_book.study.store import pack
 
 __all__ = ["correction_of", "explainer", "layers", "of_animals", "of_faces", "performer"]
 
+SMALL = 2**14  # weights of a layer that has 24 bits in any case
 ACCEPTED = ("convolutions with batch norm, ReLU, max pooling, masks at the peak, flattening, linear layers "
             "and residual blocks")
 
 
-def layers(module: nn.Module, dtype: str = "f2") -> list[dict]:
+def layers(module: nn.Module, fine: bool = False) -> list[dict]:
     """Return a module's layers in order, each as plain values; InputError for one that is not known.
 
-    `dtype` is that of the weights, "f2" or "f4"; biases are in single precision.
+    `fine` gives all weights 24 bits; biases are in single precision.
     """
     found: list[dict] = []
     conv: tuple | None = None  # weights and bias that a batch norm may still change
@@ -37,16 +43,16 @@ def layers(module: nn.Module, dtype: str = "f2") -> list[dict]:
             if conv is None:
                 raise _unknown(part, "without a convolution before it")
             weight, bias, settings = conv
-            factor = part.weight / (part.running_var + part.eps).sqrt()
-            conv = (weight * factor[:, None, None, None],
+            factor = part.weight.double() / (part.running_var.double() + part.eps).sqrt()
+            conv = (weight.double() * factor[:, None, None, None],
                     (bias - part.running_mean) * factor + part.bias, settings)
             continue
         if conv:
-            found.append(_conv(*conv, dtype))
+            found.append(_conv(*conv, fine))
         conv = _taken(part) if isinstance(part, nn.Conv2d) else None
         if conv is None:
-            found.append(_layer(part, dtype))
-    return found + ([_conv(*conv, dtype)] if conv else [])
+            found.append(_layer(part, fine))
+    return found + ([_conv(*conv, fine)] if conv else [])
 
 
 def _parts(module: nn.Module) -> list[nn.Module]:
@@ -66,11 +72,11 @@ def _taken(conv: nn.Conv2d) -> tuple[Tensor, Tensor, dict]:
     return conv.weight, bias, {"stride": conv.stride[0], "padding": conv.padding[0], "groups": conv.groups}
 
 
-def _conv(weight: Tensor, bias: Tensor, settings: dict, dtype: str) -> dict:
-    return {"kind": "conv", **settings, "weight": _packed(weight, dtype), "bias": pack(bias)}
+def _conv(weight: Tensor, bias: Tensor, settings: dict, fine: bool) -> dict:
+    return {"kind": "conv", **settings, "weight": _packed(weight, fine), "bias": pack(bias)}
 
 
-def _layer(part: nn.Module, dtype: str) -> dict:
+def _layer(part: nn.Module, fine: bool) -> dict:
     match part:
         case nn.ReLU():
             return {"kind": "relu"}
@@ -78,7 +84,7 @@ def _layer(part: nn.Module, dtype: str) -> dict:
             return {"kind": "flatten"}
         case nn.Linear():
             bias = torch.zeros(part.out_features) if part.bias is None else part.bias
-            return {"kind": "linear", "weight": _packed(part.weight, dtype), "bias": pack(bias)}
+            return {"kind": "linear", "weight": _packed(part.weight, fine), "bias": pack(bias)}
         case nn.MaxPool2d(kernel_size=int(kernel), stride=int(stride), padding=0, dilation=1):
             return {"kind": "pool", "kernel": kernel, "stride": stride, "ceil": part.ceil_mode}
         case Mask(centre="peak"):
@@ -89,8 +95,8 @@ def _layer(part: nn.Module, dtype: str) -> dict:
             main = [part.conv1, part.bn1, part.relu, part.conv2, part.bn2, part.relu, part.conv3, part.bn3]
         case _:
             raise _unknown(part)
-    return {"kind": "block", "main": layers(nn.Sequential(*main), dtype),
-            "shortcut": layers(part.downsample or nn.Identity(), dtype)}
+    return {"kind": "block", "main": layers(nn.Sequential(*main), fine),
+            "shortcut": layers(part.downsample or nn.Identity(), fine)}
 
 
 def _unknown(part: nn.Module, what: str = "") -> InputError:
@@ -98,21 +104,29 @@ def _unknown(part: nn.Module, what: str = "") -> InputError:
     return InputError(f"layer: {words} can't be packed; accepted: {ACCEPTED}")
 
 
-def _packed(values: Tensor, dtype: str) -> dict:
-    if dtype == "f2" and float(values.detach().abs().max()) > torch.finfo(torch.float16).max:
-        raise InputError(f"weights: {float(values.detach().abs().max()):.4g} is beyond half precision; "
-                         "accepted: dtype f4")
-    return pack(values, dtype)
+def _packed(weight: Tensor, fine: bool) -> dict:
+    """Weights (outputs, ...) as ``whole`` numbers, of 24 bits the lower 8 as ``rest``, times ``unit``."""
+    check_finite(weights=weight)
+    bits = 24 if fine or weight.numel() <= SMALL else 16
+    rows, most = weight.flatten(1).double(), 2 ** (bits - 1) - 1
+    largest = rows.abs().amax(dim=1)
+    unit = torch.where(largest == 0, 1, largest / most).float()
+    levels = (rows / unit.double()[:, None]).round().clamp(-most, most).to(torch.int32).view(weight.shape)
+    if bits == 16:
+        return {"whole": pack(levels, "i2"), "unit": pack(unit)}
+    return {"whole": pack(levels >> 8, "i2"), "rest": pack(levels & 255, "u1"), "unit": pack(unit)}
 
 
 @torch.no_grad()
-def performer(net: Performer, dtype: str = "f2") -> dict:
+def performer(net: Performer) -> dict:
     """Return ``size``, ``pixels``, ``trunk`` (up to x) and ``head`` of a performer.
 
     InputError for layers that are not known, and for pixels prepared other than each channel by a factor
     and a summand.
     """
     net.eval()
+    trunk = nn.Sequential(net.features, net.mask)
+    masked = any(isinstance(part, Mask) for part in trunk.modules())
     levels = torch.tensor([0, 255], dtype=torch.uint8)
     at = net.prepare(levels[:, None, None, None].expand(2, 3, net.input_size, net.input_size))
     shift = at[0].mean(dim=(1, 2))
@@ -123,44 +137,44 @@ def performer(net: Performer, dtype: str = "f2") -> dict:
     if not torch.allclose(again, net.prepare(noise), atol=1e-4, rtol=1e-4):
         raise InputError("pixels: what prepares them is not a factor and a summand for each channel")
     return {"size": net.input_size, "pixels": {"scale": scale.tolist(), "shift": shift.tolist()},
-            "trunk": layers(nn.Sequential(net.features, net.mask), dtype), "head": layers(net.head, dtype)}
+            "trunk": layers(trunk, masked), "head": layers(net.head)}
 
 
 @torch.no_grad()
-def explainer(g: Explainer, dtype: str = "f2") -> dict:
+def explainer(g: Explainer) -> dict:
     """Return ``layers`` of g, whose outputs' means over positions give alpha, and ``positive``, ``scale``
     and ``bias``."""
-    return {"layers": layers(nn.Sequential(g.body, g.last), dtype), "positive": g.positive,
+    return {"layers": layers(nn.Sequential(g.body, g.last)), "positive": g.positive,
             "scale": float(g.scale), "bias": float(g.bias)}
 
 
 @torch.no_grad()
-def correction_of(net: Correction, dtype: str = "f2") -> dict:
+def correction_of(net: Correction) -> dict:
     """Return ``layers`` of the correction's network, the units it reads and writes, and ``bias``."""
-    return {"layers": layers(net.net, dtype), "unit": float(net.unit), "bias": float(net.bias),
+    return {"layers": layers(net.net), "unit": float(net.unit), "bias": float(net.bias),
             "complete": net.settings["complete"],
             **{name: pack(getattr(net, name)) for name in ("mean", "spread", "size")}}
 
 
-def of_animals(run: experiment1.Run, scale: str = "scaled", dtype: str = "f2") -> dict:
+def of_animals(run: experiment1.Run, scale: str = "scaled") -> dict:
     """Return a performer of an animal and what explains it: ours and the baseline in a reading of y's
     `scale`, and the corrected gradient times input.
 
     ``names`` are those of part groups, and ``groups`` has each filter's place among them, -1 for none.
     """
     net = run.performer()
-    return {"kind": "filters", "output": 0, **performer(net, dtype),
+    return {"kind": "filters", "output": 0, **performer(net),
             "names": list(run.images("test").groups), "groups": run.naming()[0].tolist(),
-            "explainers": {method: explainer(run.explainer(method, scale).g, dtype) for method in METHODS},
-            "correction": correction_of(ranking.correction(run, ranking.head_of(run)), dtype)}
+            "explainers": {method: explainer(run.explainer(method, scale).g) for method in METHODS},
+            "correction": correction_of(ranking.correction(run, ranking.head_of(run)))}
 
 
-def of_faces(run: experiment2.Run, dtype: str = "f2") -> dict:
+def of_faces(run: experiment2.Run) -> dict:
     """Return the performer of 40 attributes and what explains one of them by the others.
 
     ``concepts`` are the other outputs' numbers, and ``names`` what all 40 are called.
     """
     return {"kind": "outputs", "output": experiment2.target_index(run.target),
-            "concepts": experiment2.concepts_of(run.target), **performer(run.performer(), dtype),
+            "concepts": experiment2.concepts_of(run.target), **performer(run.performer()),
             "names": list(ATTRIBUTES), "correction": None,
-            "explainers": {method: explainer(run.explainer(method).g, dtype) for method in METHODS}}
+            "explainers": {method: explainer(run.explainer(method).g) for method in METHODS}}

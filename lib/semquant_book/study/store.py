@@ -61,7 +61,7 @@ ATTRIBUTE_FIELDS = (*SURVEY_FIELDS, "explainer", "attribute_epochs", "attribute_
 READ = {"images": ("VOC2010", "neg"), "faces": ("celeba*", "img_align_celeba", "list_*.txt"),
         "weights": ("imagenet-*.mat", "imagenet/imagenet-*.mat")}
 #: Kinds of numbers that `pack` packs: little-endian, so many bytes.
-KINDS = ("f2", "f4", "u1", "u2", "i2")
+KINDS = ("f4", "u1", "u2", "i2")
 
 
 def data_record(settings: Settings, category: str) -> Path:
@@ -279,7 +279,7 @@ def read_record(path: str | Path) -> dict:
 def pack(values: ArrayLike | Tensor, dtype: str = "f4") -> dict:
     """Pack an array for a record or a view; `unpack`, and that of ``common.mjs``, read it.
 
-    `dtype`: kind and bytes of a number, little-endian: "f2", "f4", "u1", "u2" or "i2". InputError for a
+    `dtype`: kind and bytes of a number, little-endian: "f4", "u1", "u2" or "i2". InputError for a
     value that the kind can't hold: whole numbers must fit.
     """
     import numpy as np  # here, so that asking for paths stays quick

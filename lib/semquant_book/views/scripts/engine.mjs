@@ -12,18 +12,23 @@
 function networkOf(packed) {
   // ---- numbers ----------------------------------------------------------------------------------
 
-  /** An array as `store.pack` packed it, in single precision: {shape, values}. */
-  function decode({ dtype, shape, base64 }) {
+  const kinds = { f4: Float32Array, u1: Uint8Array, i2: Int16Array };
+
+  /** The numbers of an array that `store.pack` packed. */
+  function numbers({ dtype, base64 }) {
     const text = atob(base64), bytes = new Uint8Array(text.length);
     for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
-    if (dtype === "f4") return { shape, values: new Float32Array(bytes.buffer) };
-    const halves = new Uint16Array(bytes.buffer), values = new Float32Array(halves.length);
-    for (let i = 0; i < halves.length; i++) {
-      const half = halves[i], power = half >> 10 & 31, rest = half & 1023;
-      const size = power ? (1 + rest / 1024) * 2 ** (power - 15) : rest * 2 ** -24;
-      values[i] = half >> 15 ? -size : size;
+    return new kinds[dtype](bytes.buffer);
+  }
+
+  /** Weights of a layer: whole numbers, with or without lower bits, times the unit of their output. */
+  function weightsOf({ whole, rest, unit }) {
+    const upper = numbers(whole), lower = rest && numbers(rest), units = numbers(unit);
+    const own = upper.length / units.length, values = new Float32Array(upper.length);
+    for (let o = 0, i = 0; o < units.length; o++) {
+      for (const end = i + own; i < end; i++) values[i] = (lower ? upper[i] * 256 + lower[i] : upper[i]) * units[o];
     }
-    return { shape, values };
+    return { shape: whole.shape, values };
   }
 
   const count = (shape) => shape.reduce((a, b) => a * b, 1);
@@ -32,8 +37,8 @@ function networkOf(packed) {
 
   const made = {
     conv(layer, [, rows, columns]) {
-      const { shape: [outs, ins, high, wide], values } = decode(layer.weight);
-      const bias = decode(layer.bias).values, { stride, padding, groups } = layer;
+      const { shape: [outs, ins, high, wide], values } = weightsOf(layer.weight);
+      const bias = numbers(layer.bias), { stride, padding, groups } = layer;
       const across = columns + 2 * padding, plane = across * (rows + 2 * padding);
       const h = Math.floor((rows + 2 * padding - high) / stride) + 1;
       const w = Math.floor((columns + 2 * padding - wide) / stride) + 1;
@@ -114,7 +119,7 @@ function networkOf(packed) {
     },
 
     linear(layer, shape) {
-      const { shape: [outs, ins], values } = decode(layer.weight), bias = decode(layer.bias).values;
+      const { shape: [outs, ins], values } = weightsOf(layer.weight), bias = numbers(layer.bias);
       const out = new Float32Array(outs), back = new Float64Array(count(shape));
       return {
         shape: [outs],
@@ -293,7 +298,7 @@ function networkOf(packed) {
 
   /** Gradient times input with a learned correction, made to add up to the score where it is to. */
   function correct(kept) {
-    const [mean, spread, size] = [kept.mean, kept.spread, kept.size].map((one) => decode(one).values);
+    const [mean, spread, size] = [kept.mean, kept.spread, kept.size].map(numbers);
     const net = chain(kept.layers, [n]);
     return (y, gradient, score) => {
       const change = whole(net.forward(y.map((v, i) => (v - mean[i]) / spread[i])));
