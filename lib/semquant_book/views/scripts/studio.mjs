@@ -412,7 +412,7 @@ export default view(({ data, root }) => {
   const undoButton = button("Undo", undo, { "data-name": "undo" });
   const startAgain = button("Start again", startOver, { "data-name": "again" });
   const partTools = h("div", { class: "sq-part" });
-  const more = animals ? h("details", { class: "sq-more" }, h("summary", {}, "Colour a part, or exchange it"), partTools) : "";
+  const more = animals ? h("details", { class: "sq-more", open: matchMedia("(min-width: 60rem)").matches }, h("summary", {}, "Colour a part, or exchange it"), partTools) : "";
   const groups = rows.filter((row) => row.group).map((row) => row.group);
 
   function choosePart(group) {
@@ -685,10 +685,10 @@ export default view(({ data, root }) => {
   return {
     nodes: [tour, h("div", { class: "sq-row sq-choose" }, thumbs, fileLabel), trouble,
       h("div", { class: "sq-columns" },
-        h("div", { class: "sq-left" }, h("div", { class: "sq-stage" }, canvas), looks.node, tools.node, help,
-          h("div", { class: "sq-buttons" }, undoButton, startAgain), more),
-        h("div", { class: "sq-right" }, h("div", { class: "sq-answer" }, h("h3", {}, words.question), scoreLine, running), gauge, verdicts,
-          h("h4", {}, words.worth), table, readings.node)),
+        h("div", { class: "sq-left" }, h("div", { class: "sq-stage" }, canvas), h("div", { class: "sq-handle" }, looks.node, tools.node, help,
+          h("div", { class: "sq-buttons" }, undoButton, startAgain), more)),
+        h("div", { class: "sq-right" }, h("div", { class: "sq-head" }, h("div", { class: "sq-answer" }, h("h3", {}, words.question), scoreLine, running),
+          gauge), verdicts, h("div", {}, h("h4", {}, words.worth), table, readings.node))),
       h("p", { class: "sq-note" }, data.note), status],
     undo() {
       closed = true;
