@@ -8,18 +8,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike
+from PIL import Image
+from torch import Tensor
 
 from semquant.explanation import UNASSIGNED
 from semquant_book.datasets.drawn import animals
 from semquant_book.datasets.drawn.layers import Layer, layered
-from semquant_book.datasets.names import GROUPS
+from semquant_book.datasets.names import ATTRIBUTES, GROUPS, PHRASES, label
 from semquant_book.views.explorer import HEAT
-from semquant_book.views.widgets import View, colours, pack, picture
+from semquant_book.views.widgets import View, address, colours, pack, picture
 
-__all__ = ["Studio", "animal_studio", "drawn"]
+__all__ = ["Studio", "animal_studio", "drawn", "face_studio"]
 
 METHODS = ["ours", "baseline", "gradient times input", "corrected"]  # as engine.mjs calls them
+ACROSS = 8  # pictures of a face side by side on its sheet
 HEAD = ("head", "ear", "eye", "mouth & nose")  # what goes when the tour takes the head away
 
 
@@ -44,6 +46,40 @@ def animal_studio(title: str, category: str, network: dict, names: Sequence[str]
             {"label": f"drawn {kind} {1 + kinds[:k].count(kind)}", "drawn": drawn(name, network["size"]),
              "small": picture(animals.render(*animals.parse_id(name), size=96)[0], 96)}
             for k, (kind, name) in enumerate(zip(kinds, names))]})
+
+
+def face_studio(title: str, target: str, network: dict, faces: Sequence[tuple[Tensor, Sequence[bool]]],
+                flips: Sequence[str], lead: str, note: str = "") -> Studio:
+    """Return the studio of a network of 40 attributes, as `portable.of_faces` packs it, with drawn faces.
+
+    Of each face there are its pictures with every set of `flips` turned to its opposite, (2^P, 3, S, S) uint8
+    in the order of `truth.coalition_values`, the last one as it is, and which of these attributes it has.
+    The tour flips `lead`, one of them.
+    """
+    concepts = [ATTRIBUTES[i] for i in network["concepts"]]
+    flips = [name for name in flips if name in concepts]
+    others = [i for i, name in enumerate(concepts) if name not in flips]
+    rows = [{"name": label(name).lower(), "group": name, "members": [concepts.index(name)], "colour": None,
+             "called": PHRASES[name]} for name in flips]
+    rows.append({"name": f"the other {len(others)}", "group": None, "members": others, "colour": None})
+    return Studio(data={
+        "kind": "faces", "title": title, "category": label(target).lower(), "network": network, "note": note,
+        "says": [f"“{words[0].lower() + words[1:]}”" for words in PHRASES[target]], "lead": [lead],
+        "filters": 0, "methods": list(network["explainers"]), "rows": rows, "colours": colours(), "heat": pack(HEAT, "u1"),
+        "pictures": [{"label": f"drawn face {k + 1}", "sheet": _sheet(pictures), "across": ACROSS,
+                      "size": pictures.shape[-1], "has": [bool(one) for one in has], "flips": flips,
+                      "small": picture(pictures[-1], 96)} for k, (pictures, has) in enumerate(faces)]})
+
+
+def _sheet(pictures: Tensor) -> str:
+    """Pictures (n, 3, S, S) side by side on one sheet, as a ``data:`` address of a WebP without loss."""
+    n, _, size, _ = pictures.shape
+    rows = -(-n // ACROSS)
+    sheet = np.zeros((rows * size, ACROSS * size, 3), np.uint8)
+    for k, one in enumerate(pictures.permute(0, 2, 3, 1).numpy()):
+        y, x = k // ACROSS * size, k % ACROSS * size
+        sheet[y : y + size, x : x + size] = one
+    return address(Image.fromarray(sheet), "webp", lossless=True, quality=100, method=6)
 
 
 def _members(network: dict, group: str) -> list[int]:

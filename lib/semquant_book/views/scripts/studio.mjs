@@ -17,8 +17,10 @@ const WORDS = {
     doing: "Now the head is taken out of the picture, and the network is asked again.", action: "Take the head away", back: "Put the head back",
     moral: "One picture proves nothing; the book counts over many. The filters are not the part: what they look at may still be "
       + "there, so switch the same filters off in the network as well." }),
-  faces: ({ category, leadName }) => ({
-    noun: "attribute", worth: "What each attribute adds to the score", question: `${category}?`, decides: `Above 0 means “${category}”`,
+  faces: ({ category, rows, lead }) => {
+    const leadName = `“${rows.find(({ group }) => group === lead[0]).name}”`;
+    return {
+    noun: "attribute", worth: "What each attribute adds to the score", question: `Is it “${category}”?`, decides: `Above 0 means “${category}”`,
     steps: ["What the network says", "What the explanations say", "Change one thing", "Who was right?"],
     hint: "Untick an attribute: the same face comes drawn with it turned to its opposite, and all else as it was.",
     own: "Your picture stays in this page: nothing is sent anywhere. The network has only ever seen drawn faces, so what it says "
@@ -27,7 +29,8 @@ const WORDS = {
     doing: `Now ${leadName} is turned to its opposite in the drawing, and the network is asked again.`,
     action: `Flip ${leadName}`, back: `Flip ${leadName} back`,
     moral: "One face proves nothing; the book counts over many. Other attributes may change their scores with the one that is "
-      + "flipped, which no term of the sum foresees." }),
+      + "flipped, which no term of the sum foresees." };
+  },
 };
 
 export default view(({ data, root }) => {
@@ -42,7 +45,7 @@ export default view(({ data, root }) => {
   const state = { picture: 0, edit: untouched(), past: [], look: "picture", tool: "take", chosen: data.lead[0],
     reading: "before", step: 0, pointed: null, cursor: null };
   let now = null, without = null; // said of the picture as it is, and with filters off
-  let shownPixels = null, drawnParts = null;
+  let drawnParts = null;
 
   // ---- numbers -------------------------------------------------------------------------------------
 
@@ -51,7 +54,7 @@ export default view(({ data, root }) => {
   const methods = () => (now ? Object.keys(now.methods) : data.methods);
   const called = (m) => CALLED[m] ?? m;
   const isOff = (row) => Boolean(row.group) && state.edit.off.includes(row.group);
-  const there = (row) => !row.group || !animals || picture().layers?.some((one) => one.group === row.group);
+  const there = (row) => !row.group || (animals ? picture().layers?.some((one) => one.group === row.group) : !picture().own);
   const switched = () => rows.filter((row) => !row.net);
   const worth = (said, method, some) =>
     sum(some.flatMap((row) => row.members.map((i) => said.methods[method].contributions[i])));
@@ -71,6 +74,9 @@ export default view(({ data, root }) => {
     const nearest = said.reduce((a, b) => (Math.abs(b.off) < Math.abs(a.off) ? b : a));
     return { real, said, nearest };
   }
+
+  /** How an attribute is called in the face that is shown: it may be absent. */
+  const calledHere = (row) => row.called[picture().has?.[picture().flips.indexOf(row.group)] ?? true ? 0 : 1];
 
   const listed = (names) => (names.length < 2 ? names.join("")
     : `${names.slice(0, -1).join(", ")} and ${names[names.length - 1]}`);
@@ -184,18 +190,20 @@ export default view(({ data, root }) => {
     if (one.ready) await one.ready;
     if (one !== picture()) return;
     drawnParts = composite(one, state.edit, pictures);
-    const context = canvas.getContext("2d");
-    if (state.look === "seen") {
+    const context = canvas.getContext("2d", { willReadFrequently: true });
+    if (state.look === "seen" || one.tiles) {
       const small = h("canvas", { width: one.size, height: one.size });
       const bytes = seen(one, drawnParts.flat), image = new ImageData(one.size, one.size);
       for (let p = 0; p < one.size * one.size; p++) image.data.set([bytes[3 * p], bytes[3 * p + 1], bytes[3 * p + 2], 255], 4 * p);
       small.getContext("2d").putImageData(image, 0, 0);
-      context.imageSmoothingEnabled = false;
+      context.imageSmoothingEnabled = state.look !== "seen";
+      context.imageSmoothingQuality = "high";
       context.drawImage(small, 0, 0, SHOWN, SHOWN);
-    } else {
-      shownPixels = shown(one, drawnParts.flat, state.edit.brushed);
-      if (state.look === "heat" && now) glow(shownPixels, now.cam);
-      context.putImageData(new ImageData(shownPixels, SHOWN, SHOWN), 0, 0);
+    } else context.putImageData(new ImageData(shown(one, drawnParts.flat, state.edit.brushed), SHOWN, SHOWN), 0, 0);
+    if (state.look === "heat" && now) {
+      const image = context.getImageData(0, 0, SHOWN, SHOWN);
+      glow(image.data, now.cam);
+      context.putImageData(image, 0, 0);
     }
     if (state.pointed) outline(context, state.pointed);
     if (state.cursor && state.tool === "brush") ring(context);
@@ -504,7 +512,7 @@ export default view(({ data, root }) => {
       if (row.inPicture) { row.inPicture.checked = here && !isOff(row); row.inPicture.disabled = !here; }
       if (row.inNetwork) row.inNetwork.checked = row.net;
       row.line.classList.toggle("sq-off", isOff(row) || !row.net);
-      if (row.called) row.title.textContent = row.called[picture().has?.[row.place] ? 0 : 1];
+      if (row.called) row.title.textContent = calledHere(row);
       for (const m of data.methods) put(row.cells[m], said && worth(said, m, [row]), largest);
     }
     for (const m of data.methods) {
