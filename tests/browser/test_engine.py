@@ -9,6 +9,8 @@ import torch
 from torch.nn import functional as F
 
 from semquant import grad_cam, parts
+from semquant.explainers import Explainer, ExplainerOptions
+from semquant.networks import performers
 from semquant_book.study import experiment1, experiment2, portable, ranking
 from semquant_book.study.portraits import faces_of
 from semquant_book.study.presets import load_settings
@@ -183,6 +185,26 @@ def test_faces_are_explained_as_in_the_library(opened, faces, record_property):
         found = [one["methods"][method] for one in said]
         near(column(found, "contributions"), right.contributions, record_property, f"{method} of a face")
         near(column(found, "total"), right.total, record_property, f"{method} of a face, total")
+
+
+@pytest.mark.parametrize(("architecture", "interpretable", "depth"),
+                         [("alexnet", 2, 50), ("vgg_m", 1, 18), ("vgg_s", 1, "small"), ("vgg16", 0, 18)])
+def test_other_networks_and_sizes_of_g_are_computed_too(architecture, interpretable, depth, opened):
+    torch.manual_seed(0)
+    net = performers.build(architecture, size=64, width=0.0625, outputs=2, interpretable=interpretable)
+    g, images = Explainer(net.n, net.n, net.map_size, ExplainerOptions(depth)), torch.randint(
+        256, (20, 3, 64, 64), dtype=torch.uint8)
+    with torch.no_grad():
+        for _ in range(20):  # running means of what it sees
+            g.train()(net.train().maps(net.prepare(images))[1])
+        x = net.eval().maps(net.prepare(images))[1]
+        y, alpha, logits = x.sum(dim=(2, 3)), g.eval()(x), net.head(x)
+    packed = portable.performer(net) | {"kind": "filters", "output": 1, "correction": None,
+                                        "explainers": {"ours": portable.explainer(g)}}
+    said = ask(opened(Case(None, packed, images)), images)["said"]
+    near(column(said, "logits"), logits)
+    near(column(said, "y"), y)
+    near(column([one["methods"]["ours"] for one in said], "contributions"), alpha * y)
 
 
 @pytest.mark.parametrize("before", ["", "delete window.Worker", "window.Worker = class { constructor() { throw 1; } }"])
