@@ -10,9 +10,11 @@ from browser.reading import number, numbers, sticking_out
 from browser.visiting import violations
 from PIL import Image
 
-from semquant_book.datasets.drawn import animals
+from semquant_book.datasets.drawn import animals, faces
+from semquant_book.datasets.names import ATTRIBUTES
 from semquant_book.pages import studio as page_of
-from semquant_book.study import experiment1, portable, ranking
+from semquant_book.study import experiment1, experiment2, portable, ranking
+from semquant_book.study.interventions import FLIPPED, flipped
 from semquant_book.study.performing import scores
 from semquant_book.study.presets import load_settings
 from semquant_book.views import studio
@@ -24,8 +26,9 @@ SHELL = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="view
 %s
 const data = %s;
 made.render({ model: { get: () => data, on() {}, off() {} }, el: document.getElementById("here") });
-window.pixels = (k, edit) => { // what the network gets of a drawn animal
-  const all = data.pictures.map((one) => readDrawn(one.drawn));
+window.pixels = async (k, edit) => { // what the network gets
+  const all = data.pictures.map((one) => (one.drawn ? readDrawn(one.drawn) : readSheet(one)));
+  await all[k].ready;
   return Array.from(seen(all[k], composite(all[k], { ...untouched(), ...edit }, all).flat));
 };
 </script></html>"""
@@ -46,11 +49,27 @@ def names(run):
 
 
 @pytest.fixture(scope="module")
-def place(run, names, tmp_path_factory):
-    view = studio.animal_studio("AlexNet", "dog", portable.of_animals(run), names, "A note.")
-    place = tmp_path_factory.mktemp("studio") / "studio.html"
-    place.write_text(SHELL % (view._css, view._esm.replace("export default", "const made ="), json.dumps(view.data)))
-    return place
+def male(run):
+    settings = load_settings("smoke", device="cpu", face_train_images=256, face_epochs=4, attribute_epochs=3)
+    return experiment2.Run(settings, "Male")
+
+
+@pytest.fixture(scope="module")
+def places(run, names, male, tmp_path_factory):
+    """A page of animals, and one of faces."""
+    folder = tmp_path_factory.mktemp("studio")
+    given = [(flipped(male.settings, k), attributes(male.settings, k)) for k in range(2)]
+    for name, view in (
+        ("animals", studio.animal_studio("AlexNet", "dog", portable.of_animals(run), names, "A note.")),
+        ("faces", studio.face_studio("VGG-16", "Male", portable.of_faces(male), given, FLIPPED, "No_Beard"))):
+        (folder / f"{name}.html").write_text(
+            SHELL % (view._css, view._esm.replace("export default", "const made ="), json.dumps(view.data)))
+    return folder
+
+
+def attributes(settings, face):
+    has = faces.attributes_of(settings.data_seed, "test", face)
+    return [has[ATTRIBUTES.index(name)] for name in FLIPPED]
 
 
 @pytest.fixture(scope="module")
@@ -67,17 +86,17 @@ def view(open_studio):
 
 
 @pytest.fixture
-def open_studio(browser, place):
+def open_studio(browser, places):
     contexts, trouble, asked = [], [], []
 
-    def opened(**options):
+    def opened(name="animals", **options):
         context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, "offline": True} | options)
         contexts.append(context)
         page = context.new_page()
         page.on("request", lambda request: asked.append(request.url))
         page.on("console", lambda message: trouble.append(message.text))
         page.on("pageerror", lambda error: trouble.append(str(error)))
-        page.goto(place.as_uri())
+        page.goto((places / f"{name}.html").as_uri())
         found = page.locator(".sq-view.sq-studio")
         ready(found)
         return found
@@ -268,8 +287,37 @@ def test_a_picture_of_ones_own_stays_in_the_page(view, run, tmp_path):
     assert view.get_by_role("checkbox", name="torso, in the picture").is_enabled()
 
 
+def test_a_face_is_drawn_with_attributes_flipped(open_studio, male):
+    view = open_studio("faces")
+    settings, off = male.settings, ["Eyeglasses", "No_Beard"]
+    drawn = faces.render(settings.data_seed, "test", 0, settings.face_size, off)
+    pixels = view.page.evaluate("(off) => pixels(0, { off })", off)
+    np.testing.assert_array_equal(np.array(pixels, np.uint8).reshape(drawn.shape), drawn)
+    before = number(view, "score")
+    for name in ("eyeglasses", "no beard"):
+        view.get_by_role("checkbox", name=f"{name}, in the picture").press("Space")
+    ready(view)
+    logits = scores(male.performer(), torch.from_numpy(drawn).permute(2, 0, 1)[None], settings)
+    after = float(logits[0, experiment2.target_index("Male")])
+    assert number(view, "picture-network") == pytest.approx(after - before, abs=2e-3)
+    for method in ("ours", "baseline"):
+        explained = male.explainer(method).explain_measured(male.measured("test")[[0]])
+        names = [ATTRIBUTES[i] for i in experiment2.concepts_of("Male")]
+        foretold = -sum(float(explained.contributions[0, names.index(name)]) for name in off)
+        assert number(view, f"picture-{method}") == pytest.approx(foretold, abs=2e-3)
+        assert number(view, f"{method}-sum") == pytest.approx(float(explained.total[0]), abs=5e-3)
+    view.get_by_role("button", name="Change one thing").press("Enter")
+    view.locator("[data-name=lead]").press("Enter")  # flips no beard back
+    ready(view)
+    assert view.get_by_role("checkbox", name="no beard, in the picture").is_checked()
+    for title in ("What the explanations say", "Who was right?"):
+        view.get_by_role("button", name=title).press("Enter")
+    assert "With eyeglasses flipped" in view.locator(".sq-tour-text").inner_text()
+
+
+@pytest.mark.parametrize("name", ["animals", "faces"])
 @pytest.mark.parametrize("options", [{}, {"viewport": {"width": 390, "height": 844}, "has_touch": True, "color_scheme": "dark"}])
-def test_everybody_can_use_it(open_studio, axe, options):
-    view = open_studio(**options)
+def test_everybody_can_use_it(open_studio, axe, name, options):
+    view = open_studio(name, **options)
     assert not sticking_out(view.page)
     assert not violations(view.page, axe)

@@ -83,9 +83,9 @@ def _sheet(pictures: Tensor) -> str:
 
 
 def _members(network: dict, group: str) -> list[int]:
-    """The filters that are named after a part group."""
-    place = network["names"].index(group) if group in network["names"] else -1
-    return [i for i, found in enumerate(network["groups"]) if found == place]
+    """The filters that are named after a part group, or after none."""
+    names = [*network["names"], UNASSIGNED]  # -1 is the last
+    return [i for i, place in enumerate(network["groups"]) if names[place] == group]
 
 
 def drawn(name: str, size: int) -> dict:

@@ -239,17 +239,22 @@ function twice(flat, side) {
 
 /** The picture as it is shown: SHOWN x SHOWN x 4 bytes, finer than the network sees it. */
 function shown(picture, flat, brushed) {
-  const out = new Uint8ClampedArray(4 * SHOWN * SHOWN).fill(255);
-  let fine = flat, { side } = picture;
-  if (picture.own) {
-    const place = (p) => Math.floor(Math.floor(p / SHOWN) * side / SHOWN) * side + Math.floor((p % SHOWN) * side / SHOWN);
-    fine = brushed ? picture.fine.map((v, p) => (brushed[place(p)] ? picture.behind : v)) : picture.fine;
-  } else for (; side < SHOWN; side *= 2) fine = twice(fine, side);
-  const { light = [256, 256, 256], shownGlow } = picture;
-  for (let p = 0; p < SHOWN * SHOWN; p++) {
-    const q = side === SHOWN || picture.own ? p
-      : Math.floor(Math.floor(p / SHOWN) * side / SHOWN) * side + Math.floor((p % SHOWN) * side / SHOWN);
-    for (let k = 0; k < 3; k++) out[4 * p + k] = lit((fine[q] >> (16 - 8 * k)) & 255, light[k], shownGlow ? shownGlow[p] : 0);
+  const out = new Uint8ClampedArray(4 * SHOWN * SHOWN); // it rounds nothing here, and keeps to 0 and 255
+  const { side, light: [red, green, blue] = [256, 256, 256], shownGlow } = picture;
+  let fine = flat, width = side;
+  if (picture.own) [fine, width] = [picture.fine, SHOWN];
+  else for (; width < SHOWN; width *= 2) fine = twice(fine, width);
+  for (let y = 0, p = 0; y < SHOWN; y++) {
+    const row = Math.floor(y * width / SHOWN) * width, coarse = Math.floor(y * side / SHOWN) * side;
+    for (let x = 0; x < SHOWN; x++, p++) {
+      let colour = fine[row + (width === SHOWN ? x : Math.floor(x * width / SHOWN))];
+      if (picture.own && brushed?.[coarse + Math.floor(x * side / SHOWN)]) colour = picture.behind;
+      const glow = shownGlow ? shownGlow[p] : 0;
+      out[4 * p] = (((colour >> 16) * red) >> 8) + glow;
+      out[4 * p + 1] = ((((colour >> 8) & 255) * green) >> 8) + glow;
+      out[4 * p + 2] = (((colour & 255) * blue) >> 8) + glow;
+      out[4 * p + 3] = 255;
+    }
   }
   return out;
 }

@@ -146,10 +146,17 @@ export default view(({ data, root }) => {
     redraw();
   }
 
+  let soon = 0;
+  /** In the next frame, however often the pointer has moved by then. */
   function redraw() {
-    paint();
-    update(); // at once what needs no network
-    ask();
+    root.dataset.state = "running";
+    soon ||= requestAnimationFrame(() => {
+      soon = 0;
+      if (closed) return;
+      paint();
+      update(); // at once what needs no network
+      ask();
+    });
   }
 
   const toggle = (groups, gone) => change({
@@ -160,7 +167,6 @@ export default view(({ data, root }) => {
     state.edit = state.past.pop();
     since = { kind: "", at: 0 };
     redraw();
-    if (!state.past.length) startAgain.focus();
   }
 
   function startOver() {
@@ -181,6 +187,7 @@ export default view(({ data, root }) => {
 
   // ---- the picture ---------------------------------------------------------------------------------
 
+  let held = null; // what a pointer that is down does
   const canvas = h("canvas", { width: SHOWN, height: SHOWN, tabindex: 0, role: "application" });
   const help = h("p", { class: "sq-note sq-help", id: unique("help") });
   canvas.setAttribute("aria-describedby", help.id);
@@ -205,7 +212,7 @@ export default view(({ data, root }) => {
       glow(image.data, now.cam);
       context.putImageData(image, 0, 0);
     }
-    if (state.pointed) outline(context, state.pointed);
+    if (state.pointed && !held) outline(context, state.pointed);
     if (state.cursor && state.tool === "brush") ring(context);
     canvas.setAttribute("aria-label", `${one.label}${spoken(state.edit)}`);
   }
@@ -277,7 +284,6 @@ export default view(({ data, root }) => {
     paint();
   }
 
-  let held = null; // what a pointer that is down does
   canvas.addEventListener("pointerdown", (event) => {
     if (event.button) return;
     const at = placeOf(event), group = groupAt(at);
@@ -663,7 +669,7 @@ export default view(({ data, root }) => {
       return [h("p", {}, !animals ? "With " : "Without ", namesOf(gone), !animals ? " flipped" : "", ` the score ${moves(found.real)}, from ${signed(was.score)} to ${signed(now.score)}`,
         says(was.score) === says(now.score) ? `: still ${says(now.score)}. ` : `: now ${says(now.score)}. `,
         h("strong", { "data-name": "nearest" }, called(order[0].name)), ` was nearest, with ${signed(order[0].value, 2, true)}, off by ${signed(Math.abs(order[0].off))}; `,
-        `${called(last.name)} was farthest, with ${signed(last.value, 2, true)}, off by ${signed(Math.abs(last.off))}. `, words.moral)];
+        `${called(last.name)} ${order.length > 2 ? "was farthest, with" : "had said"} ${signed(last.value, 2, true)}, off by ${signed(Math.abs(last.off))}. `, words.moral)];
     },
   ];
 
@@ -671,8 +677,10 @@ export default view(({ data, root }) => {
 
   let speaking = 0;
   function update() {
+    const focused = document.activeElement;
     undoButton.disabled = !state.past.length;
     startAgain.disabled = !isTouched(state.edit) && !switched().length;
+    if (focused?.disabled && root.contains(focused)) canvas.focus({ preventScroll: true }); // there is nothing more to undo
     readings.node.hidden = !isTouched(state.edit);
     if (!isTouched(state.edit) && state.reading === "now") { state.reading = "before"; readings.set("before"); }
     fillScore();
@@ -687,9 +695,8 @@ export default view(({ data, root }) => {
   buildTable();
   setTool(state.tool);
   describePart();
-  canvas.dataset.tool = state.tool;
-  root.dataset.state = "running";
-  redraw();
+  update();
+  ask();
   return {
     nodes: [tour, h("div", { class: "sq-row sq-choose" }, thumbs, fileLabel), trouble,
       h("div", { class: "sq-columns" },
