@@ -240,3 +240,14 @@ def test_what_is_left_when_it_is_closed_is_answered(opened, animals):
       one.close();
       return Promise.all(asked);
     }""", texts(animals.images[:1])) == [None, None]
+
+
+def test_weights_of_12_bits_are_read_as_they_are_rounded(opened, animals, asked_of_animals):
+    explainers = {method: portable.coarser(one) for method, one in animals.packed["explainers"].items()}
+    assert explainers != animals.packed["explainers"]
+    coarse = replace(animals, packed=animals.packed | {"explainers": explainers})
+    said = ask(opened(coarse), animals.images)["said"]
+    for method in explainers:
+        alpha, right = (column(one, "methods", method, "alpha") for one in (said, asked_of_animals))
+        assert float((alpha - right).abs().mean() / right.abs().mean()) < 0.01
+    assert column(said, "score").equal(column(asked_of_animals, "score"))
