@@ -310,7 +310,7 @@ def test_a_face_is_drawn_with_attributes_flipped(open_studio, male):
     view.locator("[data-name=lead]").press("Enter")  # flips no beard back
     ready(view)
     assert view.get_by_role("checkbox", name="no beard, in the picture").is_checked()
-    for title in ("What the explanations say", "Who was right?"):
+    for title in ("The explanations", "Who was right?"):
         view.get_by_role("button", name=title).press("Enter")
     assert "With eyeglasses flipped" in view.locator(".sq-tour-text").inner_text()
 

@@ -57,17 +57,16 @@ def face_studio(title: str, target: str, network: dict, faces: Sequence[tuple[Te
     The tour flips `lead`, one of them.
     """
     concepts = [ATTRIBUTES[i] for i in network["concepts"]]
-    flips = [name for name in flips if name in concepts]
     others = [i for i, name in enumerate(concepts) if name not in flips]
     rows = [{"name": label(name).lower(), "group": name, "members": [concepts.index(name)], "colour": None,
-             "called": PHRASES[name]} for name in flips]
+             "called": PHRASES[name]} for name in flips if name in concepts]
     rows.append({"name": f"the other {len(others)}", "group": None, "members": others, "colour": None})
     return Studio(data={
         "kind": "faces", "title": title, "category": label(target).lower(), "network": network, "note": note,
         "says": [f"“{words[0].lower() + words[1:]}”" for words in PHRASES[target]], "lead": [lead],
         "filters": 0, "methods": list(network["explainers"]), "rows": rows, "colours": colours(), "heat": pack(HEAT, "u1"),
         "pictures": [{"label": f"drawn face {k + 1}", "sheet": _sheet(pictures), "across": ACROSS,
-                      "size": pictures.shape[-1], "has": [bool(one) for one in has], "flips": flips,
+                      "size": pictures.shape[-1], "has": [bool(one) for one in has], "flips": list(flips),
                       "small": picture(pictures[-1], 96)} for k, (pictures, has) in enumerate(faces)]})
 
 

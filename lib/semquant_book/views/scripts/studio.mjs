@@ -9,7 +9,7 @@ const BRUSH = 5; // radius, in pixels of a canvas of 128
 const WORDS = {
   animals: ({ category }) => ({
     noun: "part", worth: "What each part adds to the score", question: `Is it a ${category}?`, decides: `Above 0 means “${category}”`,
-    steps: ["What the network says", "What the explanations say", "Take the head away", "Who was right?"],
+    steps: ["The score", "The explanations", "Take the head away", "Who was right?"],
     hint: "Take something away, in the picture or in the list, and see what the network makes of it.",
     own: "Your picture stays in this page: nothing is sent anywhere. The network has only ever seen drawn animals, so what it says "
       + "of a photograph means little. Rub something out, or switch filters off.",
@@ -21,7 +21,7 @@ const WORDS = {
     const leadName = `“${rows.find(({ group }) => group === lead[0]).name}”`;
     return {
     noun: "attribute", worth: "What each attribute adds to the score", question: `Is it “${category}”?`, decides: `Above 0 means “${category}”`,
-    steps: ["What the network says", "What the explanations say", "Change one thing", "Who was right?"],
+    steps: ["The score", "The explanations", "Change one thing", "Who was right?"],
     hint: "Untick an attribute: the same face comes drawn with it turned to its opposite, and all else as it was.",
     own: "Your picture stays in this page: nothing is sent anywhere. The network has only ever seen drawn faces, so what it says "
       + "of a photograph means little. Rub something out.",
@@ -625,7 +625,7 @@ export default view(({ data, root }) => {
   // ---- the tour --------------------------------------------------------------------------------------
 
   const tourText = h("div", { class: "sq-tour-text", id: unique("tour") });
-  const steps = words.steps.map((title, k) => button([h("span", { class: "sq-step", "aria-hidden": "true" }, k + 1), title],
+  const steps = words.steps.map((title, k) => button([h("span", { class: "sq-step", "aria-hidden": "true" }, k + 1), h("span", {}, title)],
     () => { state.step = k; fillTour(); }, { "aria-controls": tourText.id }));
   const tour = h("section", { class: "sq-tour", "aria-label": "A tour in four steps" }, h("div", { class: "sq-steps" }, steps), tourText);
   const leadRows = () => rows.filter((row) => data.lead.includes(row.group) && there(row));
@@ -647,7 +647,7 @@ export default view(({ data, root }) => {
 
   const tellers = [
     (was) => [h("p", {}, `${data.title} looks at ${picture().size} × ${picture().size} pixels and answers with one number, the score ŷ = `,
-      h("strong", {}, signed(was.score)), `. ${words.decides} here ${says(was.score)}. It is computed in your browser, from the picture on the left, each time you change it.`)],
+      h("strong", {}, signed(was.score)), `. ${words.decides}, so here it says ${says(was.score)}. It is computed in your browser, from the picture, each time you change it.`)],
     (was) => [h("p", {}, `An explanation writes the score as a sum, ŷ ≈ Σ αᵢyᵢ + b. `, ...data.methods.flatMap((m, k) => [k ? "; " : "",
       h("strong", {}, called(m)), ` says ${listed(strongest(was, m, 2))}`]), `. The table has every ${words.noun}, and what is left over.`)],
     (was) => {
