@@ -126,14 +126,21 @@ function extentOf(layers, groups) {
   return painted.size ? { x: (left + right) / 2, y: (top + bottom) / 2, area: painted.size } : null;
 }
 
-/** A layer scaled around a point, which comes to another one. */
-function scaledLayer(layer, factor, from, to) {
+/** Which way an animal looks: 1 to the right, -1 to the left. */
+function facing({ layers }) {
+  const head = extentOf(layers, ["head"]), body = extentOf(layers, ["torso"]);
+  return head && body && head.x < body.x ? -1 : 1;
+}
+
+/** A layer scaled around a point, which comes to another one; mirrored where `turn` is -1. */
+function scaledLayer(layer, factor, turn, from, to) {
   const [x0, y0, w, h0] = layer.box;
-  const place = (v, c, d) => (v - c) * factor + d;
-  const left = Math.floor(place(x0, from.x, to.x)), top = Math.floor(place(y0, from.y, to.y));
-  const width = Math.ceil(place(x0 + w, from.x, to.x)) - left, height = Math.ceil(place(y0 + h0, from.y, to.y)) - top;
+  const place = (v, c, d, t = 1) => (v - c) * factor * t + d;
+  const ends = [place(x0, from.x, to.x, turn), place(x0 + w, from.x, to.x, turn)];
+  const left = Math.floor(Math.min(...ends)), top = Math.floor(place(y0, from.y, to.y));
+  const width = Math.ceil(Math.max(...ends)) - left, height = Math.ceil(place(y0 + h0, from.y, to.y)) - top;
   const pixels = Uint8Array.from({ length: width * height }, (_, p) => {
-    const x = Math.floor((left + p % width + 0.5 - to.x) / factor + from.x) - x0;
+    const x = Math.floor((left + p % width + 0.5 - to.x) / factor * turn + from.x) - x0;
     const y = Math.floor((top + Math.floor(p / width) + 0.5 - to.y) / factor + from.y) - y0;
     return x < 0 || y < 0 || x >= w || y >= h0 ? 0 : layer.pixels[y * w + x];
   });
@@ -144,16 +151,18 @@ function scaledLayer(layer, factor, from, to) {
 const mainOf = (layers, group) => layers.reduce((best, one, k) =>
   (one.group === group && (best < 0 || one.pixels.length > layers[best].pixels.length) ? k : best), -1);
 
-/** The layers in painting order, with those of exchanged groups taken from other pictures: centre to centre, of the same area. */
-function exchanged({ layers }, { from }, others) {
+/** The layers in painting order, with those of exchanged groups taken from other pictures: centre to centre, of the same
+ * area, looking the same way. */
+function exchanged(picture, { from }, others) {
+  let { layers } = picture;
   for (const lead of new Set(Object.values(from).map(({ lead }) => lead))) {
     const groups = Object.keys(from).filter((g) => from[g].lead === lead);
-    const donor = others[from[groups[0]].picture].layers;
+    const other = others[from[groups[0]].picture], donor = other.layers, turn = facing(picture) * facing(other);
     const here = extentOf(layers, groups), there = extentOf(donor, groups);
     if (!here || !there) continue;
     const body = groups.includes("torso") ? mainOf(donor, "head") : mainOf(donor, "torso");
     const taken = donor.map((one, k) => ({ one, behind: k < body })).filter(({ one }) => groups.includes(one.group))
-      .map(({ one, behind }) => ({ behind, one: scaledLayer(one, Math.sqrt(here.area / there.area), there, here) }));
+      .map(({ one, behind }) => ({ behind, one: scaledLayer(one, Math.sqrt(here.area / there.area), turn, there, here) }));
     const last = layers.reduce((best, one, k) => (groups.includes(one.group) ? k : best), 0);
     const own = groups.includes("torso") ? last : mainOf(layers, "torso");
     layers = layers.flatMap((one, k) => [
