@@ -273,7 +273,7 @@ def test_a_picture_of_ones_own_stays_in_the_page(view, run, tmp_path):
     wide = np.concatenate([np.zeros((side, 100, 3), np.uint8), picture, np.zeros((side, 100, 3), np.uint8)], axis=1)
     Image.fromarray(wide).save(tmp_path / "own.png")
     view.locator("input[type=file]").set_input_files(tmp_path / "own.png")
-    view.page.wait_for_function("() => document.querySelector('.sq-studio canvas').getAttribute('aria-label') === 'your own picture'")
+    view.page.wait_for_function("() => document.querySelector('.sq-stage canvas').getAttribute('aria-label') === 'your own picture'")
     ready(view)
     assert "nothing is sent anywhere" in view.inner_text()
     small = picture.reshape(64, 16, 64, 16, 3).mean(axis=(1, 3))

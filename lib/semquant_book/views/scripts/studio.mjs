@@ -350,7 +350,7 @@ export default view(({ data, root }) => {
   // ---- a picture of the reader's own -----------------------------------------------------------------
 
   const file = h("input", { type: "file", accept: "image/*", class: "sq-hidden", id: unique("file") });
-  const ownThumb = h("img", { alt: "", width: 48, height: 48, hidden: true });
+  const ownThumb = h("canvas", { width: 96, height: 96 });
   file.addEventListener("change", () => { if (file.files[0]) take(file.files[0]); file.value = ""; });
 
   async function take(given) {
@@ -366,12 +366,10 @@ export default view(({ data, root }) => {
     const k = data.pictures.length;
     pictures[k] = own;
     told.delete(k);
-    const small = h("canvas", { width: 96, height: 96 });
     const fine = h("canvas", { width: SHOWN, height: SHOWN });
     fine.getContext("2d").putImageData(new ImageData(shown(own, own.base, null), SHOWN, SHOWN), 0, 0);
-    small.getContext("2d").drawImage(fine, 0, 0, 96, 96);
-    ownThumb.src = small.toDataURL();
-    ownThumb.hidden = ownLabel.hidden = false;
+    ownThumb.getContext("2d").drawImage(fine, 0, 0, 96, 96);
+    ownLabel.hidden = false;
     const radio = thumbs.querySelector(`input[value="${k}"]`);
     radio.disabled = false;
     radio.checked = true;
