@@ -6,21 +6,20 @@ import inspect
 import json
 from collections.abc import Callable
 from copy import copy
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from reprlib import repr as shortened
 from typing import Self
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save
 from torch import Tensor, nn
 
+from semquant import __version__
 from semquant.checks import InputError
 from semquant.concepts import FilterConcepts, OutputConcepts
 from semquant.corrected import Correction
 from semquant.explainers import Explainer
-from semquant.files import checksum, reading, write_whole
+from semquant.files import checksum, reading, write_tensors
 from semquant.report import Report
 from semquant.steps import StepConcepts, Steps
 
@@ -79,11 +78,8 @@ class Kept:
 
 def write(path: str | Path, g: Explainer | Correction, about: dict) -> None:
     """Write g as a safetensors file with what is said about it, plain values; whole or not at all."""
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in g.state_dict().items()}
-    about = {"format": FORMAT, "version": _version(), "settings": g.settings, **about}
-    about["sha256"] = checksum(about, state)
-    # one entry: safetensors writes several in an order that changes from run to run
-    write_whole(path, save(state, {"explainer": json.dumps(about)}), "explainer")
+    about = {"format": FORMAT, "version": __version__, "settings": g.settings, **about}
+    write_tensors(path, "explainer", about, g.state_dict(), "explainer")
 
 
 def read(path: str | Path) -> tuple[nn.Module, dict]:
@@ -118,13 +114,6 @@ def _check_tensors(g: nn.Module, file: object, path: str | Path) -> None:
         if here.get(name) != there.get(name):
             raise InputError(f"weights: {path} is of another architecture ({name} is "
                              f"{there.get(name, 'missing')} there and {here.get(name, 'missing')} here)")
-
-
-def _version() -> str:
-    try:
-        return version("semquant")
-    except PackageNotFoundError:  # imported from its folder
-        return "unknown"
 
 
 def options_of(concepts: object) -> dict | None:

@@ -198,6 +198,8 @@ class SharedConcepts(OutputConcepts):
         """As `semquant.OutputConcepts.measure_many`, but for x."""
         tail_of(model, self.shared)
         with self._pass(model, images) as (found, _):
+            if found.leaf.ndim != 2:
+                raise InputError(f"shared: {self.shared!r} gives {tuple(found.leaf.shape)}; steps need (B, d)")
             return [self._about(found, found.leaf.detach(), target, prior) for target in wanted]
 
 
