@@ -82,12 +82,14 @@ def test_a_trained_network_is_said_beside_the_more_frequent_answer():
 
 
 def test_families_that_fail_are_named():
-    rows = [works_with.Row("a", "top", "", 64, 6, (2, 3), 1.26, 1e-7),
+    rows = [works_with.Row("a", "top", "", 64, 6, (2, 3), 1.26, 1e-7, 0.25),
             works_with.Row("b", "top", 'reshape="tokens"', 64, error="InputError: no")]
     table = own.families(rows).data
     assert table.loc["a"].tolist() == ["top", "nothing", 6, "2 × 3", "1.3"]
     assert table.loc["b"].tolist() == ["top", 'reshape="tokens"', "", "", "InputError: no"]
-    assert own.families_said(rows).startswith("**1 of 2** are explained; not: b. Contributions, b and residual")
+    assert own.families_said(rows).startswith("**1 of 2** are explained; not: b. The score that is explained")
+    assert "the network's own to within 1e-07 of the scores' spread" in own.families_said(rows)
+    assert "each image's score moves by at least 0.2 of the spread" in own.families_said(rows)
     assert own.families_said(rows[:1]).startswith("All **1** are explained.")
     assert own.families_said(rows[1:]).endswith("not: b.")
 
