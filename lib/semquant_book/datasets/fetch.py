@@ -75,7 +75,7 @@ def load_sources() -> dict[str, Source]:
     """Read ``book/sources.yml``."""
     path, sources = project_root() / "book" / "sources.yml", {}
     with _one_line("sources", path):
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
     for name, fields in yaml.safe_load(text).items():
         downloads = [Download(**item | {"unpack": Unpacked(**item["unpack"])} if "unpack" in item
                               else item) for item in fields["downloads"]]

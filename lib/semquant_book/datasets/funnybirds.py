@@ -150,7 +150,7 @@ def _birds(root: Path, file: str, names: tuple[int, ...]) -> list[Bird]:
 
 def _list(root: Path, name: str) -> list | dict:
     try:
-        return json.loads((root / name).read_text())
+        return json.loads((root / name).read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"data: {root / name} can't be read ({error.strerror})") from error
     except ValueError as error:

@@ -39,7 +39,7 @@ def trained_said(own: Trained) -> str:
 
 def framed(path: Path, title: str, height: int = 620) -> HTML:
     """Show a saved file in a frame of the page, which holds all of it."""
-    return HTML(f'<div><iframe title="{escape(title)}" srcdoc="{escape(path.read_text())}" loading="lazy" '
+    return HTML(f'<div><iframe title="{escape(title)}" srcdoc="{escape(path.read_text(encoding="utf-8"))}" loading="lazy" '
                 f'style="width: 100%; height: {height}px; border: 1px solid #8A8A8A"></iframe></div>')
 
 

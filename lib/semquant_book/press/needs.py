@@ -137,7 +137,7 @@ class Page:
 
     def __init__(self, path: str | Path, results: Results, data: str = ""):
         self.path, settings = Path(path), results.settings
-        asked = json.loads(self.path.read_text())["metadata"].get("semquant", {})
+        asked = json.loads(self.path.read_text(encoding="utf-8"))["metadata"].get("semquant", {})
         if sorted(asked) != sorted(KEYS):
             raise InputError(f"semquant: the metadata of {path} has {', '.join(asked) or 'none'}; "
                              f"accepted: {', '.join(KEYS)}")

@@ -68,7 +68,7 @@ def named(path: str | Path, files: Iterable[Path]) -> list[Path]:
 def _cells(path: Path) -> list[ast.Module]:
     """The code cells of a notebook."""
     found = []
-    for number, cell in enumerate(json.loads(path.read_text())["cells"], 1):
+    for number, cell in enumerate(json.loads(path.read_text(encoding="utf-8"))["cells"], 1):
         if cell["cell_type"] == "code":
             try:
                 found.append(ast.parse("".join(cell["source"])))
@@ -98,7 +98,7 @@ def _find(name: str) -> Path | None:
 
 @lru_cache(maxsize=None)
 def _tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(), str(path))
+    return ast.parse(path.read_text(encoding="utf-8"), str(path))
 
 
 @lru_cache(maxsize=None)
@@ -150,7 +150,7 @@ class _WithoutDocstrings(ast.NodeTransformer):
 @lru_cache(maxsize=None)
 def _content(path: Path) -> str:
     """What stands for a module's text: its syntax tree without docstrings."""
-    tree = _WithoutDocstrings().visit(ast.parse(path.read_text(), str(path)))
+    tree = _WithoutDocstrings().visit(ast.parse(path.read_text(encoding="utf-8"), str(path)))
     return _sha(ast.dump(tree).encode())
 
 

@@ -217,7 +217,7 @@ def load_settings(preset: str = "quick", **changes: object) -> Settings:
     one_of("preset", preset, preset_names())
     path = project_root() / "book" / "presets" / f"{preset}.yml"
     try:
-        values = yaml.safe_load(path.read_text())
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         raise InputError(f"preset: {path.name} is not YAML ({str(error).splitlines()[0]})") from error
     if not isinstance(values, Mapping):

@@ -269,7 +269,7 @@ def write_record(path: str | Path, content: dict) -> Path:
 def read_record(path: str | Path) -> dict:
     """Read a record; InputError if there is none, or it isn't JSON."""
     try:
-        return json.loads(Path(path).read_text())
+        return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise InputError(f"record: {path} is not there") from error
     except json.JSONDecodeError as error:
