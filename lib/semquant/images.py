@@ -21,6 +21,7 @@ __all__ = ["Images", "batch_of", "image_batches", "input_by"]
 
 ENTRIES = ("pixel_values", "image", "images")  # what a dict's images are called, unless `key` says it
 CHANNELS = (1, 3, 4)  # of an array's images: what tells them from rows and columns
+LEFT = ("thumbs.db", "desktop.ini", "__macosx")  # by file managers, in folders of images
 TURNED = 0x0112  # EXIF's entry for how the camera was held; from 5 on rows are columns
 EIGHT_BITS = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "LAB")  # PIL's modes
 
@@ -38,8 +39,8 @@ class Images:
         (N, H, W, C) or (N, C, H, W) of 1, 3 or 4 channels, or one image. A list of single images:
         tensors (C, H, W), arrays, PIL images, paths. A ``Dataset`` with a length, whose items are
         single images. A ``DataLoader`` or another iterable of batches or of single images. A path: of
-        an image, or of a folder whose files are all images, hidden ones left out, in the order of
-        their names, those of folders within it included.
+        an image, or of a folder whose files are all images, in the order of their names, those of
+        folders within it included; hidden ones and what file managers leave there are left out.
         Batches and items may be dicts or tuples, also within each other: of a tuple the first member
         is taken, of a dict ``pixel_values``, ``image`` or ``images``, or the only entry that can be
         images.
@@ -427,7 +428,7 @@ def _files(path: Path) -> list[Path]:
         raise InputError(f"images: {str(path)!r} is neither a file nor a folder")
     found = [path] if path.is_file() else sorted(path.rglob("*"))
     return [file for file in found if not file.is_dir() and (file == path or not any(
-        part.startswith(".") for part in file.relative_to(path).parts))]
+        part.startswith(".") or part.lower() in LEFT for part in file.relative_to(path).parts))]
 
 
 def _file(path: str | Path) -> object:

@@ -195,10 +195,10 @@ def test_rows_without_an_image_are_counted(folder):
 
 
 def test_files_in_neither_list_are_counted_and_named(folder):
-    for name in ("Thumbs.db", "000099.jpg", "000098.jpg", "000097.png"):
+    for name in ("notes.db", "000099.jpg", "000098.jpg", "000097.png"):
         (folder / IMAGES / name).write_text("x")
     index = celeba.scan(folder)
-    assert index.strays == ["000097.png", "000098.jpg", "000099.jpg", "Thumbs.db"]
+    assert index.strays == ["000097.png", "000098.jpg", "000099.jpg", "notes.db"]
     assert index.summary().endswith("\nfiles in neither list, left out: 4 (000097.png, 000098.jpg, "
                                     "000099.jpg, ...)")
     assert index.present == {"train": 14, "val": 6, "test": 4}

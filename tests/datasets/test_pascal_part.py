@@ -406,7 +406,7 @@ def test_unknown_part_names_stay_on_one_line(folder):
 
 
 def test_files_that_are_no_photos_are_counted_and_names_are_unique(folder):
-    (folder / "neg/Thumbs.db").write_text("x")
+    (folder / "neg/notes.db").write_text("x")
     (folder / "neg/more").mkdir()
     index = pascal_part.scan(folder, "dog")
     assert index.counts["strays"] == 2

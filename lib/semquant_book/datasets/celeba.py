@@ -30,6 +30,7 @@ from semquant_book.datasets.drawn.faces import LARGEST, Faces
 from semquant_book.datasets.names import ATTRIBUTES, SPLITS
 from semquant_book.datasets.parallel import in_chunks, kept, processes
 from semquant_book.datasets.photos import first, opened, report
+from semquant_book.folders import of_a_system
 
 __all__ = ["HEIGHT", "WIDTH", "Index", "digest", "join", "load", "repeated", "scan", "square"]
 
@@ -82,7 +83,7 @@ def scan(root: str | Path) -> Index:
     table = _read_attributes(folder / ATTRIBUTE_LIST)
     parts = _read_partition(folder / PARTITION_LIST, table.index)
     try:
-        names = set(os.listdir(folder / IMAGES))
+        names = {name for name in os.listdir(folder / IMAGES) if not of_a_system(name)}
     except OSError as error:
         raise InputError(f"data: {folder / IMAGES} can't be read ({error.strerror})") from error
     strays = sorted(names.difference(table.index))

@@ -27,6 +27,7 @@ from semquant.checks import InputError, number, one_of
 from semquant_book.datasets.images import Images
 from semquant_book.datasets.names import CATEGORIES, GROUPS, SPLITS, group_of
 from semquant_book.datasets.photos import opened, report
+from semquant_book.folders import real
 
 __all__ = ["PARTS", "Crop", "Index", "load", "scan", "split_of"]
 
@@ -117,7 +118,7 @@ def scan(data: str | Path, category: str, *, negatives: str = "photos", seed: in
     number("limit", limit, 1, integer=True)
     data = Path(data)
     photos = _folder(data, "VOC2010/JPEGImages")
-    files = sorted(_folder(data, "VOC2010/Annotations_Part").glob("*.mat"))
+    files = real(_folder(data, "VOC2010/Annotations_Part").glob("*.mat"))
     if not files:
         raise InputError(f"data: {data}/VOC2010/Annotations_Part holds no .mat file")
     crops, free, problems, counts = [], [], [], Counter()
@@ -150,7 +151,7 @@ def scan(data: str | Path, category: str, *, negatives: str = "photos", seed: in
                          "annotations")
     source, chosen = f"photos of VOC2010 annotated without {category}", free
     if (data / "neg").is_dir():
-        inside = sorted((data / "neg").iterdir())
+        inside = real((data / "neg").iterdir())
         source, chosen = "neg/", [p for p in inside if p.suffix.lower() in _PHOTOS]
         if len(chosen) < len(inside):
             counts["strays"] = len(inside) - len(chosen)

@@ -15,6 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from semquant.checks import InputError
+from semquant_book.folders import real
 
 __all__ = ["closure", "digest", "named", "of_notebook"]
 
@@ -48,7 +49,7 @@ def digest(*modules: str) -> str:
     parts = [f"{name} {_content(_file(name))}" for name in names]
     for folder in sorted({_file(name).parent / BESIDE for name in names}):
         parts += [f"{path.relative_to(LIBRARY)} {_sha(path.read_bytes())}"
-                  for path in sorted(folder.glob("*")) if path.is_file()]
+                  for path in real(folder.glob("*")) if path.is_file()]
     return _sha("\n".join(parts).encode())[:10]
 
 

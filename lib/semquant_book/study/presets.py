@@ -16,7 +16,7 @@ from pydantic.dataclasses import dataclass
 from semquant.checks import InputError, number, one_of
 from semquant_book.datasets.names import (
     ARCHITECTURES, ATTRIBUTES, BIASES, CATEGORIES, LAST_LAYERS, OPTIMIZERS, SCALES, TRUNK)
-from semquant_book.folders import build_root, data_root, project_root
+from semquant_book.folders import build_root, data_root, project_root, real
 
 __all__ = ["Settings", "build_root", "data_root", "load_settings", "preset_names", "project_root"]
 
@@ -204,7 +204,7 @@ class Settings:
 
 def preset_names() -> tuple[str, ...]:
     """Return the names of the presets that can be chosen."""
-    return tuple(sorted(p.stem for p in (project_root() / "book" / "presets").glob("*.yml")))
+    return tuple(p.stem for p in real((project_root() / "book" / "presets").glob("*.yml")))
 
 
 def load_settings(preset: str = "quick", **changes: object) -> Settings:
