@@ -166,6 +166,7 @@ def scan(data: str | Path, category: str, *, negatives: str = "photos", seed: in
     report([p.name for p in wanted if not p.is_file()], f"photos are missing from {photos}")
     for photo in chosen:
         try:
+            _size(photo)  # a web page may be called .jpg
             box = _random_box(photo, positives, seed) if negatives == "crops" else None
             crops.append(Crop(photo, photo.stem, box))
         except InputError as error:
@@ -200,6 +201,8 @@ def load(index: Index, split: str | None = None, *, size: int = 224, seed: int =
                 before, objects = crop.annotation, _objects(crop.annotation, index.category)
             photo = opened(crop.photo)
             mask, parts = objects[crop.number] if crop.positive else (None, [])
+            if mask is not None and photo.info["turned"]:
+                raise InputError("turned by its EXIF entry, and its mask is not")
             if mask is not None and mask.shape != (photo.height, photo.width):
                 raise InputError(f"{photo.width} x {photo.height} px, its mask {mask.shape[1]} x "
                                  f"{mask.shape[0]}")
@@ -268,17 +271,18 @@ def _draw(seed: int, name: str) -> np.random.Generator:
     return np.random.default_rng(int.from_bytes(digest[:8], "big"))
 
 
+def _size(photo: Path) -> tuple[int, int]:
+    try:
+        return opened(photo, decode=False).size
+    except InputError as error:
+        raise InputError(f"{photo.name} ({error})") from error
+
+
 def _random_box(path: Path, positives: list[Crop], seed: int) -> tuple[int, int, int, int]:
     """Return a box at a random place, of the relative height and width of a random positive's."""
     draw = _draw(seed, path.stem)
     like = positives[draw.integers(len(positives))]
-    sizes = []
-    for photo in (path, like.photo):
-        try:
-            sizes.append(opened(photo, decode=False).size)
-        except InputError as error:
-            raise InputError(f"{photo.name} ({error})") from error
-    (width, height), (wide, high) = sizes
+    (width, height), (wide, high) = _size(path), _size(like.photo)
     high = max(1, round((like.box[2] - like.box[0]) * (height / high)))
     wide = max(1, round((like.box[3] - like.box[1]) * (width / wide)))
     top, left = draw.integers(height - high + 1), draw.integers(width - wide + 1)

@@ -35,10 +35,10 @@ def faces_of(settings: Settings, split: str) -> Faces:
 def celeba_folders(root: Path) -> list[Path]:
     """Return the folders of CelebA's images in the folder of real data.
 
-    ``celeba`` and any other whose name begins so (copies of more images, perhaps smaller), or the
-    folder itself.
+    ``celeba`` and any other whose name begins so and that has lists or images as CelebA has (copies
+    of more images, perhaps smaller), or the folder itself. ``celeba_hq`` has neither.
     """
-    return real(path for path in root.glob("celeba*") if path.is_dir()) or [root]
+    return real(path for path in root.glob("celeba*") if celeba.is_home(path)) or [root]
 
 
 @lru_cache(maxsize=len(SPLITS))

@@ -58,7 +58,7 @@ ATTRIBUTE_FIELDS = (*SURVEY_FIELDS, "explainer", "attribute_epochs", "attribute_
                     "attribute_lr", "flip_faces")
 
 #: What is read of the folder of real data, by the setting that says so.
-READ = {"images": ("VOC2010", "neg"), "faces": ("celeba*", "img_align_celeba", "list_*.txt"),
+READ = {"images": ("VOC2010", "neg"), "faces": ("celeba*", "img_align_celeba", "list_*.txt", "list_*.csv"),
         "weights": ("imagenet-*.mat", "imagenet/imagenet-*.mat")}
 #: Kinds of numbers that `pack` packs: little-endian, so many bytes.
 KINDS = ("f4", "u1", "u2", "i2")
