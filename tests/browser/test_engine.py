@@ -2,6 +2,7 @@
 
 import base64
 import json
+import statistics
 from dataclasses import dataclass, replace
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from torch.nn import functional as F
 
 from semquant import grad_cam, parts
+from semquant.corrected import Correction
 from semquant.explainers import Explainer, ExplainerOptions
 from semquant.networks import performers
 from semquant_book.study import experiment1, experiment2, portable, ranking
@@ -207,6 +209,18 @@ def test_other_networks_and_sizes_of_g_are_computed_too(architecture, interpreta
     near(column([one["methods"]["ours"] for one in said], "contributions"), alpha * y)
 
 
+def test_a_network_of_the_quick_presets_size_answers_while_a_slider_moves(opened, record_property):
+    net = performers.build("alexnet", size=64, width=0.25)
+    g = portable.explainer(Explainer(net.n, net.n, net.map_size))
+    packed = portable.performer(net) | {
+        "kind": "filters", "output": 0, "correction": portable.correction_of(Correction(net.n, 64)),
+        "explainers": {"ours": g, "baseline": g}}
+    images = torch.randint(256, (21, 3, 64, 64), dtype=torch.uint8)
+    taken = statistics.median(one["ms"] for one in ask(opened(Case(None, packed, images)), images)["said"])
+    record_property("figure", f"AlexNet and all that explains it: {taken:.0f} ms in the browser")
+    assert taken < 150
+
+
 @pytest.mark.parametrize("before", ["", "delete window.Worker", "window.Worker = class { constructor() { throw 1; } }"])
 def test_without_a_worker_the_page_computes_the_same(before, opened, animals, asked_of_animals):
     few = animals.images[:3]
@@ -240,3 +254,16 @@ def test_what_is_left_when_it_is_closed_is_answered(opened, animals):
       one.close();
       return Promise.all(asked);
     }""", texts(animals.images[:1])) == [None, None]
+
+
+@pytest.mark.parametrize("worker", [True, False])
+def test_pixels_of_another_size_are_refused_and_the_next_are_not(worker, opened, animals, asked_of_animals):
+    said, score = opened(animals).evaluate("""async ([picture, worker]) => {
+      const one = engine({ worker });
+      const said = await one.run({ pixels: bytes(picture).slice(3) }).catch((error) => error.message);
+      const found = [said, (await one.run({ pixels: bytes(picture) })).score];
+      one.close();
+      return found;
+    }""", [*texts(animals.images[:1]), worker])
+    assert said.removeprefix("Uncaught Error: ") == "pixels: 12285 numbers; accepted: 64 x 64 x 3"
+    assert score == asked_of_animals[0]["score"]
