@@ -123,9 +123,11 @@ def _left_out(g: Correction, errors: tuple[float, float] | None) -> str | None:
     if errors is not None and errors[0] <= errors[1]:
         return None
     g.leave_out()
-    told = ("there are too few images to try one" if errors is None else
-            f"tried on a fifth of the images of the fit it did harm (error {errors[0]:.3f}, without it {errors[1]:.3f})")
-    return f"The correction is left out: {told}."
+    if errors is None:
+        return "The correction is left out: there are too few images to try one."
+    did = "harm" if errors[0] > errors[1] + 0.005 else "no good"
+    return (f"The correction is left out: tried on a fifth of the images of the fit it did {did} (error {errors[0]:.2g}, "
+            f"without it {errors[1]:.2g}).")
 
 
 def _chosen(method: str | Objective, concepts: object) -> tuple[Objective | None, ExplainerOptions]:
