@@ -2,13 +2,16 @@
 
 import base64
 import json
+import statistics
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 import torch
 from torch.nn import functional as F
 
 from semquant import grad_cam, parts
+from semquant.corrected import Correction
 from semquant.explainers import Explainer, ExplainerOptions
 from semquant.networks import performers
 from semquant_book.study import experiment1, experiment2, portable, ranking
@@ -74,8 +77,7 @@ def opened(browser, tmp_path_factory):
     pages = []
 
     def opened(case: Case, before: str = ""):
-        place = tmp_path_factory.mktemp("page") / "page.html"
-        place.write_text(PAGE % ((VIEWS / "engine.mjs").read_text(), json.dumps(case.packed)))
+        place = page_of(case, tmp_path_factory.mktemp("page"))
         context = browser.new_context(offline=True)
         page = context.new_page()
         page.asked, page.trouble = [], []
@@ -96,12 +98,19 @@ def opened(browser, tmp_path_factory):
         assert not outside and not page.trouble
 
 
+def page_of(case: Case, folder: Path) -> Path:
+    place = folder / "page.html"
+    place.write_text(PAGE % ((VIEWS / "engine.mjs").read_text(), json.dumps(case.packed)))
+    return place
+
+
 def texts(images):
     """Pixels (S, S, 3) of each image, as base 64."""
-    return [base64.b64encode(image.permute(1, 2, 0).contiguous().numpy().tobytes()).decode() for image in images]
+    return [base64.b64encode(image.contiguous().numpy().tobytes()).decode() for image in images.permute(0, 2, 3, 1)]
 
 
 def ask(page, images, off=None, options=None) -> dict:
+    """What the engine says of images; `page` is any browser's that evaluates a function of one argument."""
     return json.loads(page.evaluate("([pictures, off, options]) => ask(pictures, off, options ?? {})",
                                     [texts(images), off, options]))
 
@@ -169,9 +178,9 @@ def test_filters_that_are_off_are_removed_from_the_network(opened, animals, reco
 def test_heat_maps_are_those_of_grad_cam(asked_of_animals, animals, record_property):
     net = animals.run.performer()
     right = grad_cam(net, "mask", net.prepare(animals.images), 0)
-    said = torch.tensor([one["cam"]["values"] for one in asked_of_animals]).view(IMAGES, 1, *asked_of_animals[0]["cam"]["shape"])
-    said = F.interpolate(said, size=right.shape[1:], mode="bilinear")[:, 0]
-    near(said.flatten(1).double(), right.flatten(1), record_property, "Grad-CAM")
+    shape, said = asked_of_animals[0]["cam"]["shape"], column(asked_of_animals, "cam", "values")
+    said = F.interpolate(said.view(IMAGES, 1, *shape), size=right.shape[1:], mode="bilinear")[:, 0]
+    near(said.flatten(1), right.flatten(1), record_property, "Grad-CAM")
 
 
 def test_faces_are_explained_as_in_the_library(opened, faces, record_property):
@@ -207,7 +216,21 @@ def test_other_networks_and_sizes_of_g_are_computed_too(architecture, interpreta
     near(column([one["methods"]["ours"] for one in said], "contributions"), alpha * y)
 
 
-@pytest.mark.parametrize("before", ["", "delete window.Worker", "window.Worker = class { constructor() { throw 1; } }"])
+def test_a_network_of_the_quick_presets_size_answers_while_a_slider_moves(opened, record_property):
+    net = performers.build("alexnet", size=64, width=0.25)
+    g = portable.explainer(Explainer(net.n, net.n, net.map_size))
+    packed = portable.performer(net) | {
+        "kind": "filters", "output": 0, "correction": portable.correction_of(Correction(net.n, 64)),
+        "explainers": {"ours": g, "baseline": g}}
+    images = torch.randint(256, (21, 3, 64, 64), dtype=torch.uint8)
+    taken = statistics.median(one["ms"] for one in ask(opened(Case(None, packed, images)), images)["said"])
+    record_property("figure", f"AlexNet and all that explains it: {taken:.0f} ms in the browser")
+    assert taken < 150
+
+
+@pytest.mark.parametrize("before", [
+    "", "delete window.Worker", "window.Worker = class { constructor() { throw new Error('none'); } }",
+    "const Own = Worker; window.Worker = class extends Own { constructor() { super('data:,throw 1'); } }"])
 def test_without_a_worker_the_page_computes_the_same(before, opened, animals, asked_of_animals):
     few = animals.images[:3]
     found = ask(opened(animals, before), few, options=None if before else {"worker": False})
@@ -217,6 +240,29 @@ def test_without_a_worker_the_page_computes_the_same(before, opened, animals, as
 
 def test_a_worker_computes_where_there_can_be_one(opened, animals):
     assert ask(opened(animals), animals.images[:1])["where"] == "worker"
+
+
+@pytest.mark.parametrize("name", ["Firefox", "WebKit"])
+def test_other_browsers_compute_the_same(name, animals, asked_of_animals, tmp_path):
+    driving = pytest.importorskip("browser.driving")
+    if name in driving.engines.left_out():
+        pytest.skip(f"{name} is not on this machine")
+    page_of(animals, tmp_path)
+    page = getattr(driving, name)(tmp_path)
+    try:
+        page.open("page")
+        page.wait("() => window.ready === true")
+        found = {worker: ask(page, animals.images, options={"worker": worker}) for worker in (True, False)}
+        trouble = page.trouble()
+    finally:
+        page.close()
+    assert not trouble
+    for worker, answer in found.items():
+        assert answer["where"] == ("worker" if worker else "page")
+        for names in (["score"], ["y"], ["cam", "values"],
+                      *(["methods", method, "contributions"] for method in WAYS)):
+            torch.testing.assert_close(column(answer["said"], *names), column(asked_of_animals, *names),
+                                       rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("worker", [True, False])
@@ -240,6 +286,19 @@ def test_what_is_left_when_it_is_closed_is_answered(opened, animals):
       one.close();
       return Promise.all(asked);
     }""", texts(animals.images[:1])) == [None, None]
+
+
+@pytest.mark.parametrize("worker", [True, False])
+def test_pixels_of_another_size_are_refused_and_the_next_are_not(worker, opened, animals, asked_of_animals):
+    said, score = opened(animals).evaluate("""async ([picture, worker]) => {
+      const one = engine({ worker });
+      const said = await one.run({ pixels: bytes(picture).slice(3) }).catch((error) => error.message);
+      const found = [said, (await one.run({ pixels: bytes(picture) })).score];
+      one.close();
+      return found;
+    }""", [*texts(animals.images[:1]), worker])
+    assert said.removeprefix("Uncaught Error: ") == "pixels: 12285 numbers; accepted: 64 x 64 x 3"
+    assert score == asked_of_animals[0]["score"]
 
 
 def test_weights_of_12_bits_are_read_as_they_are_rounded(opened, animals, asked_of_animals):

@@ -52,7 +52,7 @@ def address(image: Image.Image, form: str, **options: object) -> str:
 def _together(ending: str, *names: str) -> str:
     """The text of files in ``views``, one after the other; those that there are not add nothing."""
     files = [VIEWS / f"{name}.{ending}" for name in names]
-    return "\n".join(file.read_text() for file in files if file.exists())
+    return "\n".join(file.read_text(encoding="utf-8") for file in files if file.exists())
 
 
 class View(anywidget.AnyWidget):

@@ -314,6 +314,9 @@ function networkOf(packed) {
 
   function* run({ pixels, off = null }) {
     const start = performance.now(), { scale, shift } = packed.pixels;
+    if (pixels.length !== input.length) {
+      throw new Error(`pixels: ${pixels.length} numbers; accepted: ${size} x ${size} x 3`);
+    }
     for (let c = 0; c < 3; c++) {
       for (let p = 0; p < size * size; p++) input[c * size * size + p] = pixels[3 * p + c] * scale[c] + shift[c];
     }
@@ -374,7 +377,7 @@ function networkOf(packed) {
  *   the last two are of filters only;
  * - ms, how long it took to compute.
  *
- * While one request is computed only the latest other waits: one whose place it takes resolves to null,
+ * Pixels of another size are refused. While one request is computed only the latest other waits: one whose place it takes resolves to null,
  * as do all that are left when the engine is closed. `where` resolves to "worker" or "page".
  */
 function makeEngine(packed, { worker = true } = {}) {
