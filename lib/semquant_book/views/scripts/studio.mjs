@@ -15,8 +15,8 @@ const WORDS = {
       + "of a photograph means little. Rub something out, or switch filters off.",
     elsewhere: "Your own picture has no parts that could be taken away: rub them out, or choose a drawn animal.",
     doing: "Now the head is taken out of the picture, and the network is asked again.", action: "Take the head away", back: "Put the head back",
-    moral: "One picture proves nothing; the book counts over many. The filters are not the part: what they look at may still be "
-      + "there, so switch the same filters off in the network as well." }),
+    moral: "One picture proves nothing; the book counts over many. The filters are not the part: they may look at "
+      + "what is still there.", instead: "Put it back, and switch its filters off" }),
   faces: ({ category, rows, lead }) => {
     const leadName = `“${rows.find(({ group }) => group === lead[0]).name}”`;
     return {
@@ -605,7 +605,7 @@ export default view(({ data, root }) => {
       inNetwork ? spoken(inNetwork, `With the filters of ${namesOf(cut)} off`) : ""].join("");
   }
 
-  const namesOf = (some) => listed(some.map((row) => row.name));
+  const namesOf = (some) => listed(some.map((row) => (animals ? row.name : `“${row.name}”`)));
   const doneTo = (gone) => (animals ? `Without ${namesOf(gone)}` : `With ${namesOf(gone)} flipped`);
 
   /** What is changed, in a sentence or two. */
@@ -657,17 +657,23 @@ export default view(({ data, root }) => {
         : button(words.action, () => toggle(data.lead, true), { "data-name": "lead" }))];
     },
     (was) => {
-      const gone = rows.filter(isOff);
-      if (!gone.length || besides() || now === was) {
-        return [h("p", {}, "Nobody can tell yet. "), h("p", {}, picture().own ? words.elsewhere
-          : button(words.action, () => toggle(data.lead, true), { "data-name": "lead" }))];
-      }
-      const found = verdict(was, now, was, gone), order = [...found.said].sort((a, b) => Math.abs(a.off) - Math.abs(b.off));
+      const gone = rows.filter(isOff), cut = switched(), inPicture = gone.length > 0 && !besides() && now !== was;
+      const lead = button(words.action, () => toggle(data.lead, true), { "data-name": "lead" });
+      if (!inPicture && !without) return [h("p", {}, "Nobody can tell yet."), h("p", {}, picture().own ? words.elsewhere : lead)];
+      const [from, to, found] = inPicture ? [was, now, verdict(was, now, was, gone)] : [now, without, verdict(now, without, now, cut)];
+      const order = [...found.said].sort((a, b) => Math.abs(a.off) - Math.abs(b.off));
       const last = order[order.length - 1];
-      return [h("p", {}, !animals ? "With " : "Without ", namesOf(gone), !animals ? " flipped" : "", ` the score ${moves(found.real)}, from ${signed(was.score)} to ${signed(now.score)}`,
-        says(was.score) === says(now.score) ? `: still ${says(now.score)}. ` : `: now ${says(now.score)}. `,
+      const removable = inPicture ? gone.filter((row) => row.inNetwork) : [];
+      return [h("p", {}, inPicture ? doneTo(gone) : `With the filters of ${namesOf(cut)} off in the network`,
+        ` the score ${moves(found.real)}, from ${signed(from.score)} to ${signed(to.score)}`,
+        says(from.score) === says(to.score) ? `: still ${says(to.score)}. ` : `: now ${says(to.score)}. `,
         h("strong", { "data-name": "nearest" }, called(order[0].name)), ` was nearest, with ${signed(order[0].value, 2, true)}, off by ${signed(Math.abs(order[0].off))}; `,
-        `${called(last.name)} ${order.length > 2 ? "was farthest, with" : "had said"} ${signed(last.value, 2, true)}, off by ${signed(Math.abs(last.off))}. `, words.moral)];
+        `${called(last.name)} ${order.length > 2 ? "was farthest, with" : "had said"} ${signed(last.value, 2, true)}, off by ${signed(Math.abs(last.off))}. `,
+        inPicture ? words.moral : "This is what the paper takes for the truth, and what a contribution of filters speaks of."),
+      removable.length ? h("p", {}, button(words.instead, () => {
+        for (const row of removable) row.net = false;
+        toggle(state.edit.off, false);
+      }, { "data-name": "lead" })) : !inPicture && animals ? h("p", {}, lead) : ""];
     },
   ];
 
