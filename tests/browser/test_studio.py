@@ -328,3 +328,19 @@ def test_everybody_can_use_it(open_studio, axe, name, options):
     view = open_studio(name, **options)
     assert not sticking_out(view.page)
     assert not violations(view.page, axe)
+
+
+def test_a_part_is_taken_away_by_a_click_on_it_and_a_scroll_takes_none(view, run, names):
+    canvas = view.locator("canvas[role=application]")
+    box = canvas.bounding_box()
+    labels = animals.render(*animals.parse_id(names[0]))[1]
+    y, x = np.argwhere(labels == 1 + animals.PARTS.index("torso")).tolist()[0]
+    spot = {"x": (x + 0.75) * box["width"] / 64, "y": (y + 0.75) * box["height"] / 64}  # that fine pixel
+    canvas.dispatch_event("pointerdown", {"clientX": box["x"] + spot["x"], "clientY": box["y"] + spot["y"], "pointerType": "touch"})
+    canvas.dispatch_event("pointercancel", {})
+    ready(view)
+    assert view.get_by_role("checkbox", name="torso, in the picture").is_checked()
+    canvas.click(position=spot)
+    ready(view)
+    assert not view.get_by_role("checkbox", name="torso, in the picture").is_checked()
+    assert number(view, "score") == pytest.approx(score_of(run, without(names[0], ["torso"])), abs=1e-3)

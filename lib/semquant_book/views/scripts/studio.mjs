@@ -45,6 +45,7 @@ export default view(({ data, root }) => {
   const state = { picture: 0, edit: untouched(), past: [], look: "picture", tool: "take", chosen: data.lead[0],
     reading: "before", step: 0, pointed: null, cursor: null };
   let now = null, without = null; // said of the picture as it is, and with filters off
+  let answered = {}; // what these were asked about
   let drawnParts = null;
 
   // ---- numbers -------------------------------------------------------------------------------------
@@ -108,7 +109,7 @@ export default view(({ data, root }) => {
   async function answer() {
     const k = state.picture, one = picture();
     await one.ready;
-    const asked = { edit: state.edit, off: filtersOff() };
+    const asked = { edit: state.edit, off: filtersOff() }, about = question();
     if (!told.has(k)) {
       const said = await engine.run({ pixels: seen(one, composite(one, untouched(), pictures).flat) });
       if (!said) return;
@@ -123,8 +124,13 @@ export default view(({ data, root }) => {
     if (!mine || k !== state.picture) return;
     now = mine;
     without = cut;
+    answered = about;
     update();
   }
+
+  /** What the network is to be asked about; the numbers that stand there are of `answered`. */
+  const question = () => ({ edit: state.edit, rest: [state.picture, ...switched().map((row) => row.name)].join("|") });
+  const isAnswered = () => { const { edit, rest } = question(); return answered.edit === edit && answered.rest === rest; };
 
   function filtersOff() {
     const off = switched();
@@ -183,6 +189,7 @@ export default view(({ data, root }) => {
     without = null;
     startOver();
     describePart();
+    if (picture().own) setTool("brush"); // it has no parts
   }
 
   // ---- the picture ---------------------------------------------------------------------------------
@@ -293,15 +300,17 @@ export default view(({ data, root }) => {
     } else if (state.tool === "move" && group) {
       choosePart(group);
       held = { group: state.chosen, last: at, rest: [0, 0] };
-    } else if (state.tool === "take" && group) {
-      choosePart(group);
-      point(null);
-      toggle([group], true);
-      return;
     } else return;
     canvas.setPointerCapture(event.pointerId);
     event.preventDefault();
     canvas.focus({ preventScroll: true });
+  });
+  canvas.addEventListener("click", (event) => { // not as soon as it is down: a finger may be scrolling
+    const group = state.tool === "take" ? groupAt(placeOf(event)) : null;
+    if (!group) return;
+    choosePart(group);
+    point(null);
+    toggle([group], true);
   });
   canvas.addEventListener("pointermove", (event) => {
     const at = placeOf(event);
@@ -687,8 +696,9 @@ export default view(({ data, root }) => {
     if (focused?.disabled && root.contains(focused)) canvas.focus({ preventScroll: true }); // there is nothing more to undo
     readings.node.hidden = !isTouched(state.edit);
     if (!isTouched(state.edit) && state.reading === "now") { state.reading = "before"; readings.set("before"); }
-    fillScore();
     fillTable();
+    if (now && !isAnswered()) return; // what stands there stays until the network has answered
+    fillScore();
     const spoke = fillVerdicts();
     fillTour();
     if (state.look === "heat") paint();
