@@ -19,16 +19,18 @@ from semquant_book.datasets import Images
 from semquant_book.datasets.names import METHODS
 from semquant_book.figures.style import signed
 from semquant_book.pages.comparison import fit_words
-from semquant_book.study import experiment1
-from semquant_book.study.presets import Settings
+from semquant_book.study import experiment1, trajectories
+from semquant_book.study.presets import Settings, project_root
+from semquant_book.study.store import read_record
 from semquant_book.views import chapters as views
+from semquant_book.views import fitting
 from semquant_book.views.chapters import Watched
 from semquant_book.views.widgets import show
 
 __all__ = ["agreement_said", "agreement_table", "clipping_said", "cosines_said", "deviations_said",
            "directions_said", "entropy", "equation", "fading_said", "fits_said", "fits_table",
            "median_positive", "part_names", "performer_said", "readings_table", "real_steps_table",
-           "show_bias", "show_prior", "spread_said", "sweeps_said", "toy_said", "toy_table"]
+           "show_bias", "show_fit", "show_prior", "spread_said", "sweeps_said", "toy_said", "toy_table"]
 
 
 def _shown(table: pd.DataFrame, formats: Mapping[str, Callable] | str | None = None) -> Styler:
@@ -204,6 +206,22 @@ def show_bias(runs: Sequence[Watched]) -> None:
          "Bars of every filter's contribution to one image's score with the paper's beta, in the "
          "colour of its part, and outlines of the baseline's; beside them entropy and relative "
          "deviation over epochs for six strengths of the prior.")
+
+
+def show_fit(run: experiment1.Run) -> None:
+    """Show the fit of a small g in the page, to a performer's first training images, over recorded fits."""
+    record = read_record(project_root() / "book" / "records" / f"{trajectories.RECORD}.json")
+    settings, train, positive = record["settings"], run.measured("train"), run.images("train").positive
+    count = min(fitting.IMAGES, len(train.y))
+    note = (f"In the page: {count} training images, all in every step, of {run.name}; g has one layer of {fitting.HIDDEN} "
+            f"units with batch norm and reads the maps averaged to {fitting.POSITIONS} × {fitting.POSITIONS}; {trajectories.trials.EPOCHS} "
+            f"epochs of {fitting.STEPS} steps, as many as the trial takes. Measures are of its positive images. Recorded: the "
+            f"library's g, as in the trial, fitted to {min(trajectories.trials.IMAGES, settings['train_images']):,} images of {record['architecture']} "
+            f"{record['category']} (preset {settings['preset']}), measured on {trajectories.IMAGES:,} test images: another g "
+            "on other images, so what can be compared is the direction, not the height.")
+    show(fitting.explore(train, positive, record, note), fitting.figure(record),
+         "Small charts, one for each optimiser and start, of the evenness of contributions over epochs of recorded "
+         "fits, without the prior loss and with beta 10. Only with SGD from a high start does the prior loss end higher.")
 
 
 def sweeps_said(runs: Sequence[Watched]) -> str:
