@@ -73,7 +73,7 @@ def figure(record: Mapping) -> Figure:
                 ours = row["prior"] != "none"
                 ax.plot(row["normalised_entropy"], color=METHOD_COLOURS["ours" if ours else "baseline"],
                         linestyle="-" if ours else (0, (4, 2)), label="β = 10" if ours else "β = 0, the baseline")
-        ax.set(title=f"{OPTIMIZERS[optimizer]}, {start} start", xlabel="epoch")
+        ax.set(title=f"{OPTIMIZERS[optimizer]},\n{start} start", xlabel="epoch")
     axes[0, 0].set_ylabel("H / ln n")
     drawn.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return drawn

@@ -131,7 +131,7 @@ export default view(({ data }) => {
     const { svg, plot, X, Y } = axes({ width, height: 190, left: 48,
       label: `Mean weight of each of ${n} filters (upwards, logarithmic) against its mean value. `
         + there.map(([run, kind]) => `${kind === "sq-now" ? "This run" : "The run before"}: from ${signed(Math.min(...last(run).alpha), 4)} to ${signed(Math.max(...last(run).alpha), 4)}. `).join(""),
-      x: linear(Math.min(...meanValue), Math.max(...meanValue), { about: 5, name: "mean yᵢ" }), y: decades(low, Math.max(high, 1.5 * low)) });
+      x: linear(Math.min(...meanValue), Math.max(...meanValue), { about: 5, name: "mean y" }), y: decades(low, Math.max(high, 1.5 * low)) });
     plot.append(...there.flatMap(([run, kind]) => last(run).alpha.map((v, i) => s("circle", { class: `sq-weight ${kind}`, r: kind === "sq-now" ? 3 : 2.2,
       fill: colour(run), cx: X(meanValue[i]), cy: Y(Math.max(v, low)) }, s("title", {}, `filter ${i}: weight ${signed(v, 4)}, value ${signed(meanValue[i])}`)))));
     return svg;
@@ -217,11 +217,13 @@ export default view(({ data }) => {
         shows("epoch", here.epoch, how === "done" ? 0 : 1), ` of ${epochs} epochs`, how === "done" ? ` (${seconds.toFixed(1)} s).` : how === "stopped" ? ", stopped." : ".");
     }
     const rows = [["this run", now], ["the run before", before]].filter(([, run]) => run?.seen.length);
+    const lines = [["chosen", (run) => called(run.about)], ["H / ln n, start", (run) => signed(run.seen[0].entropy, 3)],
+      ["H / ln n, end", (run) => signed(last(run).entropy, 3)], ["largest share, end", (run) => signed(last(run).largest, 3)],
+      ["relative deviation", (run) => signed(last(run).deviation, 3)], ["loss L", (run) => signed(last(run).distillation, 3)],
+      ["epochs", (run) => signed(last(run).epoch, Number.isInteger(last(run).epoch) ? 0 : 1)]];
     table.replaceChildren(...(rows.length > 1 ? [
-      h("thead", {}, h("tr", {}, ["run", "what was chosen", "H / ln n, start", "end", "largest share", "deviation"].map((text) => h("th", { scope: "col" }, text)))),
-      h("tbody", {}, rows.map(([name, run]) => h("tr", {}, h("th", { scope: "row" }, name), h("td", { class: "sq-what" }, called(run.about)),
-        h("td", {}, signed(run.seen[0].entropy, 3)), h("td", { "data-run": name }, signed(last(run).entropy, 3)),
-        h("td", {}, signed(last(run).largest, 3)), h("td", {}, signed(last(run).deviation, 3)))))] : []));
+      h("thead", {}, h("tr", {}, h("td"), rows.map(([name]) => h("th", { scope: "col" }, name)))),
+      h("tbody", {}, lines.map(([name, of]) => h("tr", {}, h("th", { scope: "row" }, name), rows.map(([, run]) => h("td", {}, of(run))))))] : []));
     table.hidden = rows.length < 2;
     root.dataset.finished = String(finished);
   }
