@@ -118,7 +118,7 @@ def test_a_fit_that_diverges_says_so_and_ends(in_browser):
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory):
+def alone(tmp_path_factory):
     """A page with the view alone, as a file."""
     draw = torch.Generator().manual_seed(0)
     x = (torch.rand(40, 9, 8, 8, generator=draw) - 0.8).clamp_min(0)
@@ -135,7 +135,7 @@ def address(tmp_path_factory):
 
 
 @pytest.fixture
-def opened(browser, address):
+def opened(browser, alone):
     """Open the page; an error of a script fails the test."""
     contexts, errors = [], []
 
@@ -145,7 +145,7 @@ def opened(browser, address):
         page = context.new_page()
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.add_init_script(script)
-        page.goto(address)
+        page.goto(alone)
         page.wait_for_selector(".sq-view[data-ready]")
         return page
 
