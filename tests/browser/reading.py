@@ -28,7 +28,7 @@ _WHEN_READY = """
   look();
 """
 # what still has to happen when a page has loaded: formulas, fonts, views
-_READY = """async (count) => {
+READY = """async (count) => {
   await window.formulas;
   const views = () => document.querySelectorAll(".sq-view[data-ready]").length;
   while (views() < count) await new Promise((done) => setTimeout(done, 10));
@@ -152,7 +152,7 @@ def seconds_until_ready(page: Page) -> float | None:
 
 def settle(page: Page, count: int = 0) -> None:
     """Wait until formulas and fonts are there, and at least `count` views are ready."""
-    page.evaluate(_READY, count)
+    page.evaluate(READY, count)
 
 
 # ---- views ---------------------------------------------------------------------------------------
