@@ -25,7 +25,7 @@ STORE = "storage.js"
 # the picture for dark pages, which is the same, is shown by a script
 ALWAYS = """.math > .tex { display: none; }
 math[display="block"] { margin: 1rem 0; }
-.logo__image.only-light { display: inline !important; }
+html[data-theme] .logo__image.only-light { display: inline !important; }
 """
 FORMULA = re.compile(r'(<(span|div) class="math notranslate nohighlight"[^>]*>\s*(?:<span class="eqno">.*?</span>)?)'
                      r"(\\[(\[].*?\\[)\]])(\s*</\2>)", re.DOTALL)
