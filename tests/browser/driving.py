@@ -7,6 +7,7 @@ None of them reaches another machine.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -21,7 +22,7 @@ from urllib.parse import unquote, urlsplit
 from urllib.request import Request, urlopen
 
 import websocket
-from playwright.sync_api import Playwright
+from playwright.sync_api import Error, Playwright
 
 from browser import chromium, engines
 from browser.reading import PATIENCE, READY, count_of_views
@@ -103,9 +104,12 @@ class Engine:
         self.press(key)
 
     def wait(self, condition: str, *arguments: object) -> None:
-        """Wait until a function of JavaScript returns what counts as true."""
+        """Wait until a function of JavaScript returns what counts as true, on this page or the next."""
         end = time.monotonic() + PATIENCE / 1000
-        while not self.evaluate(condition, *arguments):
+        while True:
+            with contextlib.suppress(AssertionError, Error):  # between two pages there is nobody to ask
+                if self.evaluate(condition, *arguments):
+                    return
             assert time.monotonic() < end, f"{self.name}: never came: {condition}"
             time.sleep(0.05)
 
