@@ -299,3 +299,14 @@ def test_pixels_of_another_size_are_refused_and_the_next_are_not(worker, opened,
     }""", [*texts(animals.images[:1]), worker])
     assert said.removeprefix("Uncaught Error: ") == "pixels: 12285 numbers; accepted: 64 x 64 x 3"
     assert score == asked_of_animals[0]["score"]
+
+
+def test_weights_of_12_bits_are_read_as_they_are_rounded(opened, animals, asked_of_animals):
+    explainers = {method: portable.coarser(one) for method, one in animals.packed["explainers"].items()}
+    assert explainers != animals.packed["explainers"]
+    coarse = replace(animals, packed=animals.packed | {"explainers": explainers})
+    said = ask(opened(coarse), animals.images)["said"]
+    for method in explainers:
+        alpha, right = (column(one, "methods", method, "alpha") for one in (said, asked_of_animals))
+        assert float((alpha - right).abs().mean() / right.abs().mean()) < 0.01
+    assert column(said, "score").equal(column(asked_of_animals, "score"))

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from packed import unpacked
@@ -113,6 +114,21 @@ def test_weights_are_as_near_as_their_bits_say(inputs, fine, bits):
     far = (weights(packed) - layer.weight.double()).abs().amax(dim=1)
     assert bool((far <= 0.51 * largest / (2 ** (bits - 1) - 1) + 1e-7 * largest).all())
     assert float(weights(packed)[3].abs().max()) == 0
+
+
+def test_coarser_weights_are_as_near_as_12_bits_say():
+    layer = nn.Linear(181, 181)  # an odd number of weights
+    fine, coarse = portable.layers(layer), portable.coarser(portable.layers(layer))
+    whole, half, unit = (unpacked(coarse[0]["weight"][name]) for name in ("whole", "half", "unit"))
+    lower = np.stack([half & 15, half >> 4], axis=1).ravel()[: whole.size].reshape(whole.shape)
+    found = ((whole.astype(int) - 128) * 16 + lower) * unit[:, None]
+    weight = layer.weight.detach().numpy()
+    largest = np.abs(weight).max(axis=1, keepdims=True)
+    assert (np.abs(found - weight) <= largest / 2**11).all()
+    assert np.abs(found - weight).max() > np.abs(weight).max() / 2**14  # 16 bits would be nearer
+    assert coarse[0]["bias"] == fine[0]["bias"]
+    small = portable.layers(nn.Linear(10, 10))
+    assert portable.coarser(small) == small  # of few weights each counts
 
 
 def test_what_comes_before_a_mask_is_finer():

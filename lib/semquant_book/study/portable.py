@@ -6,11 +6,13 @@ in the weights of the convolution before it, and explainers likewise.
 Weights are whole numbers of 16 bits, times a unit for each output of a layer: as many bytes as half
 precision, and an eighth of its error. Two kinds have 24 bits. Those before a mask: where two places of a
 map are nearly as high as each other, a small error moves the peak, and with it all that the mask keeps.
-And those of small layers, which add as much to the error as large ones and take few bytes.
+And those of small layers, which add as much to the error as large ones and take few bytes. Where a page
+would be too heavy, `coarser` leaves the others 12 bits.
 """
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
@@ -22,9 +24,9 @@ from semquant.networks.interpretable import Mask
 from semquant.networks.performers import Performer
 from semquant_book.datasets.names import ATTRIBUTES, METHODS
 from semquant_book.study import experiment1, experiment2, ranking
-from semquant_book.study.store import pack
+from semquant_book.study.store import pack, unpack
 
-__all__ = ["correction_of", "explainer", "layers", "of_animals", "of_faces", "performer"]
+__all__ = ["coarser", "correction_of", "explainer", "layers", "of_animals", "of_faces", "performer"]
 
 SMALL = 2**14  # weights of a layer that has 24 bits in any case
 ACCEPTED = ("convolutions with batch norm, ReLU, max pooling, masks at the peak, flattening, linear layers "
@@ -117,6 +119,22 @@ def _packed(weight: Tensor, fine: bool) -> dict:
     return {"whole": pack(levels >> 8, "i2"), "rest": pack(levels & 255, "u1"), "unit": pack(unit)}
 
 
+def coarser(packed: object) -> object:
+    """Return layers, or what holds some, with weights of 12 bits in the place of 16: a ``whole`` number of
+    the upper 8, from 0, and the lower 4 in ``half`` a byte."""
+    if isinstance(packed, list):
+        return [coarser(one) for one in packed]
+    if not isinstance(packed, dict):
+        return packed
+    if "whole" not in packed or "rest" in packed:
+        return {name: coarser(one) for name, one in packed.items()}
+    most = 2**11 - 1
+    levels = np.clip(np.round(unpack(packed["whole"]) / 16), -most, most).astype(int)
+    lower = np.pad(levels.ravel() & 15, (0, levels.size % 2))
+    return {"whole": pack(levels // 16 + 128, "u1"), "half": pack(lower[::2] | lower[1::2] << 4, "u1"),
+            "unit": pack(16 * unpack(packed["unit"]))}
+
+
 @torch.no_grad()
 def performer(net: Performer) -> dict:
     """Return ``size``, ``pixels``, ``trunk`` (up to x) and ``head`` of a performer.
@@ -172,9 +190,11 @@ def of_animals(run: experiment1.Run, scale: str = "scaled") -> dict:
 def of_faces(run: experiment2.Run) -> dict:
     """Return the performer of 40 attributes and what explains one of them by the others.
 
-    ``concepts`` are the other outputs' numbers, and ``names`` what all 40 are called.
+    ``concepts`` are the other outputs' numbers, and ``names`` what all 40 are called. Behind x the
+    weights of large layers have 12 bits: with 16 the network and its explainers would not fit into a page.
     """
+    net = performer(run.performer())
     return {"kind": "outputs", "output": experiment2.target_index(run.target),
-            "concepts": experiment2.concepts_of(run.target), **performer(run.performer()),
+            "concepts": experiment2.concepts_of(run.target), **net, "head": coarser(net["head"]),
             "names": list(ATTRIBUTES), "correction": None,
             "explainers": {method: explainer(run.explainer(method).g) for method in METHODS}}

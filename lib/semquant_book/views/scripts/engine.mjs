@@ -21,12 +21,13 @@ function networkOf(packed) {
     return new kinds[dtype](bytes.buffer);
   }
 
-  /** Weights of a layer: whole numbers, with or without lower bits, times the unit of their output. */
-  function weightsOf({ whole, rest, unit }) {
-    const upper = numbers(whole), lower = rest && numbers(rest), units = numbers(unit);
+  /** Weights of a layer: whole numbers, with 8 or 4 lower bits or without, times the unit of their output. */
+  function weightsOf({ whole, rest, half, unit }) {
+    const upper = numbers(whole), lower = rest && numbers(rest), pairs = half && numbers(half), units = numbers(unit);
     const own = upper.length / units.length, values = new Float32Array(upper.length);
+    const level = (i) => (lower ? upper[i] * 256 + lower[i] : pairs ? (upper[i] - 128) * 16 + (pairs[i >> 1] >> 4 * (i & 1) & 15) : upper[i]);
     for (let o = 0, i = 0; o < units.length; o++) {
-      for (const end = i + own; i < end; i++) values[i] = (lower ? upper[i] * 256 + lower[i] : upper[i]) * units[o];
+      for (const end = i + own; i < end; i++) values[i] = level(i) * units[o];
     }
     return { shape: whole.shape, values };
   }
