@@ -18,17 +18,20 @@ from semquant.priors import taylor_prior
 from semquant_book.datasets import Images
 from semquant_book.datasets.names import METHODS
 from semquant_book.figures.style import signed
-from semquant_book.pages.comparison import fit_words
-from semquant_book.study import experiment1
-from semquant_book.study.presets import Settings
+from semquant_book.pages.comparison import fit_words, paper
+from semquant_book.study import experiment1, trajectories, trials
+from semquant_book.study.hypotheses import OPTIMIZERS
+from semquant_book.study.presets import Settings, project_root
+from semquant_book.study.store import read_record
 from semquant_book.views import chapters as views
+from semquant_book.views import fitting
 from semquant_book.views.chapters import Watched
 from semquant_book.views.widgets import show
 
 __all__ = ["agreement_said", "agreement_table", "clipping_said", "cosines_said", "deviations_said",
-           "directions_said", "entropy", "equation", "fading_said", "fits_said", "fits_table",
+           "directions_said", "entropy", "equation", "fading_said", "fit_said", "fits_said", "fits_table",
            "median_positive", "part_names", "performer_said", "readings_table", "real_steps_table",
-           "show_bias", "show_prior", "spread_said", "sweeps_said", "toy_said", "toy_table"]
+           "show_bias", "show_fit", "show_prior", "spread_said", "sweeps_said", "toy_said", "toy_table"]
 
 
 def _shown(table: pd.DataFrame, formats: Mapping[str, Callable] | str | None = None) -> Styler:
@@ -204,6 +207,38 @@ def show_bias(runs: Sequence[Watched]) -> None:
          "Bars of every filter's contribution to one image's score with the paper's beta, in the "
          "colour of its part, and outlines of the baseline's; beside them entropy and relative "
          "deviation over epochs for six strengths of the prior.")
+
+
+def _trajectories() -> dict:
+    return read_record(project_root() / "book" / "records" / f"{trajectories.RECORD}.json")
+
+
+def show_fit(run: experiment1.Run) -> None:
+    """Show the fit of a small g in the page, to a performer's first training images, over recorded fits."""
+    record, labels = _trajectories(), paper()["labels"]
+    train, positive = run.measured("train"), run.images("train").positive
+    note = (f"In the page: {min(fitting.IMAGES, len(train.y))} training images, all in every step; {labels[run.architecture]}, "
+            f"{run.category}, seed {run.seed}, preset {run.settings.preset}; g has one layer of {fitting.HIDDEN} units with batch norm "
+            f"and reads the maps averaged to {fitting.POSITIONS} × {fitting.POSITIONS}; {trials.EPOCHS} epochs of {fitting.STEPS} "
+            "steps, as many as the trial takes. Measures are of the positive ones of these images. Recorded: the library’s g, fitted "
+            f"as in the trial to {trials.IMAGES:,} images; {labels[record['architecture']]}, {record['category']}, preset "
+            f"{record['settings']['preset']}, measured on {trajectories.IMAGES:,} test images. That is another g on other "
+            "images: compare directions, not heights.")
+    show(fitting.explore(train, positive, record, note), fitting.figure(record),
+         "Small charts, one for each optimiser and start, of the evenness of contributions over the epochs of recorded "
+         "fits, without the prior loss and with beta 10. The sentence below has where they ended.")
+
+
+def fit_said() -> str:
+    """Say where the recorded fits behind the one in the page ended, without the prior loss and with it."""
+    ends = {}
+    for row in _trajectories()["fits"]:
+        regime = f"{OPTIMIZERS[row['optimizer']]} from a {row['start']} start, rate {row['rate']:f}".rstrip("0")
+        ends.setdefault(regime, {})[row["prior"]] = row["normalised_entropy"][-1]
+    said = [f"{regime}: {signed(end['none'], 3)} without the prior loss, {signed(end['measured'], 3)} with it"
+            for regime, end in ends.items() if len(end) == 2]
+    return ("Where the recorded fits ended, H / ln n on test images, β = 10:\n\n- " + "\n- ".join(said) + "\n\nWith SGD from a "
+            "high start it depends on the rate how far the baseline collapses.")
 
 
 def sweeps_said(runs: Sequence[Watched]) -> str:

@@ -24,7 +24,7 @@ from PIL import Image
 
 from semquant.checks import InputError
 from semquant_book.files import write_atomic
-from semquant_book.press import cards, preview, reference
+from semquant_book.press import cards, preview, reference, without_scripts
 from semquant_book.press.assets import vendor
 from semquant_book.study.presets import build_root, project_root
 
@@ -262,8 +262,9 @@ def _mend(html: Path) -> None:
     The theme brings its icons as a font and as a script of 1.5 MB that replaces the font's on
     each page: the font stays. Controls are called what is written on them (WCAG 2.5.3); arrows
     that open a part of the navigation get a name. A bibliography's entries have a role that
-    ARIA has dropped: it stays plain text.
+    ARIA has dropped: it stays plain text. What pages need without scripts comes with them.
     """
+    without_scripts.styles(html)
     for page in html.rglob("*.html"):
         text = page.read_text(encoding="utf-8")
         text = re.sub(ICON_SCRIPT, "", text)
@@ -276,7 +277,7 @@ def _mend(html: Path) -> None:
         text = text.replace('<div role="list" class="citation-list">', '<div class="citation-list">')
         text = text.replace(' role="doc-biblioentry"', "")
         text = PICTURE.sub(lambda found: _with_dark(found, html), cards.mend(text))
-        write_atomic(page, text)
+        write_atomic(page, without_scripts.mend(text))
     for file in (html / "_static" / "scripts").glob("fontawesome.js*"):
         file.unlink()
 

@@ -17,7 +17,7 @@ from semquant_book.datasets import celeba
 from semquant_book.datasets.names import ATTRIBUTES, CATEGORIES, SCALES, TRUNK
 from semquant_book.folders import build_root, data_root
 from semquant_book.study import (birds, experiment1, factorial, frozen_trunk, interventions, ranking,
-                                 records, regimes, rehearsal, steps, sweeps, trials)
+                                 records, regimes, rehearsal, steps, sweeps, trajectories, trials)
 from semquant_book.study.portraits import celeba_folders
 from semquant_book.study.presets import Settings, load_settings
 from semquant_book.study.store import write_record
@@ -99,6 +99,8 @@ RECORDS = {
     "regimes": Recorded(regimes.collect, "quick", (
         *RUN, "experiment", "rows", "rates", "weights", "references")),
     "steps": Recorded(steps.collect, "quick", (*RUN, "experiment", "rows", "truths", "chosen", "players")),
+    trajectories.RECORD: Recorded(trajectories.collect, "quick", (
+        *RUN, "experiment", "architecture", "category", "performer_seed", "n", "fits")),
     "trials": Recorded(trials.gather, "cpu", (*RUN, "experiment", "performers", "regimes", "ways", "columns",
                                               "planned")),
     factorial.RECORD: Recorded(factorial.collect, "cpu", (*RUN, "experiment", "performers", "fits",
