@@ -61,9 +61,9 @@ def styles(folder: Path) -> None:
     """
     sheets = {}  # in order
     for page in sorted(folder.rglob("*.html")):
-        for link in re.findall(r'<link [^>]*href="([^"?]*\.css)[^>]*>', page.read_text()):
+        for link in re.findall(r'<link [^>]*href="([^"?]*\.css)[^>]*>', page.read_text(encoding="utf-8")):
             sheets[(page.parent / link).resolve()] = None
-    text = "\n".join(sheet.read_text() for sheet in sheets if sheet.is_file() and sheet.name != STYLES)
+    text = "\n".join(sheet.read_text(encoding="utf-8") for sheet in sheets if sheet.is_file() and sheet.name != STYLES)
     write_atomic(folder / "_static" / STYLES,
                  f"/* made from the other style sheets when the book was built */\n{ALWAYS}"
                  f"@media print, (prefers-color-scheme: light) {{\n{_rules_for('light', text)}}}\n"
