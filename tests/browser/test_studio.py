@@ -344,3 +344,19 @@ def test_a_part_is_taken_away_by_a_click_on_it_and_a_scroll_takes_none(view, run
     ready(view)
     assert not view.get_by_role("checkbox", name="torso, in the picture").is_checked()
     assert number(view, "score") == pytest.approx(score_of(run, without(names[0], ["torso"])), abs=1e-3)
+
+
+def test_what_is_printed_adds_up_and_a_bird_has_no_ears_to_take_away(view, names):
+    bird = next(k for k, name in enumerate(names) if name.startswith("bird"))
+    view.locator(".sq-thumbs input").nth(bird).check()
+    ready(view)
+    view.get_by_role("button", name="Take the head away").press("Enter")
+    view.locator("[data-name=lead]").press("Enter")
+    ready(view)
+    assert "Without eye, mouth & nose and head." in view.inner_text()
+    said = {name: float(view.locator(f'[data-name="{name}"]').inner_text().replace("−", "-").rstrip(" ◂"))
+            for name in ("before", "score", "change", "picture-network", *(f"picture-{m}{off}" for m in WAYS for off in ("", "-off")))}
+    assert said["score"] - said["before"] == pytest.approx(said["change"], abs=1e-9)
+    assert said["picture-network"] == said["change"]
+    for m in WAYS:
+        assert abs(said[f"picture-{m}"] - said["change"]) == pytest.approx(said[f"picture-{m}-off"], abs=1e-9)

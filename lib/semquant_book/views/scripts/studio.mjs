@@ -65,15 +65,21 @@ export default view(({ data, root }) => {
     return Boolean(brushed) || [moved, hue, from].some((one) => Object.keys(one).length);
   };
 
-  /** {real, said: [{name, value, off}], nearest}: a change, and what each method had said of it. */
+  /** A change as it is printed: that of the printed scores. */
+  const printed = (from, to) => rounded(to.score) - rounded(from.score);
+
+  /**
+   * A change, and what each method had said of it: {real, printed, said: [{name, value, off, offPrinted}], nearest};
+   * what is printed adds up.
+   */
   function verdict(from, to, explained, some) {
     const real = to.score - from.score;
     const said = methods().map((name) => {
       const value = -worth(explained, name, some);
-      return { name, value, off: value - real };
+      return { name, value, off: value - real, offPrinted: Math.abs(rounded(value) - printed(from, to)) };
     });
     const nearest = said.reduce((a, b) => (Math.abs(b.off) < Math.abs(a.off) ? b : a));
-    return { real, said, nearest };
+    return { real, printed: printed(from, to), said, nearest };
   }
 
   /** How an attribute is called in the face that is shown: it may be absent. */
@@ -533,15 +539,15 @@ export default view(({ data, root }) => {
       const one = said?.methods[m];
       put(cell("b"), one?.bias);
       put(cell("sum"), one?.total);
-      put(cell("left over"), one && said.score - one.total);
+      put(cell("left over"), one && said.score - one.total, 0, one && rounded(said.score) - rounded(one.total));
     }
   }
 
   /** A number in a cell, with a bar from the middle if `largest` is given. */
-  function put(cell, value, largest = 0) {
+  function put(cell, value, largest = 0, text = value) {
     if (!Number.isFinite(value)) { delete cell.dataset.value; cell.replaceChildren("–"); return; }
     cell.dataset.value = value;
-    cell.replaceChildren(signed(value, 2, true), largest ? bar(value, largest) : "");
+    cell.replaceChildren(signed(text, 2, true), largest ? bar(value, largest) : "");
   }
 
   function bar(value, largest) {
@@ -562,7 +568,7 @@ export default view(({ data, root }) => {
       h("span", { class: "sq-big", "data-name": without ? "cut" : "score", "data-value": end.score }, signed(end.score)),
       h("span", { class: "sq-says" }, ` ${says(end.score)}`),
       touched ? h("span", { class: "sq-change", "data-name": "change", "data-value": end.score - was.score },
-        ` ${signed(end.score - was.score, 2, true)}`) : "");
+        ` ${signed(printed(was, end), 2, true)}`) : "");
     const all = [0, was.score, now.score, end.score, ...[...told.values()].map((one) => one.score)];
     const low = Math.min(...all), high = Math.max(...all), room = 0.08 * (high - low || 1);
     const x = (v) => 6 + 428 * (v - low + room) / (high - low + 2 * room);
@@ -587,12 +593,13 @@ export default view(({ data, root }) => {
     const real = { picture: edited ? now.score - was.score : NaN, network: inNetwork ? inNetwork.real : NaN };
     const largest = Math.max(1e-9, ...[inPicture, inNetwork].flatMap((one) => (one ? one.said.map(({ value }) => Math.abs(value)) : [])),
       ...Object.values(real).filter(Number.isFinite).map(Math.abs));
-    const cell = (name, value, kind) => {
-      const node = h("td", { "data-name": name, class: kind });
-      put(node, value, largest);
+    const changes = { picture: edited ? printed(was, now) : NaN, network: inNetwork ? inNetwork.printed : NaN };
+    const cell = (name, value, text) => {
+      const node = h("td", { "data-name": name });
+      put(node, value, largest, text);
       return node;
     };
-    const off = (name, one, best) => (one ? h("td", { "data-name": name, "data-value": one.off, class: best && "sq-best" }, signed(Math.abs(one.off)))
+    const off = (name, one, best) => (one ? h("td", { "data-name": name, "data-value": one.off, class: best && "sq-best" }, signed(one.offPrinted))
       : h("td", { "data-name": name }, "–"));
     const columns = (name, found, m) => {
       const one = found?.said.find((each) => each.name === m);
@@ -605,12 +612,12 @@ export default view(({ data, root }) => {
         h("tr", {}, h("td", {}, ""), heads.map(([text]) => h("th", { scope: "colgroup", colspan: 2 }, text))),
         h("tr", {}, h("td", {}, ""), heads.map(() => [h("th", { scope: "col" }, "change"), h("th", { scope: "col" }, "off by")]))),
       h("tbody", {}, h("tr", { class: "sq-real" }, h("th", { scope: "row" }, "the network"),
-        heads.map(([, name]) => [cell(`${name}-network`, real[name]), h("td", {}, "")])),
+        heads.map(([, name]) => [cell(`${name}-network`, real[name], changes[name]), h("td", {}, "")])),
       data.methods.map((m) => h("tr", {}, h("th", { scope: "row" }, methodSwatch(m), called(m)), columns("picture", inPicture, m),
         both ? columns("network", inNetwork, m) : "")))));
-    const spoken = (found, how) => `${how} the score ${moves(found.real)}. ${found.said.map((one) =>
+    const spoken = (found, how) => `${how} the score ${moves(found.printed)}. ${found.said.map((one) =>
       `${called(one.name)} had said ${signed(one.value, 2, true)}`).join(", ")}. Nearest: ${called(found.nearest.name)}. `;
-    return [inPicture ? spoken(inPicture, doneTo(gone)) : edited ? `The score ${moves(real.picture)}. ` : "",
+    return [inPicture ? spoken(inPicture, doneTo(gone)) : edited ? `The score ${moves(changes.picture)}. ` : "",
       inNetwork ? spoken(inNetwork, `With the filters of ${namesOf(cut)} off`) : ""].join("");
   }
 
@@ -636,6 +643,7 @@ export default view(({ data, root }) => {
     () => { state.step = k; fillTour(); }, { "aria-controls": tourText.id }));
   const tour = h("section", { class: "sq-tour", "aria-label": "A tour in four steps" }, h("div", { class: "sq-steps" }, steps), tourText);
   const leadRows = () => rows.filter((row) => data.lead.includes(row.group) && there(row));
+  const lead = () => leadRows().map((row) => row.group);
   const leadGone = () => leadRows().length > 0 && leadRows().every(isOff);
 
   function fillTour() {
@@ -662,27 +670,27 @@ export default view(({ data, root }) => {
       const along = leadRows().filter((row) => row.group !== "head");
       return [h("p", {}, words.doing, ` ${animals && along.length ? `What is on it goes with it: ${namesOf(along)}. ` : ""}If the explanations are right, the score changes by `,
         ...data.methods.flatMap((m, k) => [k ? ", " : "", h("strong", {}, signed(-worth(was, m, leadRows()), 2, true)), ` (${called(m)})`]), ". "),
-      h("p", {}, leadGone() ? button(words.back, () => toggle(data.lead, false), { "data-name": "lead" })
-        : button(words.action, () => toggle(data.lead, true), { "data-name": "lead" }))];
+      h("p", {}, leadGone() ? button(words.back, () => toggle(lead(), false), { "data-name": "lead" })
+        : button(words.action, () => toggle(lead(), true), { "data-name": "lead" }))];
     },
     (was) => {
       const gone = rows.filter(isOff), cut = switched(), inPicture = gone.length > 0 && !besides() && now !== was;
-      const lead = button(words.action, () => toggle(data.lead, true), { "data-name": "lead" });
-      if (!inPicture && !without) return [h("p", {}, "Nobody can tell yet."), h("p", {}, picture().own ? words.elsewhere : lead)];
+      const start = button(words.action, () => toggle(lead(), true), { "data-name": "lead" });
+      if (!inPicture && !without) return [h("p", {}, "Nobody can tell yet."), h("p", {}, picture().own ? words.elsewhere : start)];
       const [from, to, found] = inPicture ? [was, now, verdict(was, now, was, gone)] : [now, without, verdict(now, without, now, cut)];
       const order = [...found.said].sort((a, b) => Math.abs(a.off) - Math.abs(b.off));
       const last = order[order.length - 1];
       const removable = inPicture ? gone.filter((row) => row.inNetwork) : [];
       return [h("p", {}, inPicture ? doneTo(gone) : `With the filters of ${namesOf(cut)} off in the network`,
-        ` the score ${moves(found.real)}, from ${signed(from.score)} to ${signed(to.score)}`,
+        ` the score ${moves(found.printed)}, from ${signed(from.score)} to ${signed(to.score)}`,
         says(from.score) === says(to.score) ? `: still ${says(to.score)}. ` : `: now ${says(to.score)}. `,
-        h("strong", { "data-name": "nearest" }, called(order[0].name)), ` was nearest, with ${signed(order[0].value, 2, true)}, off by ${signed(Math.abs(order[0].off))}; `,
-        `${called(last.name)} ${order.length > 2 ? "was farthest, with" : "had said"} ${signed(last.value, 2, true)}, off by ${signed(Math.abs(last.off))}. `,
+        h("strong", { "data-name": "nearest" }, called(order[0].name)), ` was nearest, with ${signed(order[0].value, 2, true)}, off by ${signed(order[0].offPrinted)}; `,
+        `${called(last.name)} ${order.length > 2 ? "was farthest, with" : "had said"} ${signed(last.value, 2, true)}, off by ${signed(last.offPrinted)}. `,
         inPicture ? words.moral : "This is what the paper takes for the truth, and what a contribution of filters speaks of."),
       removable.length ? h("p", {}, button(words.instead, () => {
         for (const row of removable) row.net = false;
         toggle(state.edit.off, false);
-      }, { "data-name": "lead" })) : !inPicture && animals ? h("p", {}, lead) : ""];
+      }, { "data-name": "lead" })) : !inPicture && animals ? h("p", {}, start) : ""];
     },
   ];
 
