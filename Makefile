@@ -31,8 +31,8 @@ $(STAMP): pyproject.toml
 book: $(STAMP) ## run the experiments and build the book (PRESET=quick: about 20 minutes on 2 cores)
 	@SEMQUANT_MAKE=$$PPID exec $(VENV)/bin/semquant book --preset "$(PRESET)" --cores "$(CORES)" --data "$$SEMQUANT_DATA"
 
-test: $(STAMP) ## run every test, the whole chain in the smoke preset and the book in Chromium included
-	@$(VENV)/bin/python tests/browser/chromium.py
+test: $(STAMP) ## run every test, the whole chain in the smoke preset and the book in three browsers included
+	@$(VENV)/bin/python tests/browser/engines.py
 	@OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n auto --dist loadgroup --no-loadscope-reorder
 
 paper-check: $(STAMP) ## one training step of every full-size network, on the CPU, and what PRESET=paper takes

@@ -59,7 +59,7 @@ def test_the_method_is_small(record_property):
 
 def test_the_method_with_what_the_paper_does_not_have_is_small(record_property):
     within(record_property, "lines of lib/semquant",
-           sum(map(lines, (LIBRARY / "semquant").rglob("*.py"))), 7300)
+           sum(map(lines, (LIBRARY / "semquant").rglob("*.py"))), 7450)
 
 
 @being_built

@@ -3,3 +3,9 @@
 if (location.protocol === "file:" && typeof DOCUMENTATION_OPTIONS !== "undefined") {
   DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
 }
+// From a server, it reads pages as without scripts, where each formula stands twice.
+addEventListener("DOMContentLoaded", () => {
+  if (typeof Search === "undefined") return;
+  const usual = Search.htmlToText;
+  Search.htmlToText = (page, anchor) => usual(page.replace(/<noscript>.*?<\/noscript>/gs, ""), anchor);
+});

@@ -71,7 +71,7 @@ class ModelConcepts(Reading):
             x = single(self.layout(model, found.read, images).map(found.read.detach()))
         with passing(other), torch.set_grad_enabled(bool(self.on and prior)):
             given = found.leaf * 1 if self.on else models.input_of(other, images)
-            given = other(given.to(home_of(other)))
+            given = models.run(other, given.to(home_of(other)), "other")
             y = models.picked(given, None if isinstance(given, Tensor) else self.output).to(x.device)
             n = y.shape[1] if self.concepts is None else len(self.concepts)
             if y.shape != (len(images), n):

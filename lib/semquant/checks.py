@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:  # checks of names are asked for where torch is not needed
     from torch import Tensor
 
-__all__ = ["InputError", "check_assignment", "check_finite", "check_not_negative", "check_shapes", "needed",
+__all__ = ["InputError", "check_assignment", "check_finite", "check_not_negative", "check_shapes", "check_varies", "needed",
            "number", "one_of"]
 
 LONGEST = 600  # characters of a list of names in an error
@@ -54,6 +54,9 @@ def number(field: str, value: object, low: float | None = None, high: float | No
     With `integer` only whole numbers are accepted. ``True`` and ``False`` are not numbers here.
     """
     kind = "a whole number" if integer else "a number"
+    given = value
+    if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):  # NumPy's, or a tensor ()
+        value = value.item()
     bounds = {(True, True): f" from {low} to {high}",
               (True, False): f" of at least {low}",
               (False, True): f" of at most {high}",
@@ -62,7 +65,7 @@ def number(field: str, value: object, low: float | None = None, high: float | No
     if (not right_type or value != value
         or (low is not None and value < low)
         or (high is not None and value > high)):
-        raise InputError(f"{field}: {value!r} is not {kind}{bounds}")
+        raise InputError(f"{field}: {given!r} is not {kind}{bounds}")
     return value
 
 
@@ -76,8 +79,8 @@ def needed(module: str, what: str, package: str = "") -> ModuleType:
         return import_module(module)
     except ImportError as error:
         package = package or module.partition(".")[0]
-        raise InputError(f"{what}: package {package} is not installed (pip install {package}, or this "
-                         "package with its extra [book])") from error
+        raise InputError(f"{what}: package {package} is not installed (pip install {package}, or in "
+                         "this project's folder: pip install '.[show]')") from error
 
 
 def check_shapes(**tensors: tuple[Tensor, str]) -> dict[str, int]:
@@ -111,6 +114,14 @@ def check_finite(**tensors: Tensor | None) -> None:
         if not all(bool(end.isfinite()) for end in tensor.aminmax()):  # both are NaN where one value is
             bad = int((~tensor.isfinite()).sum())
             raise InputError(f"{field}: {bad} of {tensor.numel()} values are NaN or infinite")
+
+
+def check_varies(field: str, values: Tensor) -> None:
+    """Check that values (B,) differ by more than rounding (InputError)."""
+    spread, size = float(values.std()), float(values.abs().max())
+    if not spread > 1e-6 * size:
+        raise InputError(f"{field}: all {len(values)} are {float(values.mean()):.4g}, or within rounding of it; "
+                         "there is nothing to explain")
 
 
 def check_assignment(assignment: Tensor, parts: int, field: str = "assignment") -> None:

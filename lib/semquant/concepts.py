@@ -116,6 +116,7 @@ class FilterConcepts(Reading):
             scores = [targets.scores_of(found.scores, target, model) for target in wanted]
             x = single(layout.map(found.leaf.detach()))
             y = (x.clamp_min(0) if self.rectified else x).sum(dim=(2, 3))  # (B, n, H, W) -> (B, n)
+            checked_names(self.named, y.shape[1])
             weights = [None] * len(scores)
             if prior:
                 gradients = (found.gradient(yhat, again=len(scores) > 1) for yhat in scores)
@@ -206,6 +207,8 @@ class OutputConcepts(Reading):
         super().__init__(layer, reshape, output)
         self.shared, self.outputs = shared, outputs
         known = list(outputs or [])
+        if not known and any(isinstance(i, str) for i in among or ()):
+            raise InputError("among: names are given, but outputs= has none; accepted: numbers")
         self.among = among if among is None else [
             known.index(one_of("among", i, known)) if isinstance(i, str) else i for i in among]
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -102,9 +103,20 @@ class FittedExplainer(kept.Kept):
             gathered.add({name: getattr(found, name) for name in ("yhat", "y", "alpha")})
         return replace(found, **gathered.whole())
 
+    def with_names(self, names: Mapping[int, str] | str | Path) -> FittedExplainer:
+        """The same with names for some filters, from a dict or a YAML file, see `semquant.names`."""
+        if not isinstance(self.concepts, FilterConcepts):
+            raise InputError("names: these are for filters; accepted: FilterConcepts")
+        concepts = self.concepts.with_names(names)
+        return replace(self, concepts=concepts, names=concepts.names(self.g.settings["n"]))
+
     @undisturbed()
     def explain_measured(self, measured: Measured, batch_size: int = 256) -> Explanation:
-        """Explain scores that `concepts` measured before; w is read by a `Correction` only."""
+        """Explain scores that `concepts` measured before.
+
+        A `Correction` and `Steps` read w, as their concepts measure it: of filters with
+        ``positions="weighted", clip=False``, of outputs the slopes of `StepConcepts`.
+        """
         self.g.eval()
         alpha = self.g.weigh(measured, batch_size)
         return Explanation(measured.yhat, measured.y, alpha, float(self.g.bias.detach()), self.names)

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from semquant.checks import InputError, check_assignment, check_shapes, number
 from semquant.exports import Exports
 from semquant.images import Images, image_batches, input_by
-from semquant.models import layer_of, unwrapped
+from semquant.models import check_usable, input_of, layer_of, passing, single, unwrapped
 from semquant.targets import resolve
-from semquant.training import evaluation_mode
+from semquant.training import home_of
 
 __all__ = ["UNASSIGNED", "Explanation", "Reason", "grad_cam"]
 
@@ -55,7 +55,9 @@ class Explanation(Exports):
         return len(self.yhat)
 
     def __getitem__(self, index) -> Explanation:
-        """The images of an index: a slice, or a tensor of numbers or of booleans."""
+        """The images of an index: a number, a slice, or a tensor of numbers or of booleans."""
+        if isinstance(index, int):
+            index = [range(len(self))[index]]
         return Explanation(self.yhat[index], self.y[index], self.alpha[index], self.bias, self.names)
 
     @property
@@ -162,14 +164,18 @@ def grad_cam(model: nn.Module, layer: str, images: Images | object, target: int 
     """
     from captum.attr import LayerAttribution, LayerGradCam  # takes a second to import
 
+    check_usable(model)
     found = layer_of(model, layer)
     target, ready = resolve(target, unwrapped(model)), input_by(None)
     cam = LayerGradCam(model, found)
     maps = []
-    with evaluation_mode(model), torch.enable_grad():
+    with passing(unwrapped(model)):
         for batch in image_batches(images, batch_size):
-            batch = ready(batch.detach())
-            heat = cam.attribute(batch.clone(), target=target, relu_attributions=True).detach()
-            heat = LayerAttribution.interpolate(heat, tuple(batch.shape[2:]), "bilinear")
-            maps.append(heat[:, 0])  # (B, 1, H, W) -> (B, H, W)
+            batch = input_of(model, ready(batch.detach().to(home_of(model))))
+            try:
+                heat = cam.attribute(batch, target=target, relu_attributions=True).detach()
+            except IndexError as error:
+                raise InputError(f"target: {target} is no output of this model") from error
+            heat = LayerAttribution.interpolate(single(heat), tuple(batch.shape[2:]), "bilinear")
+            maps.append(heat[:, 0].cpu())  # (B, 1, H, W) -> (B, H, W)
     return torch.cat(maps)

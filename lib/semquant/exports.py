@@ -9,17 +9,20 @@ from typing import TYPE_CHECKING, Self
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from semquant.checks import InputError, check_finite, needed
-from semquant.files import checksum, reading, write_whole
+from semquant.files import checksum, reading, write_tensors, write_whole
+from semquant.images import batch_of
 from semquant.names import in_full, read_names
 from semquant.views import charts, explained
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from numpy import ndarray
     from pandas import DataFrame
+
+    from semquant.images import Images
 
 __all__ = ["Exports"]
 
@@ -66,12 +69,8 @@ class Exports:
 
     def save(self, path: str | Path) -> None:
         """Write everything as a safetensors file, with a checksum, for `load`."""
-        tensors = {key: value.detach().cpu().contiguous() for key, value in self._tensors().items()}
-        tensors["bias"] = torch.tensor([self.bias], dtype=torch.float64)
-        about = {"format": FORMAT, "names": self.names}
-        about["sha256"] = checksum(about, tensors)
-        # one entry: safetensors writes several in an order that changes from run to run
-        write_whole(path, save(tensors, {"explanation": json.dumps(about)}))
+        tensors = self._tensors() | {"bias": torch.tensor([self.bias], dtype=torch.float64)}
+        write_tensors(path, "explanation", {"format": FORMAT, "names": self.names}, tensors)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -95,7 +94,7 @@ class Exports:
     def _tensors(self) -> dict[str, Tensor]:
         return {"yhat": self.yhat, "y": self.y, "alpha": self.alpha}
 
-    def plot(self, image_index: int = 0, images: Tensor | None = None,
+    def plot(self, image_index: int = 0, images: Images | object = None,
              undo: Callable[[Tensor], Tensor] | Sequence | None = None, top: int = 10) -> Figure:
         """Draw one image's score as a waterfall: b, the `top` contributions, the others, the residual.
 
@@ -103,8 +102,8 @@ class Exports:
         ----------
         image_index : int
             Which of the B images.
-        images : tensor (B, C, H, W) or that image (C, H, W), optional
-            To have the picture beside it.
+        images : Images, or what they can be made from, optional
+            All B images, to have the picture beside it; or that image alone.
         undo : (mean, std), transform or callable, optional
             Shows images as they were before normalisation, see `semquant.shown.shown`.
         top : int
@@ -115,7 +114,7 @@ class Exports:
         matplotlib Figure
             The numbers in it add up as they are printed.
         """
-        return charts.waterfall(self, image_index, images, undo, top)
+        return charts.waterfall(self, image_index, self._pictures(images), undo, top)
 
     def swarm(self, top: int = 12) -> Figure:
         """Draw the contributions of the `top` concepts over all images as a matplotlib Figure.
@@ -125,7 +124,7 @@ class Exports:
         """
         return charts.swarm(self, top)
 
-    def save_html(self, path: str | Path, images: Tensor | None = None,
+    def save_html(self, path: str | Path, images: Images | object = None,
                   undo: Callable[[Tensor], Tensor] | Sequence | None = None,
                   names: Sequence[str] | Mapping[int, str] | str | Path | None = None,
                   title: str = "What a score is made of") -> Path:
@@ -146,7 +145,11 @@ class Exports:
         names = self.names if names is None else list(names)
         if len(names) != n:
             raise InputError(f"names: {len(names)} names for {n} concepts")
-        return explained.write(self, path, images, undo, names, title)
+        return explained.write(self, path, self._pictures(images), undo, names, title)
+
+    def _pictures(self, images: object) -> Tensor | ndarray | None:
+        """One more than there are here, if there are more."""
+        return None if images is None else batch_of(images, len(self) + 1)
 
 
 def _array(values: Tensor):

@@ -11,15 +11,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from safetensors.torch import save
 from torch import Tensor
 
 from semquant.checks import InputError
 
-__all__ = ["checksum", "reading", "write_whole"]
+__all__ = ["checksum", "reading", "write_tensors", "write_whole"]
 
 
 def write_whole(path: str | Path, content: bytes | str, field: str = "path") -> Path:
     """Write a file whole or not at all; what was there before stays if anything fails (InputError)."""
+    if not isinstance(path, str | os.PathLike) or not Path(path).name:
+        raise InputError(f"{field}: {path!r} is no file's path")
     path = Path(path)
     beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
@@ -33,6 +36,14 @@ def write_whole(path: str | Path, content: bytes | str, field: str = "path") -> 
     finally:
         beside.unlink(missing_ok=True)
     return path
+
+
+def write_tensors(path: str | Path, key: str, about: dict, tensors: dict[str, Tensor], field: str = "path") -> None:
+    """Write a safetensors file whose one entry says what it is, plain values, with a `checksum` of all."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    about = {**about, "sha256": checksum(about, tensors)}
+    # one entry: safetensors writes several in an order that changes from run to run
+    write_whole(path, save(tensors, {key: json.dumps(about)}), field)
 
 
 @contextmanager

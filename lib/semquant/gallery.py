@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -146,7 +146,7 @@ HOW = ("A crop is as wide as 3 cells of the filter's map around its peak, and at
 
 
 def gallery(concepts: FilterConcepts, model: nn.Module, images: Images | object,
-            filters: Sequence[int] | None = None, top: int = 9,
+            filters: int | str | Sequence[int | str] | None = None, top: int = 9,
             undo: Callable[[Tensor], Tensor] | Sequence | None = None,
             prepare: Callable[[Tensor], Tensor] | None = None, batch_size: int = 64) -> Gallery:
     """Find the images in which filters fire most, see `Gallery`.
@@ -156,8 +156,8 @@ def gallery(concepts: FilterConcepts, model: nn.Module, images: Images | object,
     concepts, model, images, prepare, batch_size
         As in `semquant.measure.measure`. Each image is run once, and shown as it was before `prepare`.
         Of the pictures only crops and small copies of those that are shown are kept.
-    filters : sequence of int, optional
-        Which; all by default.
+    filters : int, str, or a sequence of them, optional
+        Which, by number or by name; all by default.
     top : int
         Peaks of each.
     undo : (mean, std), transform or callable, optional
@@ -179,9 +179,7 @@ def gallery(concepts: FilterConcepts, model: nn.Module, images: Images | object,
         x = x.float().cpu()
         if best is None:
             n = x.shape[1]
-            chosen = range(n) if filters is None else [
-                number("filters", int(i), 0, n - 1, integer=True) for i in filters]
-            best = _Best(list(chosen), top)
+            best = _Best(_chosen(filters, concepts.names(n)), top)
         there = pictures(batch, undo)
         best.see(x, there.pixels, count)
         count += len(batch)
@@ -189,6 +187,15 @@ def gallery(concepts: FilterConcepts, model: nn.Module, images: Images | object,
     return Gallery(concepts.layer, concepts.names(n), dict(zip(best.filters, best.peaks)),
                    dict(zip(best.filters, best.fires.tolist())), count,
                    said(stretched, count, outside / count))
+
+
+def _chosen(filters: object, names: list[str]) -> list[int]:
+    """The numbers of some filters, or of all of them."""
+    if filters is None:
+        return list(range(len(names)))
+    several = isinstance(filters, Iterable) and not isinstance(filters, str) and getattr(filters, "ndim", 1)
+    return [names.index(one_of("filters", i, names)) if isinstance(i, str)
+            else number("filters", i, 0, len(names) - 1, integer=True) for i in (filters if several else [filters])]
 
 
 class _Best:

@@ -11,16 +11,18 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, RandomSampler, SubsetRandomSampler, WeightedRandomSampler
 from tqdm.auto import tqdm
 
 from semquant.checks import InputError, check_shapes, needed, number, one_of
 from semquant.rows import Computed, Rows
 
-__all__ = ["Images", "image_batches", "input_by"]
+__all__ = ["Images", "batch_of", "image_batches", "input_by"]
 
 ENTRIES = ("pixel_values", "image", "images")  # what a dict's images are called, unless `key` says it
 CHANNELS = (1, 3, 4)  # of an array's images: what tells them from rows and columns
+LEFT = ("thumbs.db", "desktop.ini", "__macosx")  # by file managers, in folders of images
+TURNED = 0x0112  # EXIF's entry for how the camera was held; from 5 on rows are columns
 EIGHT_BITS = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "LAB")  # PIL's modes
 
 
@@ -37,8 +39,8 @@ class Images:
         (N, H, W, C) or (N, C, H, W) of 1, 3 or 4 channels, or one image. A list of single images:
         tensors (C, H, W), arrays, PIL images, paths. A ``Dataset`` with a length, whose items are
         single images. A ``DataLoader`` or another iterable of batches or of single images. A path: of
-        an image, or of a folder whose files are all images, hidden ones left out, in the order of
-        their names, those of folders within it included.
+        an image, or of a folder whose files are all images, in the order of their names, those of
+        folders within it included; hidden ones and what file managers leave there are left out.
         Batches and items may be dicts or tuples, also within each other: of a tuple the first member
         is taken, of a dict ``pixel_values``, ``image`` or ``images``, or the only entry that can be
         images.
@@ -54,7 +56,7 @@ class Images:
 
     Notes
     -----
-    Files become RGB. PIL images stay grey or RGB, and others become RGB; alpha is dropped. 16 bits a
+    Files become RGB, turned as their EXIF entry says. PIL images stay grey or RGB, and others become RGB; alpha is dropped. 16 bits a
     channel are refused. Arrays of doubles become float32, and tensors keep their type.
 
     Examples
@@ -101,6 +103,11 @@ class Images:
         else:
             count = len(found) if self.rows() is not None else None
         return count if None in (count, self.max_images) else min(count, self.max_images)
+
+    def drawn(self) -> bool:
+        """Whether a loader gives them in another order than they have."""
+        return isinstance(getattr(self._found, "sampler", None),
+                          RandomSampler | SubsetRandomSampler | WeightedRandomSampler)
 
     def batches(self, batch_size: int = 64) -> Iterator[Tensor]:
         """The images (B, C, H, W), in their order; a loader's batches are as large as it makes them.
@@ -203,6 +210,23 @@ def image_batches(images: Images | object, batch_size: int = 64) -> Iterator[Ten
     yield from Images.of(images).batches(batch_size)
 
 
+def batch_of(images: Images | object, most: int) -> Tensor | np.ndarray:
+    """At most so many images (B, C, H, W) of whatever `Images` reads; (C, H, W) of a picture or its path.
+
+    Tensors and arrays are returned as they are.
+    """
+    if isinstance(images, Tensor | np.ndarray):
+        return images
+    alone = _is_picture(images) or (isinstance(images, str | Path) and Path(images).is_file())
+    batches, count = [], 0
+    for batch in image_batches(images):
+        batches.append(batch)
+        count += len(batch)
+        if count >= most:
+            break
+    return batches[0][0] if alone else torch.cat(batches)[:most]
+
+
 def input_by(prepare: Callable[[Tensor], Tensor] | None) -> Callable[[Tensor], Tensor]:
     """What turns a batch into a model's input: `prepare`, or bytes to 0..1 where there is none.
 
@@ -214,9 +238,14 @@ def input_by(prepare: Callable[[Tensor], Tensor] | None) -> Callable[[Tensor], T
 
     def ready(batch: Tensor) -> Tensor:
         if prepare is not None:
-            batch = prepare(batch)
+            count, batch = len(batch), prepare(batch)
+            if not isinstance(batch, Tensor) or len(batch) != count:
+                got = f"{len(batch)} images" if isinstance(batch, Tensor) else type(batch).__name__
+                raise InputError(f"prepare: it makes {got} of {count}; accepted: a tensor of as many")
         elif batch.dtype == torch.uint8:
             batch = batch.to(torch.get_default_dtype()) / 255
+        elif not batch.is_floating_point():
+            raise InputError(f"images: numbers of {batch.dtype}; accepted: bytes (uint8), floats, or prepare=")
         check_shapes(images=(batch, "B C H W"))
         if batch.shape[3] in (3, 4) and min(batch.shape[1:3]) > 4:
             raise InputError(f"images: shape {tuple(batch.shape)} has the channels last; accepted: "
@@ -285,7 +314,7 @@ def _entry(item: Mapping, key: str | int | None) -> object:
 
 
 def _is_picture(item: object) -> bool:
-    """Whether it is PIL's, which need not be there."""
+    """Whether it is PIL's, a package that need not be there."""
     return hasattr(item, "getbands") and hasattr(item, "convert")
 
 
@@ -312,7 +341,7 @@ def _tensor(item: object) -> Tensor:
         try:
             with _file(item) as picture:
                 _check_mode(picture.mode, item)
-                item = picture.convert("RGB")
+                item = _upright(picture).convert("RGB")
         except InputError:
             raise
         except Exception as error:  # PIL's decoders raise what they like
@@ -376,7 +405,10 @@ def _check_singles(items: list, size: tuple[int, int] | None) -> None:
             try:
                 with _file(item) as picture:
                     _check_mode(picture.mode, item)
-                    shapes.append((3, picture.height, picture.width))
+                    sides = picture.height, picture.width
+                    if picture.format != "PNG" or "exif" in picture.info:  # else a PNG would be decoded for it
+                        sides = sides[::-1] if picture.getexif().get(TURNED, 1) > 4 else sides
+                    shapes.append((3, *sides))
             except OSError:
                 wrong.append(Path(item).name)
         elif _is_picture(item):
@@ -396,12 +428,17 @@ def _files(path: Path) -> list[Path]:
         raise InputError(f"images: {str(path)!r} is neither a file nor a folder")
     found = [path] if path.is_file() else sorted(path.rglob("*"))
     return [file for file in found if not file.is_dir() and (file == path or not any(
-        part.startswith(".") for part in file.relative_to(path).parts))]
+        part.startswith(".") or part.lower() in LEFT for part in file.relative_to(path).parts))]
 
 
 def _file(path: str | Path) -> object:
     """A picture that is open, of which only the head has been read."""
     return needed("PIL.Image", "images", "pillow").open(path)
+
+
+def _upright(picture: object) -> object:
+    """The picture as the camera was held."""
+    return needed("PIL.ImageOps", "images", "pillow").exif_transpose(picture)
 
 
 def _check_mode(mode: str, what: object) -> None:

@@ -5,22 +5,23 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
+from copy import copy
 from pathlib import Path
+from reprlib import repr as shortened
 from typing import Self
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save
 from torch import Tensor, nn
 
-from semquant import concepts as kinds
-from semquant.checks import InputError, one_of
+from semquant import __version__
+from semquant.checks import InputError
+from semquant.concepts import FilterConcepts, OutputConcepts
 from semquant.corrected import Correction
 from semquant.explainers import Explainer
-from semquant.files import checksum, reading, write_whole
+from semquant.files import checksum, reading, write_tensors
 from semquant.report import Report
-from semquant.steps import Steps
+from semquant.steps import StepConcepts, Steps
 
 __all__ = ["FORMAT", "Kept", "options_of", "read", "rebuilt", "write"]
 
@@ -28,6 +29,10 @@ __all__ = ["FORMAT", "Kept", "options_of", "read", "rebuilt", "write"]
 FORMAT = 2
 #: What a setting that only it has says g is.
 KINDS = {"hidden": Correction, "kind": Steps}
+#: Concepts that a file alone can build.
+BUILT = {kind.__name__: kind for kind in (FilterConcepts, OutputConcepts, StepConcepts)}
+#: What `distill` chooses itself: options, and what it makes of which concepts.
+CHOSEN = {"positions": (), "clip": (), "reached": (), "StepConcepts": ("OutputConcepts",)}
 
 
 class Kept:
@@ -50,10 +55,16 @@ class Kept:
         """Read what `save` wrote; with the model, an explainer of images at once.
 
         An InputError if the file can't be read, holds no explainer, is damaged or of a newer format, or
-        lacks what the model needs: a function given as an option of the concepts, or `prepare`.
+        lacks what the model needs: a function given as an option of the concepts, or `prepare`. What is
+        given as `concepts` has to be what was given to the fit; names are taken from it if it has some.
         """
         g, about = read(path)
-        concepts = rebuilt(about.get("concepts")) if concepts is None else concepts
+        concepts = rebuilt(about.get("concepts"), concepts)
+        if isinstance(g, Correction) and isinstance(concepts, FilterConcepts):  # files of before don't say it
+            concepts = copy(concepts)
+            concepts.positions, concepts.clip = "weighted", False
+        if isinstance(g, Steps) and not isinstance(concepts, StepConcepts | None):
+            raise InputError(f"concepts: {path} has steps; accepted: StepConcepts")
         if model is not None:
             if concepts is None:
                 raise InputError(f"concepts: {path} can't tell them; accepted: the ones of the fit")
@@ -67,11 +78,8 @@ class Kept:
 
 def write(path: str | Path, g: Explainer | Correction, about: dict) -> None:
     """Write g as a safetensors file with what is said about it, plain values; whole or not at all."""
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in g.state_dict().items()}
-    about = {"format": FORMAT, "version": _version(), "settings": g.settings, **about}
-    about["sha256"] = checksum(about, state)
-    # one entry: safetensors writes several in an order that changes from run to run
-    write_whole(path, save(state, {"explainer": json.dumps(about)}), "explainer")
+    about = {"format": FORMAT, "version": __version__, "settings": g.settings, **about}
+    write_tensors(path, "explainer", about, g.state_dict(), "explainer")
 
 
 def read(path: str | Path) -> tuple[nn.Module, dict]:
@@ -108,13 +116,6 @@ def _check_tensors(g: nn.Module, file: object, path: str | Path) -> None:
                              f"{there.get(name, 'missing')} there and {here.get(name, 'missing')} here)")
 
 
-def _version() -> str:
-    try:
-        return version("semquant")
-    except PackageNotFoundError:  # imported from its folder
-        return "unknown"
-
-
 def options_of(concepts: object) -> dict | None:
     """What builds concepts again, as plain values, with the names of options that are none."""
     if concepts is None:
@@ -122,11 +123,13 @@ def options_of(concepts: object) -> dict | None:
     values, lacks = {}, []
     for name in inspect.signature(type(concepts)).parameters:
         value = getattr(concepts, name, None)
+        value = value.tolist() if isinstance(value, Tensor) else value
         if plain(value):
             values[name] = value
         else:
             lacks.append(name)
-    return {"kind": type(concepts).__name__, "options": values, "lacks": lacks}
+    named = dict(getattr(concepts, "named", {}))
+    return {"kind": type(concepts).__name__, "options": values, "lacks": lacks} | ({"named": named} if named else {})
 
 
 def plain(value: object) -> bool:
@@ -137,9 +140,30 @@ def plain(value: object) -> bool:
         return False
 
 
-def rebuilt(kept: dict | None) -> object | None:
-    """The concepts of `options_of`; None where an option was no plain value."""
-    if kept is None or kept["lacks"]:
-        return None
-    one_of("concepts", kept["kind"], [name for name in kinds.__all__ if name.endswith("Concepts")])
-    return getattr(kinds, kept["kind"])(**kept["options"])
+def rebuilt(kept: dict | None, given: object = None) -> object | None:
+    """The concepts of `options_of`, or those that are given, with what `distill` itself had chosen.
+
+    None where nothing is given and an option was no plain value. InputError if what is given is of
+    another kind or says something else.
+    """
+    if kept is None or (given is None and kept["lacks"]):
+        return given
+    kind, options = kept["kind"], dict(kept["options"])
+    if given is not None:
+        accepted = {kind, *CHOSEN.get(kind, ())}
+        if accepted.isdisjoint(one.__name__ for one in type(given).__mro__):
+            raise InputError(f"concepts: {type(given).__name__} given, the fit had {min(accepted)}")
+        said = options_of(given)["options"]
+        for name, value in options.items():
+            if name in said and said[name] != value and name not in CHOSEN and None not in (
+                    (said[name], value) if name == "outputs" else ()):
+                raise InputError(f"concepts: {name} is {shortened(said[name])}, the fit had {shortened(value)}")
+    if given is None or kind not in {one.__name__ for one in type(given).__mro__}:
+        if kind not in BUILT:
+            raise InputError(f"concepts: {kind} is a class of one's own; accepted: concepts= of the fit")
+        found = BUILT[kind](**options, **{name: getattr(given, name) for name in kept["lacks"]})
+    else:
+        found = copy(given)
+        vars(found).update({name: options[name] for name in ("positions", "clip") if name in options})
+    named = getattr(given, "named", None) or {int(i): name for i, name in kept.get("named", {}).items()}
+    return found.with_names(named) if named else found

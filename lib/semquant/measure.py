@@ -94,13 +94,19 @@ def measured_batches(concepts: FilterConcepts | OutputConcepts, model: nn.Module
     each, count = isinstance(target, Tensor), images.expected()
     if each and isinstance(concepts, OutputConcepts):
         raise InputError("target: one for each image goes with filters; accepted with other outputs: one")
+    if each and images.drawn():
+        raise InputError("target: one for each image, but the loader draws the images' order; accepted: "
+                         "shuffle=False")
     if each and images.rows() is not None and len(target) != count:
         raise InputError(f"target: {len(target)} were given for {count} images")
     done = 0
-    for batch, part in _passes(
-            lambda batch, start: concepts.measure(
-                model, batch, target[start : start + len(batch)] if each else target, prior),
-            concepts, model, images, prepare, batch_size):
+
+    def run(batch: Tensor, start: int) -> Measured:
+        if each and start + len(batch) > len(target):
+            raise InputError(f"target: {len(target)} were given for {start + len(batch)} images or more")
+        return concepts.measure(model, batch, target[start : start + len(batch)] if each else target, prior)
+
+    for batch, part in _passes(run, concepts, model, images, prepare, batch_size):
         done += len(batch)
         yield batch, part.to("cpu")
     if each and done != len(target):

@@ -13,13 +13,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.parameter import is_lazy
 
 from semquant.checks import InputError, check_finite, check_shapes, one_of
 from semquant.targets import scores_of
 from semquant.training import evaluation_mode, home_of
 
 __all__ = ["Pass", "Pick", "check_pick", "check_usable", "forward_from", "hooked", "input_of", "layer_of",
-           "passing", "picked", "single", "undisturbed", "unwrapped"]
+           "passing", "picked", "run", "single", "undisturbed", "unwrapped"]
 
 #: Which part of what a model gives are its scores, see `picked`.
 Pick = str | int | Callable[[object], Tensor] | None
@@ -74,9 +75,11 @@ def check_usable(model: nn.Module, field: str = "model") -> None:
     _check_module(model, field)
     model = unwrapped(model)
     tensors = [*model.parameters(), *model.buffers()]
-    if any(tensor.is_meta for tensor in tensors):
+    if any(tensor.is_meta and not is_lazy(tensor) for tensor in tensors):
         raise InputError(f"{field}: its weights are on the meta device and have no values; load them, e.g. "
                          "model.to_empty(device='cpu') and model.load_state_dict(weights)")
+    if any(map(is_lazy, tensors)):
+        raise InputError(f"{field}: it has lazy layers that have not run; run it once on a batch of images")
     if isinstance(model, torch.jit.ScriptModule):
         raise InputError(f"{field}: it is scripted or traced (torch.jit), its layers can't be looked into; "
                          "give the Python model that it was made from")
@@ -152,6 +155,16 @@ def input_of(model: nn.Module, images: Tensor) -> Tensor:
     dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), images.dtype)
     images = images.detach().clone()  # a model may work in place
     return images.to(dtype) if images.is_floating_point() else images
+
+
+def run(model: nn.Module, x: Tensor, field: str = "images") -> object:
+    """What a model gives of a batch; one line where it can't take it, and `field` is what is wrong then."""
+    try:
+        return model(x)
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        raise InputError(f"{field}: the model can't take {tuple(x.shape)} of {x.dtype} ({error})") from error
 
 
 def single(tensor: Tensor) -> Tensor:
@@ -283,7 +296,7 @@ def forward_from(model: nn.Module, images: Tensor, leaf: tuple[str, str], read: 
     hooks = [(layer_of(model, *layer), keep(*layer, layer is leaf)) for layer in asked]
     hooks += [(module, last) for module in model.modules() if type(module) is nn.Linear]
     with hooked(*hooks), torch.no_grad():
-        scores = picked(model(input_of(model, images)), output)
+        scores = picked(run(model, input_of(model, images)), output)
     for name, field in asked:
         if field not in seen:
             raise InputError(f"{field}: {name!r} does not run in a pass of this model")

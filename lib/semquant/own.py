@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from copy import copy
 from dataclasses import replace
 
 from torch import Tensor, nn
 
 from semquant import targets
-from semquant.checks import InputError, one_of
+from semquant.checks import InputError, check_varies, one_of
 from semquant.concepts import FilterConcepts, OutputConcepts
 from semquant.corrected import Correction, correct, enough, tried
 from semquant.distillation import FittedExplainer, alpha_is_positive, distill_measured
@@ -18,7 +19,7 @@ from semquant.images import Images
 from semquant.losses import Objective
 from semquant.models import unwrapped
 from semquant.report import judge, look
-from semquant.steps import sharing, stepped, steps_of
+from semquant.steps import sharing, stepped, steps_of, tail_of
 from semquant.training import FitOptions, choose_device, placed
 
 __all__ = ["distill"]
@@ -48,8 +49,8 @@ def distill(model: nn.Module, concepts: FilterConcepts | OutputConcepts, images:
     method : {"auto", "paper", "corrected"} or Objective
         ``"corrected"`` is this book's own: for filters gradient times input with a correction learned
         from removing filters, see `semquant.corrected`, 19 passes an image; for other outputs the steps
-        of their logits, see `semquant.steps`. ``"paper"`` is
-        the paper's `Objective` for these concepts, ``concepts.objective``: cross-entropy and beta 10
+        of their logits, see `semquant.steps`, where `shared` stands in the Sequential that ends the model and
+        `among` is None. ``"paper"`` is the paper's `Objective` for these concepts, ``concepts.objective``: cross-entropy and beta 10
         for filters, squared distance and 0.2 for outputs. With filters and the squared distance, w
         is not clipped if the concepts say so (``FilterConcepts(layer, clip=False)``). ``"auto"`` is
         ``"corrected"`` for filters, without the correction where it does harm on a fifth of the images of
@@ -86,12 +87,12 @@ def distill(model: nn.Module, concepts: FilterConcepts | OutputConcepts, images:
                        for kind in (FilterConcepts, OutputConcepts))
     if objective is not None:
         alpha_is_positive(objective, explainer, plain)
-    images = Images.of(images)
-    if images.progress is None:
-        images = replace(images, progress=plain.progress)
+    images = copy(Images.of(images))
+    images.progress = images.progress or plain.progress
     with placed(model, choose_device(plain.device)):
         seen = look(model, sharing(concepts) if steps else concepts, images, target, prepare=prepare,
                     corrects=corrects, fit=replace(plain, keep_x=True) if steps else plain)
+        check_varies("yhat", seen.measured.yhat)
         train, test = seen.split(plain.held_out)
         if steps:
             concepts, measured = stepped(model, concepts, seen.measured, train, target)
@@ -122,9 +123,11 @@ def _left_out(g: Correction, errors: tuple[float, float] | None) -> str | None:
     if errors is not None and errors[0] <= errors[1]:
         return None
     g.leave_out()
-    told = ("there are too few images to try one" if errors is None else
-            f"tried on a fifth of the images of the fit it did harm (error {errors[0]:.3f}, without it {errors[1]:.3f})")
-    return f"The correction is left out: {told}."
+    if errors is None:
+        return "The correction is left out: there are too few images to try one."
+    did = "harm" if errors[0] > errors[1] + 0.005 else "no good"
+    return (f"The correction is left out: tried on a fifth of the images of the fit it did {did} (error {errors[0]:.2g}, "
+            f"without it {errors[1]:.2g}).")
 
 
 def _chosen(method: str | Objective, concepts: object) -> tuple[Objective | None, ExplainerOptions]:
@@ -150,6 +153,8 @@ def _check_arguments(model: nn.Module, concepts: object, method: object, explain
     if method == "corrected" and not isinstance(concepts, FilterConcepts | OutputConcepts):
         raise InputError("method: 'corrected' removes filters or moves outputs, it can't do that to "
                          f"{type(concepts).__name__}; accepted for these: 'auto', 'paper', or an Objective")
+    if method == "corrected" and isinstance(concepts, OutputConcepts):
+        tail_of(model, sharing(concepts).shared)
     if explainer is not None and (method == "corrected" or (method == "auto" and filters)):
         raise InputError("explainer: a correction reads no options of g; accepted: None, or method='paper'")
     if not (prepare is None or callable(prepare)):

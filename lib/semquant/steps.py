@@ -147,15 +147,15 @@ class StepConcepts(OutputConcepts):
     ----------
     shared, layer, outputs, reshape, output
         As of `semquant.OutputConcepts`; the Sequential in which `shared` stands ends the model.
-    reached : tensor (K,)
+    reached : tensor or list (K,)
         How far each output rises where its concept is there, see `reach`.
     """
 
     def __init__(self, shared: str, layer: str, outputs: list[str] | None = None, *,
-                 reached: Tensor, reshape: Reshape = None, output: Pick = None) -> None:
+                 reached: Tensor | Sequence[float], reshape: Reshape = None, output: Pick = None) -> None:
         super().__init__(shared, layer, outputs, reshape=reshape, output=output)
-        check_finite(reached=reached)
-        self.reached = reached
+        self.reached = torch.as_tensor(reached)
+        check_finite(reached=self.reached)
 
     def without(self, target: int) -> Tensor:
         """The reach of the concepts that explain a target, (K - 1,)."""
@@ -198,6 +198,8 @@ class SharedConcepts(OutputConcepts):
         """As `semquant.OutputConcepts.measure_many`, but for x."""
         tail_of(model, self.shared)
         with self._pass(model, images) as (found, _):
+            if found.leaf.ndim != 2:
+                raise InputError(f"shared: {self.shared!r} gives {tuple(found.leaf.shape)}; steps need (B, d)")
             return [self._about(found, found.leaf.detach(), target, prior) for target in wanted]
 
 

@@ -74,7 +74,7 @@ def read_checked(path: str | Path, load: Callable[[Path], T]) -> T | None:
     if not path.exists():
         return None
     side = _sidecar(path)
-    if side.exists() and side.read_text().strip() == sha256(path):
+    if side.exists() and side.read_text(encoding="utf-8").strip() == sha256(path):
         return load(path)
     aside = path.with_name(path.name + ".damaged")
     os.replace(path, aside)

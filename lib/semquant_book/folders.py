@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from semquant.checks import InputError
 
-__all__ = ["build_root", "data_root", "project_root"]
+__all__ = ["build_root", "data_root", "of_a_system", "project_root", "real"]
+
+#: Files that file managers leave in folders, beside hidden ones; in lower case.
+LEFT = ("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx", "@eadir")
+
+
+def of_a_system(name: str) -> bool:
+    """Whether a file or folder is hidden, or was left by another system: ``._name``, ``Thumbs.db``."""
+    return name.startswith(".") or name.lower() in LEFT
+
+
+def real(paths: Iterable[Path], root: Path | None = None) -> list[Path]:
+    """Return paths in order, without those `of_a_system`, or in a folder of a system below `root`."""
+    return sorted(path for path in paths if not any(
+        of_a_system(part) for part in (path.relative_to(root).parts if root else (path.name,))))
 
 
 def project_root(start: str | Path | None = None) -> Path:

@@ -1,8 +1,4 @@
-"""Find Chromium for the browser tests; run as a script, also install it where there is none.
-
-`make test` runs the script before the tests. The tests themselves only look, so that nothing is
-installed by running pytest.
-"""
+"""Find Chromium for the browser tests, and install it where there is none; `engines.py` calls it."""
 
 from __future__ import annotations
 
@@ -65,15 +61,15 @@ def install() -> None:
     """Try the ways to install Chromium that need no question, one after the other."""
     if sys.platform == "linux" and os.geteuid() == 0 and shutil.which("apt-get"):
         package = ["apt-get", "install", "--yes", "--quiet", "--no-install-recommends", "chromium"]
-        if _ran(package) or (_ran(["apt-get", "update", "--quiet"]) and _ran(package)):
+        if ran(package) or (ran(["apt-get", "update", "--quiet"]) and ran(package)):
             find.cache_clear()
             if find():
                 return
-    _ran([sys.executable, "-m", "playwright", "install", "chromium"])
+    ran([sys.executable, "-m", "playwright", "install", "chromium"])
     find.cache_clear()
 
 
-def _ran(command: list[str]) -> bool:
+def ran(command: list[str]) -> bool:
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
     try:
         done = subprocess.run(command, env=environment, capture_output=True, timeout=900)
@@ -92,7 +88,3 @@ def main() -> int:
     must = os.environ.get("CI") == "true"
     print(missing() + ("" if must else "; the browser tests are skipped"), file=sys.stderr)
     return int(must)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -10,15 +10,6 @@ from playwright.sync_api import Browser, BrowserContext, Locator, Page
 
 PATIENCE = 60_000  # milliseconds; only a page that is broken takes so long
 
-# what the console may say
-ALLOWED = (
-    # the widget manager (html-manager 1.0.15) compiles its own schema of widget states with a checker
-    # that finds a union type in it worth a warning; once on every page with widgets
-    re.compile(r'warning: strict mode: use allowUnionTypes to allow union type keyword at "#/properties/'
-               r'state/additionalProperties/properties/buffers/items/properties/path/items" '
-               r"\(strictTypes\)"),
-)
-
 # kept in the page: when as many views as there should be were ready, in milliseconds from its start
 _WHEN_READY = """
   const look = () => {
@@ -28,7 +19,7 @@ _WHEN_READY = """
   look();
 """
 # what still has to happen when a page has loaded: formulas, fonts, views
-_READY = """async (count) => {
+READY = """async (count) => {
   await window.formulas;
   const views = () => document.querySelectorAll(".sq-view[data-ready]").length;
   while (views() < count) await new Promise((done) => setTimeout(done, 10));
@@ -44,7 +35,7 @@ class Log:
     requests: list[str] = field(default_factory=list)  # all that are no data: or blob: addresses
     outside: list[str] = field(default_factory=list)  # requests that leave the book
     failed: list[str] = field(default_factory=list)
-    console: list[str] = field(default_factory=list)  # errors and warnings, but for ALLOWED
+    console: list[str] = field(default_factory=list)  # errors and warnings
     errors: list[str] = field(default_factory=list)  # of scripts
 
     def trouble(self) -> list[str]:
@@ -72,9 +63,8 @@ class Log:
                 self.failed.append(f"{response.url} ({response.status})")
 
         def on_console(message) -> None:
-            said = f"{message.type}: {message.text}"
-            if message.type in ("error", "warning") and not any(a.fullmatch(said) for a in ALLOWED):
-                self.console.append(said)
+            if message.type in ("error", "warning"):
+                self.console.append(f"{message.type}: {message.text}")
 
         page.on("request", on_request)
         page.on("requestfailed", on_failure)
@@ -152,7 +142,7 @@ def seconds_until_ready(page: Page) -> float | None:
 
 def settle(page: Page, count: int = 0) -> None:
     """Wait until formulas and fonts are there, and at least `count` views are ready."""
-    page.evaluate(_READY, count)
+    page.evaluate(READY, count)
 
 
 # ---- views ---------------------------------------------------------------------------------------

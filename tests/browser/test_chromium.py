@@ -66,7 +66,7 @@ def test_where_there_is_none_it_is_installed(machine, monkeypatch):
             return True
         return command[1] == "update"
 
-    monkeypatch.setattr(chromium, "_ran", ran)
+    monkeypatch.setattr(chromium, "ran", ran)
     assert chromium.main() == 0
     assert chromium.find() == str(machine / "chromium")
     assert len(tried) == 3
@@ -75,7 +75,7 @@ def test_where_there_is_none_it_is_installed(machine, monkeypatch):
 @pytest.mark.parametrize("ci", [False, True])
 def test_where_it_cannot_be_installed_one_line_says_what_to_do(machine, monkeypatch, capsys, ci):
     tried = []
-    monkeypatch.setattr(chromium, "_ran", lambda command: tried.append(command) and False)
+    monkeypatch.setattr(chromium, "ran", lambda command: tried.append(command) and False)
     if ci:
         monkeypatch.setenv("CI", "true")
     assert chromium.main() == int(ci)

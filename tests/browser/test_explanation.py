@@ -298,21 +298,6 @@ def test_changes_are_undone_with_most_concepts_out_of_sight(open_page):
         view.get_by_role("button", name="Show 10").press("Enter")
 
 
-def test_the_landing_page_has_every_network_and_target(open_page):
-    (view,) = views(open_page("book/intro"), "explanation")
-    choice = view.get_by_label("Network")
-    names = choice.locator("option").all_inner_texts()
-    assert names == ["AlexNet", "VGG-M", "VGG-S", "VGG-16", "Attractive", "Heavy makeup", "Male", "Young"]
-    seen = set()
-    for k in range(len(names)):
-        choice.select_option(str(k))
-        seen.add(number(view, "ours-total"))
-    assert len(seen) == len(names)
-    choice.focus()
-    choice.press("Home")
-    assert torch.isfinite(torch.tensor(number(view, "ours-total")))
-
-
 def test_a_record_without_photographs_shows_its_numbers(open_page):
     record = records.photographs("dog")
     _, view = views(open_page("book/experiment1/efficientnet_lite0"), "explanation")

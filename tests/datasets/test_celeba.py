@@ -18,6 +18,7 @@ from semquant_book.datasets.drawn.faces import Faces
 from semquant_book.datasets.names import ATTRIBUTES
 from semquant_book.press import cli
 from semquant_book.study import portraits
+from semquant_book.study.portraits import celeba_folders
 
 COUNT = 24
 NAMES = [f"{i:06d}.jpg" for i in range(1, COUNT + 1)]
@@ -75,7 +76,7 @@ def load(root, split="val", **settings):
 
 def test_reads_splits_names_and_attributes(folder):
     index = celeba.scan(folder)
-    assert index.root == folder
+    assert index.images == folder / IMAGES
     assert index.files == {"train": NAMES[:14], "val": NAMES[14:20], "test": NAMES[20:]}
     assert index.present == index.listed == {"train": 14, "val": 6, "test": 4}
     for split, rows in {"train": HAS[:14], "val": HAS[14:20], "test": HAS[20:]}.items():
@@ -142,14 +143,48 @@ def test_torchvision_layout(folder, tmp_path):
     for name in ("identity_CelebA.txt", "list_bbox_celeba.txt", "list_landmarks_align_celeba.txt"):
         (parent / "celeba" / name).write_text("what stands here is not read")
     index = celeba.scan(parent)
-    assert index.root == parent / "celeba" and index.files == celeba.scan(folder).files
+    assert index.images == parent / "celeba" / IMAGES and index.files == celeba.scan(folder).files
     assert str(index) == str(celeba.scan(folder))
     assert torch.equal(load(parent).images, load(folder).images)
 
 
+def test_lists_and_folders_as_kaggle_gives_them_out(folder, tmp_path):
+    kaggle = tmp_path / "kaggle"
+    shutil.copytree(folder / IMAGES, kaggle / IMAGES / IMAGES)
+    rows = (folder / LIST).read_text().splitlines()[2:]
+    (kaggle / "list_attr_celeba.csv").write_text("image_id," + ",".join(ATTRIBUTES) + "\n" + "".join(
+        ",".join(row.split()) + "\n" for row in rows))
+    (kaggle / "list_eval_partition.csv").write_text("image_id,partition\n" + "".join(
+        ",".join(row.split()) + "\n" for row in (folder / PARTS).read_text().splitlines()))
+    found, expected = celeba.scan(kaggle), celeba.scan(folder)
+    assert found.files == expected.files and found.listed == expected.listed and found.strays == []
+    assert all(torch.equal(found.attributes[split], expected.attributes[split]) for split in found.files)
+    assert torch.equal(load(kaggle).images, load(folder).images)
+    text = (kaggle / "list_attr_celeba.csv").read_text().splitlines()
+    (kaggle / "list_attr_celeba.csv").write_text("\n".join([*text[:3], text[3].replace("1", "7", 40), *text[4:]]))
+    fails("list_attr_celeba.csv, line 4: ", celeba.scan, kaggle)
+    (kaggle / "list_eval_partition.csv").write_text("image_id,partition\n000001.jpg,5\n")
+    (kaggle / "list_attr_celeba.csv").write_text("\n".join(text))
+    fails("list_eval_partition.csv, line 2: '5' is not 0, 1 or 2", celeba.scan, kaggle)
+
+
+@pytest.mark.parametrize("name, words", [(f"{IMAGES}.zip", "is there, not unpacked"), (f"{IMAGES}_png", "is there .the PNG files")])
+def test_what_stands_in_the_place_of_the_images_is_named(folder, name, words):
+    shutil.rmtree(folder / IMAGES)
+    (folder / name).write_bytes(b"PK")
+    fails(f"has no {IMAGES}, but {name} {words}", celeba.scan, folder)
+
+
+def test_a_neighbour_of_another_kind_is_left_alone(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "data" / "celeba")
+    (tmp_path / "data" / "celeba_hq").mkdir()
+    (tmp_path / "data" / "celeba_hq" / "0.jpg").write_bytes(b"x")
+    assert celeba_folders(tmp_path / "data") == [tmp_path / "data" / "celeba"]
+
+
 def test_folder_with_a_list_of_its_own_is_the_one_meant(folder):
     shutil.copytree(folder, folder / "celeba")
-    assert celeba.scan(folder).root == folder
+    assert celeba.scan(folder).images == folder / IMAGES
     (folder / PARTS).unlink()
     fails(f"data has no {PARTS};", celeba.scan, folder)
 
@@ -195,10 +230,10 @@ def test_rows_without_an_image_are_counted(folder):
 
 
 def test_files_in_neither_list_are_counted_and_named(folder):
-    for name in ("Thumbs.db", "000099.jpg", "000098.jpg", "000097.png"):
+    for name in ("notes.db", "000099.jpg", "000098.jpg", "000097.png"):
         (folder / IMAGES / name).write_text("x")
     index = celeba.scan(folder)
-    assert index.strays == ["000097.png", "000098.jpg", "000099.jpg", "Thumbs.db"]
+    assert index.strays == ["000097.png", "000098.jpg", "000099.jpg", "notes.db"]
     assert index.summary().endswith("\nfiles in neither list, left out: 4 (000097.png, 000098.jpg, "
                                     "000099.jpg, ...)")
     assert index.present == {"train": 14, "val": 6, "test": 4}
@@ -330,7 +365,7 @@ def test_names_what_is_accepted(folder):
     fails("seed: -1", load, folder, seed=-1)
     fails("workers: 0", load, folder, workers=0)
     for count in (0, 2.5, 7):
-        fails(rf"count \(of val in .*data\): {count} is not a whole number from 1 to 6",
+        fails(rf"count \(of val in .*data/img_align_celeba\): {count} is not a whole number from 1 to 6",
               load, folder, count=count)
 
 
@@ -461,7 +496,7 @@ def test_split_without_an_image(folder):
         (folder / IMAGES / name).unlink()
     assert celeba.scan(folder).present["val"] == 0
     assert celeba.scan(folder).attributes["val"].shape == (0, 40)
-    fails(r"split: no image of val in .*data \(the lists have 6\); accepted: train, test$",
+    fails(r"split: no image of val in .*data/img_align_celeba \(the lists have 6\); accepted: train, test$",
           load, folder, "val")
 
 

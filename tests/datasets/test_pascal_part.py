@@ -406,7 +406,7 @@ def test_unknown_part_names_stay_on_one_line(folder):
 
 
 def test_files_that_are_no_photos_are_counted_and_names_are_unique(folder):
-    (folder / "neg/Thumbs.db").write_text("x")
+    (folder / "neg/notes.db").write_text("x")
     (folder / "neg/more").mkdir()
     index = pascal_part.scan(folder, "dog")
     assert index.counts["strays"] == 2
@@ -433,8 +433,7 @@ def test_photo_of_a_format_that_is_not_implemented(folder):
     header = b"DDS " + (124).to_bytes(4, "little") + (0x1007).to_bytes(4, "little")
     header += (8).to_bytes(4, "little") * 2 + bytes(56) + (32).to_bytes(4, "little")
     (folder / "neg/00003.JPEG").write_bytes(header + (138).to_bytes(4, "little") + bytes(200))
-    fails("1 photos can't be used: 00003.JPEG .not readable: ", pascal_part.load,
-          pascal_part.scan(folder, "dog"))
+    fails("1 photos can't be used: 00003.JPEG .not readable: ", pascal_part.scan, folder, "dog")
 
 
 # The real folder.

@@ -213,7 +213,7 @@ def nan_images(images):
         (lambda m, i: FilterConcepts("layer").measure(len, i, 0), "^model: builtin"),
         (lambda m, i: OutputConcepts("shared", "layer", ["a"]).measure(m, i, 0), "^outputs: 1 names for 3"),
         (lambda m, i: OutputConcepts("shared", "layer", ["a"], ["b"]), "^among: 'b' is not one of a"),
-        (lambda m, i: OutputConcepts("shared", "layer", None, ["b"]), "^among: 'b' is not one of"),
+        (lambda m, i: OutputConcepts("shared", "layer", None, ["b"]), "^among: names are given, but outputs= has none"),
         (lambda m, i: OutputConcepts("shared", "layer", among=[0]).measure(m, i, 0), "^concepts: 0 is the"),
         (lambda m, i: OutputConcepts("shared", "layer", among=[3]).measure(m, i, 0), "^concepts: 3 is not"),
         (lambda m, i: ModelConcepts(Toy(), "layer", ["a"]).measure(m, i, 0), r"^other: .* not \(6, 1\)"),

@@ -240,7 +240,7 @@ def no_pass():
     (lambda: whole(Items([FLOATS])), r"^images: an item of shape \(7, 3, 12, 10\) is not one image"),
     (lambda: whole(Items([[FLOATS[0], FLOATS[1]]])), r"^images: an item of shape \(2, 3, 12"),
     (lambda: input_by("half"), "^prepare: str can't be called"),
-    (lambda: input_by(lambda b: [b])(FLOATS), "^images: list is not a tensor"),
+    (lambda: input_by(lambda b: [b])(FLOATS), "^prepare: it makes list of "),
     (lambda: input_by(None)(FLOATS[0]), r"^images: shape \(3, 12, 10\) is not"),
     (lambda: input_by(None)(FLOATS.permute(0, 2, 3, 1)), r"^images: shape .*, 3\) has the channels l"),
 ])

@@ -14,7 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from semquant import FilterConcepts, FittedExplainer, OutputConcepts
+from semquant import FilterConcepts, FittedExplainer, OutputConcepts, distill
 from semquant.checks import InputError
 from semquant.concepts import Measured
 from semquant.corrected import Correction
@@ -22,6 +22,8 @@ from semquant.explainers import Explainer, ExplainerOptions
 from semquant.kept import FORMAT
 from semquant.measure import measure
 from semquant.report import Report, Row
+from semquant.steps import Steps
+from semquant.training import FitOptions
 
 REPORT = Report([Row("this explanation", 0.9, 0.1, 0.25, 0.5, None, True), Row("prior alone", 0.5)], 20, 80, True, ["w"], ["n"])
 
@@ -178,8 +180,8 @@ def test_a_function_is_asked_for_again(tmp_path):
         FittedExplainer.load(path, Net())
     with pytest.raises(InputError, match="^prepare: .* was fitted with one"):
         FittedExplainer.load(path, Net(), turned)
-    with pytest.raises(InputError, match="^layer: 'other' is not one of"):
-        FittedExplainer.load(path, Net(), FilterConcepts("other"), torch.neg)
+    with pytest.raises(InputError, match="^concepts: FilterConcepts given, the fit had Turned"):
+        FittedExplainer.load(path, Net(), FilterConcepts("layer"), torch.neg)
     again = FittedExplainer.load(path, Net(), turned, torch.neg)
     assert torch.equal(again.explain(images()).contributions, saved.explain(images()).contributions)
 
@@ -189,3 +191,55 @@ def test_measured_images_are_explained_without_a_model(tmp_path):
     y = torch.rand(3, 4)
     found = FittedExplainer.load(tmp_path / "g").explain_measured(Measured(y, y, y.sum(1), y))
     torch.testing.assert_close(found.total, y.sum(1))
+
+
+@pytest.mark.filterwarnings("ignore:semquant")
+def test_the_concepts_of_the_fit_may_be_given_again_and_are_read_as_the_fit_read_them(tmp_path):
+    path, model, concepts = tmp_path / "g", Net(), FilterConcepts("layer", True).with_names({1: "ear"})
+    found = distill(model, concepts, images(30), 1, fit=FitOptions(device="cpu", epochs=2))
+    found.save(path)
+    expected = found.explain(images())
+    for given in (None, concepts, FilterConcepts("layer", True, "active")):
+        again = FittedExplainer.load(path, model, given)
+        assert torch.equal(again.explain(images()).contributions, expected.contributions)
+        assert again.concepts.named == {1: "ear"} and again.explain(images()).names == expected.names
+    assert (concepts.positions, concepts.clip) == ("all", True)  # left as it was
+    renamed = FittedExplainer.load(path, model).with_names({0: "wheel"})
+    assert renamed.explain(images()).names == ["wheel", "filter 1", "filter 2", "filter 3"]
+    assert torch.equal(renamed.explain(images()).contributions, expected.contributions)
+    for wrong, words in ((FilterConcepts("layer"), "rectified is False, the fit had True"),
+                         (FilterConcepts("fc", True), "layer is 'fc', the fit had 'layer'"),
+                         (FilterConcepts("layer", True, reshape="tokens"), "reshape is 'tokens', the fit had None"),
+                         (OutputConcepts("layer", "layer"), "OutputConcepts given, the fit had FilterConcepts")):
+        with pytest.raises(InputError, match=f"^concepts: {words}"):
+            FittedExplainer.load(path, model, wrong)
+
+
+class Tailed(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer, self.head = nn.Conv2d(3, 4, 3), nn.Sequential(nn.Flatten(), nn.Linear(64, 5), nn.ReLU(), nn.Linear(5, 3))
+
+    def forward(self, images):
+        return self.head(self.layer(images).relu())
+
+
+@pytest.mark.filterwarnings("ignore:semquant")
+def test_steps_come_back_with_their_reach(tmp_path):
+    path, model, concepts = tmp_path / "g", Tailed(), OutputConcepts("head.1", "layer")
+    found = distill(model, concepts, images(30), 1, method="corrected", fit=FitOptions(device="cpu"))
+    found.save(path)
+    expected = found.explain(images()).contributions
+    for given in (None, concepts, found.concepts, OutputConcepts("head.1", "layer", ["a", "b", "c"])):
+        assert torch.equal(FittedExplainer.load(path, model, given).explain(images()).contributions, expected)
+    with pytest.raises(InputError, match="^concepts: shared is 'head.2', the fit had 'head.1'"):
+        FittedExplainer.load(path, model, OutputConcepts("head.2", "layer"))
+    with pytest.raises(InputError, match="^names: these are for filters"):
+        found.with_names({0: "a"})
+
+
+def test_steps_of_a_file_that_tells_no_concepts_are_read_with_steps_only(tmp_path):
+    FittedExplainer(Steps(2)).save(tmp_path / "g")
+    with pytest.raises(InputError, match="has steps; accepted: StepConcepts"):
+        FittedExplainer.load(tmp_path / "g", Tailed(), OutputConcepts("head.1", "layer"))

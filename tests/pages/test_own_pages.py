@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import semquant
 from semquant import FilterConcepts, InputError, distill
 from semquant.images import image_batches
+from semquant.measure import measure
 from semquant.report import EQUAL, GRADIENT, PRIOR, THIS, Report, Row
 from semquant.training import FitOptions
 from semquant_book.pages import own
@@ -52,6 +53,20 @@ def test_closeness_is_said_with_the_verdict_against_it():
     assert "Nearest for sets removed: gradient times input" in middle and middle.endswith("the prior is nearer.")
 
 
+@pytest.mark.filterwarnings("ignore:semquant")
+def test_peers_stand_beside_contributions_that_are_known():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(5, 2)).eval()
+    images, concepts = torch.randn(30, 3, 8, 8), FilterConcepts("1", rectified=True)
+    explainer = distill(model, concepts, images, 1, fit=FitOptions(device="cpu", epochs=2))
+    measured = measure(explainer.concepts, model, images[:6], 1)
+    table = own.peers_beside(lambda x: model[2:](x)[:, 1], measured, explainer, model[5].weight[1]).data
+    off = table.iloc[:, 0].astype(float)
+    assert off[["gradient times input", "integrated gradients", "removal of one at a time", "Shapley sampling"]].max() == 0
+    wrong = own.peers_beside(lambda x: model[2:](x)[:, 1], measured, explainer, 2 * model[5].weight[1]).data.iloc[:, 0].astype(float)
+    assert wrong["gradient times input"] == 0.5 and off["equal share"] > 0.1
+
+
 def test_a_frame_holds_the_whole_file(tmp_path):
     text = '<html lang="en"><script>let a = "</p>" & \'b\'</script></html>'
     (tmp_path / "a.html").write_text(text)
@@ -67,12 +82,14 @@ def test_a_trained_network_is_said_beside_the_more_frequent_answer():
 
 
 def test_families_that_fail_are_named():
-    rows = [works_with.Row("a", "top", "", 64, 6, (2, 3), 1.26, 1e-7),
+    rows = [works_with.Row("a", "top", "", 64, 6, (2, 3), 1.26, 1e-7, 0.25),
             works_with.Row("b", "top", 'reshape="tokens"', 64, error="InputError: no")]
     table = own.families(rows).data
     assert table.loc["a"].tolist() == ["top", "nothing", 6, "2 × 3", "1.3"]
     assert table.loc["b"].tolist() == ["top", 'reshape="tokens"', "", "", "InputError: no"]
-    assert own.families_said(rows).startswith("**1 of 2** are explained; not: b. Contributions, b and residual")
+    assert own.families_said(rows).startswith("**1 of 2** are explained; not: b. The score that is explained")
+    assert "the network's own to within 1e-07 of the scores' spread" in own.families_said(rows)
+    assert "each image's score moves by at least 0.2 of the spread" in own.families_said(rows)
     assert own.families_said(rows[:1]).startswith("All **1** are explained.")
     assert own.families_said(rows[1:]).endswith("not: b.")
 

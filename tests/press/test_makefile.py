@@ -94,7 +94,7 @@ def test_every_target_gets_whole_paths_and_values(checkout):
         assert done.returncode == 0, done.stderr
     assert called(checkout) == [
         ["semquant", "book", "--preset", "my own", "--cores", "2", "--data", "it's a folder"],
-        ["python", "tests/browser/chromium.py"],
+        ["python", "tests/browser/engines.py"],
         ["python", "-m", "pytest", "-n", "auto", "--dist", "loadgroup", "--no-loadscope-reorder"],
         ["jupyter", "lab", f"--ServerApp.root_dir={checkout}", "--LabApp.default_url=/lab/tree/book"],
         ["semquant", "check", "--preset", "paper", "--data", "it's a folder"]]

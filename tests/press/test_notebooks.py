@@ -40,9 +40,16 @@ def test_parameters_and_their_defaults(notebook):
     [
         ({"nmae": "b"}, r"^parameter of story.ipynb: 'nmae' is not one of name, count, rate, fail"),
         ({"count": "two"}, r"^parameter count: 'two' is not a whole number \(its default is 1\)$"),
-        ({"count": "2.5"}, r"^parameter count: 2.5 is not a whole number"),
+        ({"count": "2.5"}, r"^parameter count: '2.5' is not a whole number"),
+        ({"count": "0123"}, r"^parameter count: '0123' is not a whole number"),
+        ({"count": "1:30"}, r"^parameter count: '1:30' is not a whole number"),
+        ({"count": "1_000"}, r"^parameter count: '1_000' is not a whole number"),
+        ({"count": "None"}, r"^parameter count: 'None' is not a whole number"),
+        ({"count": True}, r"^parameter count: True is not a whole number"),
+        ({"rate": "nan"}, r"^parameter rate: 'nan' is not a number"),
+        ({"rate": "no"}, r"^parameter rate: 'no' is not a number"),
         ({"fail": "maybe"}, r"^parameter fail: 'maybe' is not true or false"),
-        ({"rate": "[1]"}, r"^parameter rate: \[1\] is not a number"),
+        ({"rate": "[1]"}, r"^parameter rate: '\[1\]' is not a number"),
     ],
 )
 def test_a_wrong_parameter_is_one_line_before_anything_runs(notebook, tmp_path, values, message):
@@ -57,6 +64,51 @@ def test_an_executed_copy_has_the_values_and_the_source_is_left_alone(notebook, 
     text = json.dumps(nbformat.read(out, as_version=4))
     assert "b 7 2.0" in text
     assert notebook.read_bytes() == before
+
+
+@pytest.mark.parametrize("given, expected", [
+    ({"rate": "1e-3"}, {"rate": 1e-3}), ({"rate": " .5 "}, {"rate": 0.5}), ({"rate": "-2"}, {"rate": -2.0}),
+    ({"rate": "1E+2"}, {"rate": 100.0}), ({"count": "-7"}, {"count": -7}), ({"count": "0"}, {"count": 0}),
+    ({"fail": "no"}, {"fail": False}), ({"fail": "True"}, {"fail": True}), ({"name": "no"}, {"name": "no"}),
+    ({"name": "0123"}, {"name": "0123"}), ({"name": "None"}, {"name": "None"}),
+    ({"name": "it's {count} \"so\"\nand # so"}, {"name": "it's {count} \"so\"\nand # so"}),
+    ({"several": "[1, 2]"}, {"several": [1, 2]}), ({"several": "[]"}, {"several": []}), ({"nothing": "None"}, {"nothing": None}),
+])
+def test_values_as_people_write_them(notebook, given, expected):
+    nb = nbformat.read(notebook, as_version=4)
+    nb.cells[0].source += "\nseveral = [3]\nnothing = None"
+    nbformat.write(nb, notebook)
+    assert check_values(parameters(notebook), given) == (expected, {})
+
+
+def test_what_is_in_a_list_has_the_type_of_what_is_there(notebook):
+    nb = nbformat.read(notebook, as_version=4)
+    nb.cells[0].source = "several = [3]"
+    nbformat.write(nb, notebook)
+    for wrong, told in (("[1, 02]", "'02'"), ("3", "'3'"), ("[1", "'\\[1'"), ("{a: 1}", "{'a': '1'}")):
+        with pytest.raises(InputError, match=f"^parameter several: {told} is not a (whole number|list)"):
+            execute(notebook, notebook.with_name("out.ipynb"), {"several": wrong})
+
+
+def test_a_folder_with_braces_and_a_value_with_everything(notebook, tmp_path):
+    folder = tmp_path / "a {name} {0} # 'b' \u00e4"
+    folder.mkdir()
+    source, value = notebook.rename(folder / "story.ipynb"), "it's {count} \"so\" # \\ \u00e4\nand a line"
+    out = execute(source, folder / "out.ipynb", {"name": value})
+    printed = "".join(o.text for c in nbformat.read(out, as_version=4).cells for o in c.get("outputs", []))
+    assert printed == f"{value} 1 0.5\n"
+
+
+def test_a_parameters_cell_is_read_by_pythons_rules(notebook):
+    nb = nbformat.read(notebook, as_version=4)
+    nb.cells[0].source = 'a = "b # c"  # what # it is\nd: float = 1.5\ne = [1,\n     2]  # two\nf = None'
+    nbformat.write(nb, notebook)
+    assert [(p.name, p.default, p.help) for p in parameters(notebook)] == [
+        ("a", "b # c", "what # it is"), ("d", 1.5, ""), ("e", [1, 2], "two"), ("f", None, "")]
+    nb.cells[0].source = "a = 1\nb = print(a)"
+    nbformat.write(nb, notebook)
+    with pytest.raises(InputError, match="^notebook: line 2 of the parameters of .*story.ipynb is not 'name = value'"):
+        parameters(notebook)
 
 
 def test_a_failure_names_notebook_and_cell_and_keeps_what_ran(notebook, tmp_path, capsys):
@@ -132,7 +184,7 @@ def test_a_parameter_file_and_p_before_it(notebook, tmp_path, capsys):
     values = {"name": "from the file: b", "count": 3, "rate": 1.5, "fail": False}
     file = tmp_path / "values.yml"
     file.write_text("# a comment\n" + yaml.safe_dump(values, sort_keys=False))
-    assert read_parameters(file) == values
+    assert check_values(parameters(notebook), read_parameters(file)) == (values, {})
     out = tmp_path / "out.ipynb"
     status = main(["notebook", str(notebook), str(out), "--parameters", str(file), "-p", "count", "9",
                    "--log"])

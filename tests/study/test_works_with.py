@@ -18,6 +18,21 @@ def test_a_family_is_explained_and_its_sums_hold():
     row = works_with.run(Family("tiny", "0", tiny, size=17, options={"rectified": True}))
     assert (row.error, row.concepts, row.map, row.passed) == ("", 6, (4, 4), "rectified=True")
     assert row.off < 1e-4 and row.ratio > 0
+    model, images = Family("tiny", "0", tiny).model(), torch.randn(4, 3, 17, 17, generator=torch.Generator().manual_seed(1))
+    score = model(images)[:, 3].detach()
+    assert row.moved == pytest.approx(float((model[3].bias[3] - score).abs().min() / score.std()), rel=1e-4)
+
+
+def test_a_score_that_is_not_the_networks_own_is_seen(monkeypatch):
+    def wrong(model, concepts, target):
+        def of(images):
+            score = model(images)[:, target].detach()
+            return lambda present: score + (0.5 * score.std() if present.all() else 0)
+        return of
+
+    monkeypatch.setattr(works_with, "of_model", wrong)
+    row = works_with.run(Family("tiny", "0", tiny, size=17, options={"rectified": True}))
+    assert row.off == pytest.approx(0.5, rel=1e-3) and row.moved == 0
 
 
 def test_a_sum_that_does_not_hold_is_seen():

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-from torch import Tensor
 
 from semquant.checks import InputError, check_finite
 from semquant.shown import pictures
@@ -18,7 +16,7 @@ MOST = 100  # images in a page; a picture takes about 10 kB
 SIZE = 224  # pixels of a picture's longer side
 
 
-def write(explanation, path: str | Path, images: Tensor | np.ndarray | None, undo: object,
+def write(explanation, path: str | Path, images: object, undo: object,
           names: Sequence[str], title: str) -> Path:
     """Write the page; parameters as in `semquant.Explanation.save_html`."""
     count, most = len(explanation), min(len(explanation), MOST)
@@ -30,6 +28,7 @@ def write(explanation, path: str | Path, images: Tensor | np.ndarray | None, und
         "(explanation[index].save_html(path) writes others)."]
     addresses = None
     if images is not None:
+        images = images[None] if images.ndim == 3 and count == 1 else images
         if len(images) != count:
             raise InputError(f"images: {len(images)} don't fit an explanation of {count}")
         found = pictures(images[:most], undo)

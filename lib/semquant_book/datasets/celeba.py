@@ -6,7 +6,8 @@ The folder that a reader gives, or the folder ``celeba`` in it (as torchvision m
     list_attr_celeba.txt        the number of images; the 40 attributes' names; a row for each image
     list_eval_partition.txt     for each image 0 (train), 1 (val) or 2 (test)
 
-Only some of the images need to be there. Other files beside the lists are not looked at.
+or the same as Kaggle gives it out: lists with commas that end in ``.csv``, the photos in
+``img_align_celeba/img_align_celeba``. Only some of the images need to be there. Other files beside the lists are not looked at.
 """
 
 from __future__ import annotations
@@ -30,11 +31,16 @@ from semquant_book.datasets.drawn.faces import LARGEST, Faces
 from semquant_book.datasets.names import ATTRIBUTES, SPLITS
 from semquant_book.datasets.parallel import in_chunks, kept, processes
 from semquant_book.datasets.photos import first, opened, report
+from semquant_book.folders import of_a_system
 
 __all__ = ["HEIGHT", "WIDTH", "Index", "digest", "join", "load", "repeated", "scan", "square"]
 
 IMAGES = "img_align_celeba"
 ATTRIBUTE_LIST, PARTITION_LIST = "list_attr_celeba.txt", "list_eval_partition.txt"
+LISTS = (ATTRIBUTE_LIST, PARTITION_LIST), ("list_attr_celeba.csv", "list_eval_partition.csv")
+#: What people have in the place of the images' folder.
+BESIDE = {f"{IMAGES}.zip": ", not unpacked", f"{IMAGES}_png": " (the PNG files of other size and names)",
+          "archive.zip": ", not unpacked"}
 #: Size of the official images in pixels. Other sizes need the same proportions, see `square`.
 WIDTH, HEIGHT = 178, 218
 NARROWEST = 32
@@ -46,7 +52,7 @@ _BLOCK = 2**28  # bytes decoded between two copies into the result
 class Index:
     """What a folder holds, read from its lists and its file names."""
 
-    root: Path  #: The folder that holds the lists and the images' folder.
+    images: Path  #: The images' folder.
     files: dict[str, list[str]]  #: For each split the names of the images that are there, sorted.
     #: For each split (N, 40) bool, a row for each of `files`, columns as `names.ATTRIBUTES`.
     attributes: dict[str, torch.Tensor]
@@ -78,17 +84,17 @@ def scan(root: str | Path) -> Index:
     listed image that is not there is left out and counted, and so is a file that neither list
     names; the order of columns and Windows line ends do not matter. InputError, with file and line,
     for anything else that is missing, doubled or not as published."""
-    folder = _folder(Path(root))
-    table = _read_attributes(folder / ATTRIBUTE_LIST)
-    parts = _read_partition(folder / PARTITION_LIST, table.index)
+    folder, attribute_list, partition_list = _places(Path(root))
+    table = _read_attributes(attribute_list)
+    parts = _read_partition(partition_list, table.index)
     try:
-        names = set(os.listdir(folder / IMAGES))
+        names = {name for name in os.listdir(folder) if not of_a_system(name)}
     except OSError as error:
-        raise InputError(f"data: {folder / IMAGES} can't be read ({error.strerror})") from error
+        raise InputError(f"data: {folder} can't be read ({error.strerror})") from error
     strays = sorted(names.difference(table.index))
     if len(strays) == len(names):
         found = f"{len(strays)} other files ({first(strays)})" if strays else "nothing"
-        raise InputError(f"data: {folder / IMAGES} holds none of the {len(table)} listed images but "
+        raise InputError(f"data: {folder} holds none of the {len(table)} listed images but "
                          f"{found}")
     own = {split: parts.index[parts == digit] for digit, split in zip("012", SPLITS, strict=True)}
     files = {split: sorted(names.intersection(listed)) for split, listed in own.items()}
@@ -118,7 +124,7 @@ def load(root: str | Path | Index, split: str, size: int = 64, count: int | None
     index = root if isinstance(root, Index) else scan(root)
     chosen = _drawn(index, split, count, seed)
     names = [index.files[split][i] for i in chosen]
-    paths = [index.root / IMAGES / name for name in names]
+    paths = [index.images / name for name in names]
     if not decode:
         images = Decoded(paths, size, square)
     elif cache is None:
@@ -176,20 +182,32 @@ def square(path: Path, size: int) -> np.ndarray:
 
 def attribute_table(root: str | Path) -> pd.DataFrame:
     """Return (N, 40) bool, a row for each image of a folder's list of attributes, by its name."""
-    return _read_attributes(_folder(Path(root)) / ATTRIBUTE_LIST)
+    return _read_attributes(_places(Path(root))[1])
 
 
-def _folder(root: Path) -> Path:
-    """Return the folder that holds the lists: the one given, or ``celeba`` in it."""
-    wanted = f"a folder that holds {IMAGES}, {ATTRIBUTE_LIST} and {PARTITION_LIST}"
+def is_home(folder: Path) -> bool:
+    """Whether a folder has one of the lists, or the images' folder."""
+    return folder.is_dir() and any((folder / name).exists() for pair in LISTS for name in (*pair, IMAGES))
+
+
+def _places(root: Path) -> tuple[Path, Path, Path]:
+    """Return the images' folder and both lists, in the folder given, or in ``celeba`` in it."""
+    wanted = f"a folder that holds {IMAGES}, {ATTRIBUTE_LIST} and {PARTITION_LIST}, or both as .csv"
     if not root.is_dir():
         raise InputError(f"data: {root} is not a folder; accepted: {wanted}")
-    kinds = {IMAGES: Path.is_dir, ATTRIBUTE_LIST: Path.is_file, PARTITION_LIST: Path.is_file}
-    own = any((root / name).exists() for name in kinds)
-    folder = root / "celeba" if not own and (root / "celeba").is_dir() else root
-    if missing := [name for name, is_there in kinds.items() if not is_there(folder / name)]:
-        raise InputError(f"data: {folder} has no {' and no '.join(missing)}; accepted: {wanted}")
-    return folder
+    folder = root / "celeba" if not is_home(root) and (root / "celeba").is_dir() else root
+    lists = [next((folder / name for name in pair if (folder / name).is_file()), None)
+             for pair in zip(*LISTS)]
+    images = folder / IMAGES
+    if (images / IMAGES).is_dir() and not any(images.glob("*.jpg")):  # as Kaggle's archive unpacks
+        images = images / IMAGES
+    there = dict(zip((IMAGES, *LISTS[0]), (images.is_dir(), *lists)))
+    if missing := [name for name, found in there.items() if not found]:
+        beside = [f"{name} is there{words}" for name, words in BESIDE.items()
+                  if IMAGES in missing and (folder / name).exists()]
+        raise InputError(f"data: {folder} has no {' and no '.join(missing)}{''.join(f', but {b}' for b in beside)}; "
+                         f"accepted: {wanted}")
+    return images, *lists
 
 
 def _fields(path: Path, width: int) -> tuple[list[str], pd.DataFrame]:
@@ -201,13 +219,24 @@ def _fields(path: Path, width: int) -> tuple[list[str], pd.DataFrame]:
         raise InputError(f"data: {path} is not a text file") from error
     except OSError as error:
         raise InputError(f"data: {path} can't be read ({error.strerror})") from error
+    if path.suffix == ".csv":
+        text = _as_official(text)
     widest = "0 " * (width + 1) + "\n"  # line 0, from which pandas takes the number of columns
     fields = pd.read_csv(StringIO(widest + text), sep=r"\s+", header=None, usecols=range(width + 1),
                          dtype=str, na_filter=False, skip_blank_lines=False, quoting=csv.QUOTE_NONE)[1:]
     return text.split("\n"), fields[fields[0] != ""]
 
 
+def _as_official(text: str) -> str:
+    """A list with commas as an official one: the attributes' with the count above, one line more."""
+    names, *rows = text.replace(",", " ").split("\n")
+    count = sum(bool(row.strip()) for row in rows)
+    first = f"{count}\n{names.partition(' ')[2]}" if len(names.split()) > 2 else ""
+    return "\n".join([first, *rows])
+
+
 def _bad(path: Path, line: int, what: str) -> InputError:
+    line -= path.suffix == ".csv" and "attr" in path.name  # whose first line was made
     return InputError(f"data: {path}, line {line}: {what}")
 
 
@@ -266,11 +295,11 @@ def _drawn(index: Index, split: str, count: int | None, seed: int) -> list[int]:
     names = index.files[split]
     if not names:
         accepted = ", ".join(s for s in SPLITS if index.files[s])
-        raise InputError(f"split: no image of {split} in {index.root} (the lists have "
+        raise InputError(f"split: no image of {split} in {index.images} (the lists have "
                          f"{index.listed[split]}); accepted: {accepted}")
     if count is None:
         return list(range(len(names)))
-    number(f"count (of {split} in {index.root})", count, 1, len(names), integer=True)
+    number(f"count (of {split} in {index.images})", count, 1, len(names), integer=True)
     dice = [hashlib.sha256(f"celeba/{seed}/{name}".encode()).digest() for name in names]
     return sorted(sorted(range(len(names)), key=dice.__getitem__)[:count])
 

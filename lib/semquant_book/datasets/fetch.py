@@ -22,7 +22,7 @@ import yaml
 from semquant.checks import InputError, one_of
 from semquant_book.datasets.archives import Unpacked, check_space, human, set_aside, unpack
 from semquant_book.files import check_writable
-from semquant_book.folders import project_root
+from semquant_book.folders import of_a_system, project_root
 
 __all__ = ["Found", "Source", "add_parser", "check", "describe", "fetch", "load_sources", "run",
            "verify"]
@@ -75,7 +75,7 @@ def load_sources() -> dict[str, Source]:
     """Read ``book/sources.yml``."""
     path, sources = project_root() / "book" / "sources.yml", {}
     with _one_line("sources", path):
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
     for name, fields in yaml.safe_load(text).items():
         downloads = [Download(**item | {"unpack": Unpacked(**item["unpack"])} if "unpack" in item
                               else item) for item in fields["downloads"]]
@@ -107,7 +107,7 @@ def _look(item: Download, place: Path) -> tuple[int, str, list[str]]:
     if (place / want.folder).is_dir():
         with os.scandir(place / want.folder) as entries:
             names = {Path(e.name).stem for e in entries if want.counts(e.name) and e.is_file()
-                     and e.stat().st_size}
+                     and e.stat().st_size and not of_a_system(e.name)}
     if want.partner:
         alone = [PurePosixPath(want.partner.format(n)).name for n in sorted(names)
                  if not (place / want.partner.format(n)).is_file()]

@@ -32,6 +32,7 @@ from semquant.checks import InputError
 from semquant_book.datasets.decoded import Decoded
 from semquant_book.datasets.names import SPLITS
 from semquant_book.datasets.photos import opened, report
+from semquant_book.folders import real
 
 __all__ = ["COLOURS", "FOLDER", "OBJECT", "PARTS", "Bird", "Birds", "read"]
 
@@ -135,7 +136,7 @@ def read(data: str | Path) -> Birds:
     for split in SPLITS:
         file = "test" if split == "test" else "train"
         birds[split] = _birds(root, file, names)[slice(*ranges.get(split, (None,)))]
-    suffix = ".png" if next((root / "test").glob("*/*.png"), None) else ".jpg"
+    suffix = ".png" if real((root / "test").glob("*/*.png")) else ".jpg"
     return Birds(root, suffix, names, torch.tensor([models[name] for name in names]), birds)
 
 
@@ -150,7 +151,7 @@ def _birds(root: Path, file: str, names: tuple[int, ...]) -> list[Bird]:
 
 def _list(root: Path, name: str) -> list | dict:
     try:
-        return json.loads((root / name).read_text())
+        return json.loads((root / name).read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"data: {root / name} can't be read ({error.strerror})") from error
     except ValueError as error:

@@ -27,6 +27,7 @@ from semquant.checks import InputError, number, one_of
 from semquant_book.datasets.images import Images
 from semquant_book.datasets.names import CATEGORIES, GROUPS, SPLITS, group_of
 from semquant_book.datasets.photos import opened, report
+from semquant_book.folders import real
 
 __all__ = ["PARTS", "Crop", "Index", "load", "scan", "split_of"]
 
@@ -117,7 +118,7 @@ def scan(data: str | Path, category: str, *, negatives: str = "photos", seed: in
     number("limit", limit, 1, integer=True)
     data = Path(data)
     photos = _folder(data, "VOC2010/JPEGImages")
-    files = sorted(_folder(data, "VOC2010/Annotations_Part").glob("*.mat"))
+    files = real(_folder(data, "VOC2010/Annotations_Part").glob("*.mat"))
     if not files:
         raise InputError(f"data: {data}/VOC2010/Annotations_Part holds no .mat file")
     crops, free, problems, counts = [], [], [], Counter()
@@ -150,7 +151,7 @@ def scan(data: str | Path, category: str, *, negatives: str = "photos", seed: in
                          "annotations")
     source, chosen = f"photos of VOC2010 annotated without {category}", free
     if (data / "neg").is_dir():
-        inside = sorted((data / "neg").iterdir())
+        inside = real((data / "neg").iterdir())
         source, chosen = "neg/", [p for p in inside if p.suffix.lower() in _PHOTOS]
         if len(chosen) < len(inside):
             counts["strays"] = len(inside) - len(chosen)
@@ -165,6 +166,7 @@ def scan(data: str | Path, category: str, *, negatives: str = "photos", seed: in
     report([p.name for p in wanted if not p.is_file()], f"photos are missing from {photos}")
     for photo in chosen:
         try:
+            _size(photo)  # a web page may be called .jpg
             box = _random_box(photo, positives, seed) if negatives == "crops" else None
             crops.append(Crop(photo, photo.stem, box))
         except InputError as error:
@@ -199,6 +201,8 @@ def load(index: Index, split: str | None = None, *, size: int = 224, seed: int =
                 before, objects = crop.annotation, _objects(crop.annotation, index.category)
             photo = opened(crop.photo)
             mask, parts = objects[crop.number] if crop.positive else (None, [])
+            if mask is not None and photo.info["turned"]:
+                raise InputError("turned by its EXIF entry, and its mask is not")
             if mask is not None and mask.shape != (photo.height, photo.width):
                 raise InputError(f"{photo.width} x {photo.height} px, its mask {mask.shape[1]} x "
                                  f"{mask.shape[0]}")
@@ -267,17 +271,18 @@ def _draw(seed: int, name: str) -> np.random.Generator:
     return np.random.default_rng(int.from_bytes(digest[:8], "big"))
 
 
+def _size(photo: Path) -> tuple[int, int]:
+    try:
+        return opened(photo, decode=False).size
+    except InputError as error:
+        raise InputError(f"{photo.name} ({error})") from error
+
+
 def _random_box(path: Path, positives: list[Crop], seed: int) -> tuple[int, int, int, int]:
     """Return a box at a random place, of the relative height and width of a random positive's."""
     draw = _draw(seed, path.stem)
     like = positives[draw.integers(len(positives))]
-    sizes = []
-    for photo in (path, like.photo):
-        try:
-            sizes.append(opened(photo, decode=False).size)
-        except InputError as error:
-            raise InputError(f"{photo.name} ({error})") from error
-    (width, height), (wide, high) = sizes
+    (width, height), (wide, high) = _size(path), _size(like.photo)
     high = max(1, round((like.box[2] - like.box[0]) * (height / high)))
     wide = max(1, round((like.box[3] - like.box[1]) * (width / wide)))
     top, left = draw.integers(height - high + 1), draw.integers(width - wide + 1)

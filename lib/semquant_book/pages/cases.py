@@ -20,7 +20,7 @@ from semquant_book.study.portraits import faces_of, portraits
 from semquant_book.study.presets import Settings
 from semquant_book.views import explorer
 
-__all__ = ["again", "of_attribute", "of_case", "of_everything", "pictures_of"]
+__all__ = ["again", "of_attribute", "of_case", "pictures_of"]
 
 EXPERIMENT_1 = "Experiment 1: parts of an animal"
 EXPERIMENT_2 = "Experiment 2: attributes of a face"
@@ -136,18 +136,3 @@ def _drawings(settings: Settings, face: int, explanation: Explanation, most: int
     names = {k: explanation.names[k] for k in shown}
     return {k: (PHRASES[name][int(has[ATTRIBUTES.index(name)])],
                 faces.render(settings.data_seed, "test", face, 96, (name,))) for k, name in names.items()}
-
-
-def of_everything(settings: Settings, category: str, images: int = 6) -> list[dict]:
-    """Return the explorer's cases of all networks and targets of a preset, a few images each."""
-    scale = settings.scales[0]
-    networks = [of_case(inspection.case(settings, name, category, scale=scale), settings, name,
-                        category, range(images), scale) for name in settings.architectures]
-    half = images // 2
-    targets = []
-    for target in settings.targets:
-        yhat = experiment2.outputs(settings, "test").scores[:, experiment2.target_index(target)]
-        chosen = [*torch.nonzero(yhat > 0)[:half, 0].tolist(),
-                  *torch.nonzero(yhat <= 0)[:images - half, 0].tolist()]
-        targets.append(of_attribute(settings, target, chosen=chosen, drawn=0))
-    return networks + targets

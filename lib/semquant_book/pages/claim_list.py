@@ -32,7 +32,7 @@ KINDS = {HOLDS: "holds", FAILS: "fails", MIXED: "mixed", UNTOLD: "untold"}
 @lru_cache
 def sentences() -> dict[str, dict]:
     """Return the rows of ``book/claims.yml`` by their ids."""
-    rows = yaml.safe_load((project_root() / "book" / "claims.yml").read_text())
+    rows = yaml.safe_load((project_root() / "book" / "claims.yml").read_text(encoding="utf-8"))
     return {row["id"]: row for row in rows}
 
 

@@ -31,7 +31,7 @@ INTERVAL = "seeds of g averaged; ± is half the 95% interval for the mean over p
 @lru_cache
 def paper() -> dict:
     """Return the paper's numbers, ``book/paper.yml``; read once, so not to be changed."""
-    return yaml.safe_load((project_root() / "book" / "paper.yml").read_text())
+    return yaml.safe_load((project_root() / "book" / "paper.yml").read_text(encoding="utf-8"))
 
 
 def paper_frame(table: str, *keys: str) -> pd.DataFrame:

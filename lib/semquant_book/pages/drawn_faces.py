@@ -55,7 +55,7 @@ def _rates(drawn: Faces) -> dict[str, float]:
 @lru_cache(maxsize=1)
 def _published() -> np.ndarray:
     """CelebA's correlations (40, 40), recorded from its first 10,000 images; 0 on the diagonal."""
-    known = json.loads((project_root() / "book" / "records" / "celeba-attributes.json").read_text())
+    known = json.loads((project_root() / "book" / "records" / "celeba-attributes.json").read_text(encoding="utf-8"))
     found = np.zeros((len(ATTRIBUTES), len(ATTRIBUTES)))
     for i, row in enumerate(known["correlations_below_diagonal"]):
         found[i, :i] = found[:i, i] = row

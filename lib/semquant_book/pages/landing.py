@@ -7,7 +7,7 @@ from IPython.display import Image
 from matplotlib.figure import Figure
 
 from semquant_book import figures
-from semquant_book.pages import cases
+from semquant_book.pages import cases, studio
 from semquant_book.pages.comparison import paper, paper_frame, paper_of
 from semquant_book.pages.findings import by_reading, number, spread
 from semquant_book.press import preview
@@ -17,7 +17,7 @@ from semquant_book.study.replicates import by_performer
 from semquant_book.study.results import Results
 from semquant_book.views import explorer, widgets
 
-__all__ = ["about_the_view", "aside", "explained", "headline", "preface", "shared_picture", "slopes"]
+__all__ = ["aside", "headline", "opened", "preface", "shared_picture", "slopes"]
 
 
 def preface(results: Results) -> str:
@@ -65,12 +65,16 @@ def headline(results: Results) -> str:
             f"{spread(printed.baseline)}.{more} {why}")
 
 
-def explained(settings: Settings, category: str, shown: inspection.Case) -> None:
-    """Show the explorer of everything, and as its still figure the pies of four test images."""
+def opened(settings: Settings, category: str, shown: inspection.Case) -> None:
+    """Show what a reader can try at once: the studio; where the network is too large for a page, or its
+    images are photographs, the explorer of its explanations."""
+    if studio.fits(settings):
+        studio.show(settings, category)
+        return
     chosen = [0, 1, 2, 3]
     pies = figures.explanation_pies(shown.images.images[chosen], shown.heatmaps(chosen),
                                     shown.by_part("ours")[chosen], shown.by_part("baseline")[chosen])
-    widgets.show(explorer.explore(*cases.of_everything(settings, category)), pies,
+    widgets.show(explorer.explore(cases.of_case(shown, settings, settings.architectures[0], category)), pies,
                  "Four rows, a column for each of four test images: the picture with its score, its Grad-CAM heat map, "
                  "a pie of what each part contributes by ours, and one by the baseline, with sum and b below.")
 
@@ -83,18 +87,6 @@ def shared_picture(category: str, shown: inspection.Case) -> Image:
                          "The paper re-implemented, run, and put beside its own numbers")
     return Image(preview.png(drawn), alt=f"Three images of a {category}, where the network looks, and how much each part "
                  "contributes to its score")
-
-
-def about_the_view(settings: Settings, category: str, shown: inspection.Case) -> str:
-    """Say what can be done with the view of one score, and read out one explanation, in Markdown."""
-    label = paper()["labels"][settings.architectures[0]]
-    said = shown.by_part("ours")[:1].reasons(k=3)[0]
-    return ("Choose a network or a face attribute and an image, switch concepts off or scale their "
-            "weights, and see what the {term}`explained score` becomes. Ours is the explainer with "
-            "the paper's {term}`prior loss`, baseline the one without it. The figure, the sentence "
-            f"and the view's first reading of the concepts' values are {{term}}`{shown.scale}`; "
-            f"the view has a switch. The first test image of a {category}, by {label}, in words: "
-            f"{said}.")
 
 
 def _meets(a: pd.Series, b: pd.Series) -> bool:

@@ -34,7 +34,7 @@ def worded(rows: Sequence[Mapping], columns: Mapping[str, str] | None = None, ki
 
 
 def _read(name: str) -> list[dict]:
-    return yaml.safe_load((project_root() / "book" / f"{name}.yml").read_text())
+    return yaml.safe_load((project_root() / "book" / f"{name}.yml").read_text(encoding="utf-8"))
 
 
 def departures(kind: str) -> HTML:

@@ -321,9 +321,9 @@ class NotebookForm(_Live):
         if problems:
             raise InputError("; ".join(problems.values()))
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "semquant_book", *shlex.split(self.command)[1:], "--log"], cwd=self.root, text=True,
+            [sys.executable, "-m", "semquant_book", *shlex.split(self.command)[1:], "--log"], cwd=self.root, encoding="utf-8",
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, errors="replace",
-            start_new_session=True, env=os.environ | {"SEMQUANT_ROOT": str(self.root)})
+            start_new_session=True, env=os.environ | {"PYTHONUTF8": "1", "SEMQUANT_ROOT": str(self.root)})
         if self._stopping.is_set():
             self._interrupt()
         for line in map(str.rstrip, self._process.stdout):

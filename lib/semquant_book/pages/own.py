@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 
 import pandas as pd
 from IPython.display import HTML
 from pandas.io.formats.style import Styler
+from torch import Tensor
 
+from semquant import peers
+from semquant.concepts import Measured
+from semquant.distillation import FittedExplainer
 from semquant.report import EQUAL, GRADIENT, PRIOR, THIS, Report, Row
 from semquant_book.pages.comparison import styled
 from semquant_book.study import works_with
 from semquant_book.study.own_networks import EPOCHS, Trained
 
-__all__ = ["closeness", "closeness_said", "families", "families_said", "framed", "trained_said"]
+__all__ = ["closeness", "closeness_said", "families", "families_said", "framed", "peers_beside", "trained_said"]
+
+SAMPLES = {"shapley_sampling": 5}
 
 #: Rows of a table of closeness: of which fit's report, and which row of it.
 WAYS = {"default": ("auto", THIS), "ours, method=\"paper\"": ("paper", THIS), "prior alone": ("auto", PRIOR),
@@ -32,8 +39,32 @@ def trained_said(own: Trained) -> str:
 
 def framed(path: Path, title: str, height: int = 620) -> HTML:
     """Show a saved file in a frame of the page, which holds all of it."""
-    return HTML(f'<div><iframe title="{escape(title)}" srcdoc="{escape(path.read_text())}" loading="lazy" '
+    return HTML(f'<div><iframe title="{escape(title)}" srcdoc="{escape(path.read_text(encoding="utf-8"))}" loading="lazy" '
                 f'style="width: 100%; height: {height}px; border: 1px solid #8A8A8A"></iframe></div>')
+
+
+PEERS = {"gradient_times_input": "gradient times input", "integrated_gradients": "integrated gradients",
+         "feature_ablation": "removal of one at a time", "shapley_sampling": "Shapley sampling",
+         "equal_share": "equal share", "random": "random shares"}
+
+
+def peers_beside(head: Callable[[Tensor], Tensor], measured: Measured, explainer: FittedExplainer, weight: Tensor) -> Styler:
+    """Put an explanation and some peers beside the exact contributions of a layer whose mean map a linear layer reads.
+
+    Given are the rest of the network from the maps x (B, n, H, W), what was measured of some images, and the
+    linear layer's `weight` (n,) of the score.
+    """
+    exact = measured.x.relu().mean(dim=(2, 3)) * weight.detach()
+    rows = {}
+    for name, words in ((None, "the default"), *PEERS.items()):
+        start = time.perf_counter()
+        found = explainer.explain_measured(measured) if name is None else peers.explain(name, head, measured, samples=SAMPLES.get(name))
+        seconds = time.perf_counter() - start
+        off = (found.contributions - exact).abs().mean() / exact.abs().mean()
+        rows[words] = {"mean distance, by the exact ones' mean size": f"{float(off):.3f}",
+                       "ms an image, beyond measuring": f"{1000 * seconds / len(measured):.1f}"}
+    return styled(pd.DataFrame(rows).T, f"{len(measured)} test images, {exact.shape[1]} filters; Shapley values from "
+                  f"{SAMPLES['shapley_sampling']} orders of the filters")
 
 
 def _row(reports: Mapping[str, Report], way: str) -> Row:
@@ -79,7 +110,7 @@ def families(rows: Sequence[works_with.Row]) -> Styler:
 
 
 def families_said(rows: Sequence[works_with.Row]) -> str:
-    """Say how many families work, how exactly the sums hold, and what explaining costs."""
+    """Say how many families work, what the network says with all filters and none, and what explaining costs."""
     found, failed = [r for r in rows if not r.error], [r.name for r in rows if r.error]
     text = f"**{len(found)} of {len(rows)}** are explained; not: {', '.join(failed)}." if failed else (
         f"All **{len(found)}** are explained.")
@@ -88,6 +119,8 @@ def families_said(rows: Sequence[works_with.Row]) -> str:
     ratios = pd.Series([row.ratio for row in found])
     off = max(row.off for row in found)
     close = f"to within {off:.1g} of the scores' spread" if off else "exactly"
-    return (f"{text} Contributions, b and residual add up to the network's own score {close}, in all of them. Explaining "
+    moved = min(row.moved for row in found)
+    return (f"{text} The score that is explained, and that with every filter in place, is the network's own {close}, in all "
+            f"of them; with no filter in place each image's score moves by at least {moved:.1g} of the spread. Explaining "
             f"{works_with.IMAGES} images takes {ratios.min():.1f} to {ratios.max():.1f} times as long as a forward pass of them, "
             f"{ratios.median():.1f} in the median.")

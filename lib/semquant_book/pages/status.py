@@ -36,10 +36,10 @@ def load(path: str | Path | None = None) -> list[dict]:
     too.
     """
     book = project_root() / "book"
-    paper = yaml.safe_load((book / "paper.yml").read_text())
+    paper = yaml.safe_load((book / "paper.yml").read_text(encoding="utf-8"))
     known = paper["tables"] | paper["figures"]
     rows, seen = [], set()
-    for number, row in enumerate(yaml.safe_load(Path(path or book / "status.yml").read_text()), 1):
+    for number, row in enumerate(yaml.safe_load(Path(path or book / "status.yml").read_text(encoding="utf-8")), 1):
         item = row.get("item", "")
         field = f"status.yml, row {number} ({item})"
         if missing := KEYS - row.keys():

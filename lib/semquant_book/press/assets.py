@@ -57,7 +57,7 @@ def unpack_locked(target: Path, cache: Path, lock: Path) -> None:
     Unavailable, if something can't be fetched, or is not what the lock names.
     """
     shutil.rmtree(target, ignore_errors=True)
-    packages = json.loads(lock.read_text())
+    packages = json.loads(lock.read_text(encoding="utf-8"))
     for package, archive in zip(packages, _archives(packages, cache)):
         _unpack(archive, package["files"], target)
 
@@ -122,7 +122,7 @@ def _npm(folder: Path) -> tuple[list[str], dict[str, str]]:
 
 def _run(command: list[str], failure: str, **options: object) -> None:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, **options)
+        done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", timeout=PATIENCE, **options)
     except subprocess.TimeoutExpired as error:
         raise Unavailable(f"{failure} within {PATIENCE} s") from error
     except OSError as error:

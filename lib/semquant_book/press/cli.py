@@ -164,6 +164,9 @@ def _faces(arguments: argparse.Namespace, settings) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line and return its exit status: 0, 1 for input it can't use, 2 for usage."""
+    for stream in (sys.stdout, sys.stderr):  # a locale that can't write a name shows its number
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
     try:
         _say(_run(_parser().parse_args(argv)))
         return 0

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from semquant.checks import InputError, one_of
 from semquant_book.datasets.names import ARCHITECTURES, ATTRIBUTES, SPLITS, TRUNK
-from semquant_book.folders import project_root
+from semquant_book.folders import project_root, real
 from semquant_book.study import code, store
 from semquant_book.study.presets import Settings
 
@@ -137,7 +137,7 @@ class Page:
 
     def __init__(self, path: str | Path, results: Results, data: str = ""):
         self.path, settings = Path(path), results.settings
-        asked = json.loads(self.path.read_text())["metadata"].get("semquant", {})
+        asked = json.loads(self.path.read_text(encoding="utf-8"))["metadata"].get("semquant", {})
         if sorted(asked) != sorted(KEYS):
             raise InputError(f"semquant: the metadata of {path} has {', '.join(asked) or 'none'}; "
                              f"accepted: {', '.join(KEYS)}")
@@ -153,11 +153,11 @@ class Page:
         """The files that it reads: itself, what it needs, and files in ``book`` that its code names."""
         book, found = project_root(self.path.parent) / "book", [self.path]
         for word in self._needs:
-            files = "." in word and sorted(book.glob(word))
+            files = "." in word and real(book.glob(word))
             if files == []:
                 raise InputError(f"needs: {word!r} in {self.path} is no file in book")
             found += files or self._results.meant(word)
-        own = sorted([*book.glob("*.yml"), *book.glob("records/*.json")])
+        own = real([*book.glob("*.yml"), *book.glob("records/*.json")])
         return list(dict.fromkeys(map(str, found + code.named(self.path, own))))
 
     @property

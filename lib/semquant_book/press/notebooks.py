@@ -7,9 +7,11 @@ would be. Here parameters are checked first, and the output is a complete notebo
 from __future__ import annotations
 
 import ast
+import io
 import logging
 import os
 import re
+import tokenize
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +31,10 @@ __all__ = ["Parameter", "check_values", "execute", "notebook_parameters", "param
 
 _TYPES = {str: "text", int: "a whole number", float: "a number", bool: "true or false",
           list: "a list"}
+#: How a whole number and a number are written: 0123 is neither, nor are nan and 1_000.
+NUMBERS = {int: re.compile(r"[+-]?(0|[1-9][0-9]*)", re.ASCII),
+           float: re.compile(r"[+-]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?", re.ASCII)}
+WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 _TERMINAL = re.compile(r"\x1b\[[0-9;]*m")  # colours of a terminal
 _CELL = re.compile(r"Executing Cell (\d+)-")
 _OBJECT = re.compile(r"<[^<>\n]*>")  # what is displayed, but for its text
@@ -83,11 +89,23 @@ def _inspected(path: str | Path) -> dict[str, tuple[object, str]]:
     if not Path(path).is_file():
         raise InputError(f"notebook: {path} is not there")
     try:
-        found = papermill.inspect_notebook(str(path))
-    except nbformat.reader.NotJSONError as error:
+        cells = nbformat.read(path, as_version=4).cells
+    except (nbformat.reader.NotJSONError, nbformat.ValidationError, AttributeError) as error:
         raise InputError(f"notebook: {path} is not a notebook") from error
-    return {name: (ast.literal_eval(about["default"]), about["help"])
-            for name, about in found.items()}
+    source = next((c.source for c in cells if "parameters" in c.metadata.get("tags", ())), "")
+    # by Python's own rules: papermill's take a "#" in a text for the beginning of a comment
+    comments = {token.end[0]: token.string.lstrip("# ") for token in tokenize.generate_tokens(io.StringIO(source).readline)
+                if token.type == tokenize.COMMENT}
+    found = {}
+    for line in ast.parse(source).body:
+        targets = [line.target] if isinstance(line, ast.AnnAssign) else getattr(line, "targets", ())
+        try:
+            (name,), value = (target.id for target in targets), ast.literal_eval(line.value)
+        except (AttributeError, TypeError, ValueError) as error:
+            raise InputError(f"notebook: line {line.lineno} of the parameters of {path} is not "
+                             "'name = value'") from error
+        found[name] = value, comments.get(line.end_lineno, "")
+    return found
 
 
 def check_values(known: Sequence[Parameter],
@@ -110,7 +128,8 @@ def check_values(known: Sequence[Parameter],
 def read_parameters(path: str | Path) -> dict[str, object]:
     """Read a parameter file; InputError if it can't be, or holds more than names and values."""
     try:
-        found = yaml.safe_load(Path(path).read_text())
+        # all values as text: YAML itself takes 0123 for 83, 1:30 for 90 and no for false
+        found = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not text"
         raise InputError(f"parameters: {path} can't be read ({reason})") from error
@@ -123,19 +142,34 @@ def read_parameters(path: str | Path) -> dict[str, object]:
 
 
 def _typed(name: str, value: object, default: object) -> object:
-    """Return `value` as the type of the parameter's default; text is read as YAML reads it."""
+    """Return `value` as the type of the parameter's default; text is read as that type is written."""
     wanted = type(default)
     if isinstance(value, str) and wanted is not str:
-        try:
-            value = yaml.safe_load(value)
-        except yaml.YAMLError:
-            pass  # it stays text, which is said below
+        value = _read(value.strip(), wanted)
+    if wanted is list and isinstance(value, list) and default:
+        return [_typed(name, item, default[0]) for item in value]
     if wanted is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if type(value) is not wanted:
         raise InputError(f"parameter {name}: {value!r} is not {_TYPES.get(wanted, wanted)} "
                          f"(its default is {default!r})")
     return value
+
+
+def _read(text: str, wanted: type) -> object:
+    """What a text says, if it is written as values of a type are, else the text."""
+    if wanted is bool:
+        return WORDS.get(text.lower(), text)
+    if wanted in (int, float) and NUMBERS[wanted].fullmatch(text):
+        return wanted(text)
+    if wanted is type(None) and text.lower() in ("none", "null", ""):
+        return None
+    if wanted in (list, dict):
+        try:
+            return yaml.load(text, Loader=yaml.BaseLoader)
+        except yaml.YAMLError:
+            return text
+    return text
 
 
 def part_of(output: str | Path) -> Path:
@@ -166,7 +200,7 @@ def execute(path: str | Path, output: str | Path, parameters: Mapping[str, objec
         count = len(nbformat.read(path, as_version=4).cells) + bool(values)  # one is injected
         with _lines(say, count):
             papermill.execute_notebook(
-                str(path), str(beside), values, kernel_name="python3", progress_bar=False,
+                _whole(path), _whole(beside), values, kernel_name="python3", progress_bar=False,
                 log_output=say is not None)
     except PapermillExecutionError as error:
         os.replace(beside, failed)
@@ -181,6 +215,11 @@ def execute(path: str | Path, output: str | Path, parameters: Mapping[str, objec
     finally:
         beside.unlink(missing_ok=True)  # of a run that was interrupted
     return output
+
+
+def _whole(path: Path) -> str:
+    """A path as papermill takes it, which puts parameters in the place of names in braces."""
+    return str(path).replace("{", "{{").replace("}", "}}")
 
 
 @contextmanager

@@ -59,7 +59,7 @@ def _place(name: str, layers: dict[str, int]) -> int:
 
 def _layers(root: Path) -> dict[str, int]:
     """Places of modules and packages in the contracts' layers, the lowest layer first."""
-    project = tomllib.loads((root / "pyproject.toml").read_text())
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
     names = [f"{container}.{name}" for contract in project["tool"]["importlinter"]["contracts"]
              for container in contract.get("containers", ())
              for layer in reversed(contract["layers"]) for name in re.findall(r"\w+", layer)]
@@ -67,7 +67,7 @@ def _layers(root: Path) -> dict[str, int]:
 
 
 def _read(path: Path, library: Path) -> Module:
-    tree = ast.parse(path.read_text(), str(path))
+    tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
     name = ".".join(path.relative_to(library).with_suffix("").parts).removesuffix(".__init__")
     text = ast.get_docstring(tree)
     if not text:
@@ -117,7 +117,7 @@ def _reference(found: list[Module]) -> str:
 def _pages(root: Path) -> str:
     """The pages that document modules, in the order of the contracts."""
     filled = {path: fill(text, root) for path in (root / "book").rglob("api_*.md")
-              if "<!-- reference:" in (text := path.read_text())}
+              if "<!-- reference:" in (text := path.read_text(encoding="utf-8"))}
     layers = _layers(root)
     rows = []
     for path, text in sorted(filled.items(), key=lambda item: _place(automodules(item[1])[0], layers)):

@@ -10,6 +10,7 @@ import base64
 import hashlib
 import io
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -23,7 +24,7 @@ from PIL import Image
 
 from semquant.checks import InputError
 from semquant_book.files import write_atomic
-from semquant_book.press import cards, preview, reference
+from semquant_book.press import cards, preview, reference, without_scripts
 from semquant_book.press.assets import vendor
 from semquant_book.study.presets import build_root, project_root
 
@@ -40,7 +41,7 @@ ICON_SCRIPT = (r'<link rel="preload" as="script" href="[^"]*scripts/fontawesome\
 
 
 def _toml(root: Path) -> dict:
-    return tomllib.loads((root / "pyproject.toml").read_text())
+    return tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
 
 
 def public_addresses(root: Path) -> dict[str, str]:
@@ -51,7 +52,7 @@ def public_addresses(root: Path) -> dict[str, str]:
 
 def _configuration(root: Path, addresses: dict[str, str], own_scripts: bool) -> dict:
     """Read ``_config.yml``; add what needs a public address, drop scripts that aren't there."""
-    config = yaml.safe_load((root / "_config.yml").read_text())
+    config = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
     options = config["sphinx"]["config"]
     for name in () if own_scripts else OWN_SCRIPTS:  # the default entries name public addresses
         options.pop(name, None)
@@ -101,7 +102,7 @@ def stage(executed: Path, target: Path, root: Path | None = None) -> Path:
     shutil.copytree(root / "book", target / "book",
                     ignore=shutil.ignore_patterns("*.ipynb", "lock.json", "presets", ".*"))
     for path in (target / "book").rglob("*.md"):
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
         if (filled := reference.fill(text, root)) != text:
             write_atomic(path, filled)
     own_scripts = vendor(target / "book" / "assets" / "vendor", build_root() / "cache" / "assets",
@@ -212,7 +213,7 @@ def _keep_for_dark(notebook: nbformat.NotebookNode, folder: Path) -> None:
 
 def toc_pages(root: Path) -> list[str]:
     """Return the pages that ``_toc.yml`` names, without endings, in reading order."""
-    toc = yaml.safe_load((root / "_toc.yml").read_text())
+    toc = yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))
     pages = [toc["root"]]
 
     def walk(node: object) -> None:
@@ -233,7 +234,8 @@ def build(staged: Path, html: Path) -> Path:
     """Build the book, with warnings as errors, and put the HTML in place when it is whole."""
     command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build",
                str(staged), "-W", "--keep-going", "-n", "--quiet"]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace",
+                          env=os.environ | {"PYTHONUTF8": "1"})
     if done.returncode:
         said = done.stdout[-6000:] + done.stderr[-12000:]
         sys.stderr.write(re.sub(r"\x1b\[[0-9;]*m", "", said))  # without terminal colours
@@ -242,7 +244,7 @@ def build(staged: Path, html: Path) -> Path:
     built = staged / "_build" / "html"
     _mend(built)
     if (built / "sitemap.xml").exists():  # the book has a public address
-        base = yaml.safe_load((staged / "_config.yml").read_text())["sphinx"]["config"]["html_baseurl"]
+        base = yaml.safe_load((staged / "_config.yml").read_text(encoding="utf-8"))["sphinx"]["config"]["html_baseurl"]
         # crawlers read it at the top of a host only; elsewhere they are told of the sitemap itself
         write_atomic(built / "robots.txt", f"User-agent: *\nAllow: /\nSitemap: {base}sitemap.xml\n")
     old = html.with_name(html.name + ".old")
@@ -260,10 +262,11 @@ def _mend(html: Path) -> None:
     The theme brings its icons as a font and as a script of 1.5 MB that replaces the font's on
     each page: the font stays. Controls are called what is written on them (WCAG 2.5.3); arrows
     that open a part of the navigation get a name. A bibliography's entries have a role that
-    ARIA has dropped: it stays plain text.
+    ARIA has dropped: it stays plain text. What pages need without scripts comes with them.
     """
+    without_scripts.styles(html)
     for page in html.rglob("*.html"):
-        text = page.read_text()
+        text = page.read_text(encoding="utf-8")
         text = re.sub(ICON_SCRIPT, "", text)
         text = text.replace('<summary aria-label="Toggle hidden content">', "<summary>")
         text = re.sub(r'(<button class="btn search-button-field[^>]*?) aria-label="Search"', r"\1", text)
@@ -274,7 +277,7 @@ def _mend(html: Path) -> None:
         text = text.replace('<div role="list" class="citation-list">', '<div class="citation-list">')
         text = text.replace(' role="doc-biblioentry"', "")
         text = PICTURE.sub(lambda found: _with_dark(found, html), cards.mend(text))
-        write_atomic(page, text)
+        write_atomic(page, without_scripts.mend(text))
     for file in (html / "_static" / "scripts").glob("fontawesome.js*"):
         file.unlink()
 

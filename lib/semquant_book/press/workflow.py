@@ -42,7 +42,7 @@ def make_book(preset: str, *, cores: str = "all", data: str = "", target: str = 
     data = data and os.path.abspath(data)
     build = check_writable(build_root())
     started = time.monotonic()
-    with open(build / ".lock", "a+") as lock:
+    with open(build / ".lock", "a+", encoding="utf-8") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -59,13 +59,14 @@ def make_book(preset: str, *, cores: str = "all", data: str = "", target: str = 
             command += ["gpu=1", "--resources", "gpu=1"]  # jobs that compute take turns on it
         # jobs call `python`: the one this runs on, wherever the shell would look
         path = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")])
-        environment = os.environ | {"PATH": path, "SEMQUANT_BUILD": str(build),
+        # whatever the locale: what others' programs read and write here is UTF-8
+        environment = os.environ | {"PATH": path, "PYTHONUTF8": "1", "SEMQUANT_BUILD": str(build),
                                     "SEMQUANT_ROOT": str(project_root())}
         environment |= {"SEMQUANT_DATA": data} if data else {}
         if make := environment.pop("SEMQUANT_MAKE", ""):
             threading.Thread(target=_end_with, args=(int(make),), daemon=True).start()
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                   stderr=subprocess.STDOUT, text=True, env=environment,
+                                   stderr=subprocess.STDOUT, encoding="utf-8", errors="replace", env=environment,
                                    process_group=0, pass_fds=(lock.fileno(),))
         if threading.current_thread() is threading.main_thread():  # no other gets signals
             signal.signal(signal.SIGTSTP, lambda *_: _pause(process))

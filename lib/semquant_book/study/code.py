@@ -15,6 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from semquant.checks import InputError
+from semquant_book.folders import real
 
 __all__ = ["closure", "digest", "named", "of_notebook"]
 
@@ -48,7 +49,7 @@ def digest(*modules: str) -> str:
     parts = [f"{name} {_content(_file(name))}" for name in names]
     for folder in sorted({_file(name).parent / BESIDE for name in names}):
         parts += [f"{path.relative_to(LIBRARY)} {_sha(path.read_bytes())}"
-                  for path in sorted(folder.glob("*")) if path.is_file()]
+                  for path in real(folder.glob("*")) if path.is_file()]
     return _sha("\n".join(parts).encode())[:10]
 
 
@@ -68,7 +69,7 @@ def named(path: str | Path, files: Iterable[Path]) -> list[Path]:
 def _cells(path: Path) -> list[ast.Module]:
     """The code cells of a notebook."""
     found = []
-    for number, cell in enumerate(json.loads(path.read_text())["cells"], 1):
+    for number, cell in enumerate(json.loads(path.read_text(encoding="utf-8"))["cells"], 1):
         if cell["cell_type"] == "code":
             try:
                 found.append(ast.parse("".join(cell["source"])))
@@ -98,7 +99,7 @@ def _find(name: str) -> Path | None:
 
 @lru_cache(maxsize=None)
 def _tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(), str(path))
+    return ast.parse(path.read_text(encoding="utf-8"), str(path))
 
 
 @lru_cache(maxsize=None)
@@ -150,7 +151,7 @@ class _WithoutDocstrings(ast.NodeTransformer):
 @lru_cache(maxsize=None)
 def _content(path: Path) -> str:
     """What stands for a module's text: its syntax tree without docstrings."""
-    tree = _WithoutDocstrings().visit(ast.parse(path.read_text(), str(path)))
+    tree = _WithoutDocstrings().visit(ast.parse(path.read_text(encoding="utf-8"), str(path)))
     return _sha(ast.dump(tree).encode())
 
 

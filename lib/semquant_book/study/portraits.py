@@ -15,6 +15,7 @@ from semquant_book.datasets.decoded import Decoded
 from semquant_book.datasets.drawn import faces
 from semquant_book.datasets.drawn.faces import Faces
 from semquant_book.datasets.names import ATTRIBUTES, SPLITS
+from semquant_book.folders import real
 from semquant_book.study import store
 from semquant_book.study.presets import Settings, build_root, data_root
 
@@ -34,10 +35,10 @@ def faces_of(settings: Settings, split: str) -> Faces:
 def celeba_folders(root: Path) -> list[Path]:
     """Return the folders of CelebA's images in the folder of real data.
 
-    ``celeba`` and any other whose name begins so (copies of more images, perhaps smaller), or the
-    folder itself.
+    ``celeba`` and any other whose name begins so and that has lists or images as CelebA has (copies
+    of more images, perhaps smaller), or the folder itself. ``celeba_hq`` has neither.
     """
-    return sorted(path for path in root.glob("celeba*") if path.is_dir()) or [root]
+    return real(path for path in root.glob("celeba*") if celeba.is_home(path)) or [root]
 
 
 @lru_cache(maxsize=len(SPLITS))

@@ -16,7 +16,7 @@ from pydantic.dataclasses import dataclass
 from semquant.checks import InputError, number, one_of
 from semquant_book.datasets.names import (
     ARCHITECTURES, ATTRIBUTES, BIASES, CATEGORIES, LAST_LAYERS, OPTIMIZERS, SCALES, TRUNK)
-from semquant_book.folders import build_root, data_root, project_root
+from semquant_book.folders import build_root, data_root, project_root, real
 
 __all__ = ["Settings", "build_root", "data_root", "load_settings", "preset_names", "project_root"]
 
@@ -204,7 +204,7 @@ class Settings:
 
 def preset_names() -> tuple[str, ...]:
     """Return the names of the presets that can be chosen."""
-    return tuple(sorted(p.stem for p in (project_root() / "book" / "presets").glob("*.yml")))
+    return tuple(p.stem for p in real((project_root() / "book" / "presets").glob("*.yml")))
 
 
 def load_settings(preset: str = "quick", **changes: object) -> Settings:
@@ -217,7 +217,7 @@ def load_settings(preset: str = "quick", **changes: object) -> Settings:
     one_of("preset", preset, preset_names())
     path = project_root() / "book" / "presets" / f"{preset}.yml"
     try:
-        values = yaml.safe_load(path.read_text())
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         raise InputError(f"preset: {path.name} is not YAML ({str(error).splitlines()[0]})") from error
     if not isinstance(values, Mapping):

@@ -27,8 +27,8 @@ from semquant_book.study.presets import Settings
 from semquant_book.study.store import record
 
 __all__ = ["BACKGROUND", "Bench", "CORRECTED", "PEERS", "SHOWN", "TRUTHS", "WAYS", "asked", "collect",
-           "described", "explained_in", "groups_of", "head_of", "known_mean", "measures", "orders", "paths",
-           "recognised", "truths_of", "with_gradients"]
+           "correction", "described", "explained_in", "groups_of", "head_of", "known_mean", "measures", "orders",
+           "paths", "recognised", "truths_of", "with_gradients"]
 
 SHOWN, BACKGROUND = 100, 500  # test images that are explained, training images that peers learn from
 TRUTHS = ("shapley", "removals")
@@ -260,10 +260,7 @@ def explained_in(run: experiment1.Run, way: str, head: nn.Module, shown: Measure
     """
     method, _, scale = way.rpartition("_")
     fitted = run.explainer(method, scale) if method in METHODS else None
-    if way == CORRECTED:
-        train = with_gradients(head, run.measured("train"))
-        removals = corrected.remove(corrected.of_head(head), train.x.split(64), train.y.shape[1])
-        net, _ = corrected.correct(train, removals, fit=replace(corrected.FIT, device=run.settings.device))
+    net = correction(run, head) if way == CORRECTED else None
     start = time.perf_counter()
     if fitted:
         said = fitted.explain_measured(shown)
@@ -272,6 +269,13 @@ def explained_in(run: experiment1.Run, way: str, head: nn.Module, shown: Measure
     else:
         said = peers.explain(way, head, shown, background=background)
     return said, time.perf_counter() - start
+
+
+def correction(run: experiment1.Run, head: nn.Module) -> corrected.Correction:
+    """Return the correction that is fitted to all training images of a run."""
+    train = with_gradients(head, run.measured("train"))
+    removals = corrected.remove(corrected.of_head(head), train.x.split(64), train.y.shape[1])
+    return corrected.correct(train, removals, fit=replace(corrected.FIT, device=run.settings.device))[0]
 
 
 def with_gradients(head: nn.Module, measured: Measured) -> Measured:

@@ -17,6 +17,7 @@ from semquant.checks import InputError
 from semquant.explanation import Explanation, grad_cam
 from semquant_book.datasets import Images
 from semquant_book.datasets.names import ATTRIBUTES, METHODS, SPLITS, TRUNK
+from semquant_book.folders import real
 from semquant_book.study import (
     experiment1, experiment2, face_performers, frozen_trunk, inspection, store, tables)
 from semquant_book.study.concept_choice import selection_record
@@ -204,7 +205,7 @@ def photographs(category: str = "dog") -> dict:
     """Return the recorded run of a category on the pretrained trunk; InputError if there is none.
     """
     known = {path.stem.removeprefix(f"{TRUNK}-"): path
-             for path in sorted(_folder().glob(f"{TRUNK}-*.json"))}
+             for path in real(_folder().glob(f"{TRUNK}-*.json"))}
     if category not in known:
         raise InputError(f"category: no run on {category!r} is recorded; accepted without a folder "
                          f"of photographs: {', '.join(known) or 'none'}")

@@ -30,6 +30,7 @@ from semquant.networks.performers import Performer
 from semquant.training import FitOptions
 from semquant_book.datasets import Images, celeba, pascal_part, specimens
 from semquant_book.datasets.names import ATTRIBUTES
+from semquant_book.folders import real
 from semquant_book.study import animal_performers, experiment1, experiment2, face_performers, store
 from semquant_book.study.performing import input_of, recipe_of, train_performer
 from semquant_book.study.portraits import celeba_folders
@@ -248,7 +249,7 @@ def rehearse(settings: Settings, data: str | Path = "",
             specimens.write_pascal_part(folder, settings.categories[0], photos=6, negatives=4)
             specimens.write_celeba(folder, train=6, val=2, test=2)
             say("no folder of photographs (DATA=...): drawn specimens in the same formats")
-        given = data and any(folder.rglob("imagenet-*.mat"))
+        given = data and bool(real(folder.rglob("imagenet-*.mat"), folder))
         if settings.weights == "imagenet" and not given:
             say("no ImageNet weights in the folder: fresh ones")
             here = replace(here, weights="fresh")

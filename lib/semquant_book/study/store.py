@@ -24,7 +24,7 @@ from semquant.checks import InputError, one_of
 from semquant_book.datasets.names import (
     CONTROLS, LAST_LAYERS, METHODS, OPTIMIZERS, SCALES, SPLITS, VARIANTS)
 from semquant_book.files import write_atomic
-from semquant_book.folders import build_root, data_root
+from semquant_book.folders import build_root, data_root, real
 from semquant_book.study.presets import Settings
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ ATTRIBUTE_FIELDS = (*SURVEY_FIELDS, "explainer", "attribute_epochs", "attribute_
                     "attribute_lr", "flip_faces")
 
 #: What is read of the folder of real data, by the setting that says so.
-READ = {"images": ("VOC2010", "neg"), "faces": ("celeba*", "img_align_celeba", "list_*.txt"),
+READ = {"images": ("VOC2010", "neg"), "faces": ("celeba*", "img_align_celeba", "list_*.txt", "list_*.csv"),
         "weights": ("imagenet-*.mat", "imagenet/imagenet-*.mat")}
 #: Kinds of numbers that `pack` packs: little-endian, so many bytes.
 KINDS = ("f4", "u1", "u2", "i2")
@@ -144,8 +144,8 @@ def _place(settings: Settings, name: str, *fields: str, **extra: object) -> Path
 def folder_digest(root: Path, patterns: tuple[str, ...]) -> str:
     """Return 10 digits for the names and sizes of files, and of all in folders, by patterns."""
     digest = hashlib.sha256()
-    for place in sorted({path for pattern in patterns for path in root.glob(pattern)}):
-        inside = sorted(path for path in place.rglob("*") if path.is_file())
+    for place in real({path for pattern in patterns for path in root.glob(pattern)}):
+        inside = real((path for path in place.rglob("*") if path.is_file()), place)
         for file in inside or [place]:
             digest.update(f"{file.relative_to(root)} {file.stat().st_size}\n".encode())
     return digest.hexdigest()[:10]
@@ -269,7 +269,7 @@ def write_record(path: str | Path, content: dict) -> Path:
 def read_record(path: str | Path) -> dict:
     """Read a record; InputError if there is none, or it isn't JSON."""
     try:
-        return json.loads(Path(path).read_text())
+        return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise InputError(f"record: {path} is not there") from error
     except json.JSONDecodeError as error:

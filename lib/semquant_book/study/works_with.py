@@ -14,6 +14,7 @@ from torchvision import models
 from torchvision.models.maxvit import MaxVit
 
 from semquant import FilterConcepts, distill
+from semquant.corrected import of_model
 from semquant.training import FitOptions, cpu_threads
 from semquant_book.study.presets import Settings
 
@@ -91,12 +92,14 @@ class Row:
     concepts: int = 0
     map: tuple[int, int] = (0, 0)
     ratio: float = float("nan")  # seconds of an explanation by those of a forward pass of the same images
-    off: float = float("nan")  # contributions, b and residual against the score, at most, by its spread
+    off: float = float("nan")  # the score explained, and that with every filter in place, against the
+    # network's own, at most, by its spread
+    moved: float = float("nan")  # how far the score goes with no filter in place, at least, by its spread
     error: str = ""
 
 
 def run(family: Family) -> Row:
-    """Fit to a few random images, explain them, and compare the sum with the network's own scores."""
+    """Fit to a few random images, explain them, and ask the network itself with all filters and with none."""
     about = (family.name, family.layer, family.passed, family.size)
     try:
         return Row(*about, **_explained(family))
@@ -114,14 +117,16 @@ def _explained(family: Family) -> dict:
         score = model(images)[:, TARGET]
         x = concepts.measure(model, images[:1], TARGET, prior=False).x
         forward = _seconds(lambda: model(images))
-    found = explainer.explain(images)
-    total = found.contributions.sum(dim=1) + found.bias + found.residual
-    return {"concepts": x.shape[1], "map": tuple(x.shape[2:]), "off": _off(total, score),
+    found, there = explainer.explain(images), torch.ones(IMAGES, x.shape[1], dtype=torch.bool)
+    whole, none = (of_model(model, concepts, TARGET)(images)(present) for present in (there, ~there))
+    return {"concepts": x.shape[1], "map": tuple(x.shape[2:]),
+            "off": max(_off(found.yhat, score), _off(whole, score)),
+            "moved": float((none - score).abs().min() / score.std()),
             "ratio": _seconds(lambda: explainer.explain(images)) / forward}
 
 
-def _off(total: Tensor, score: Tensor) -> float:
-    return float((total - score).abs().max() / score.std().clamp_min(torch.finfo(score.dtype).tiny))
+def _off(found: Tensor, score: Tensor) -> float:
+    return float((found - score).abs().max() / score.std().clamp_min(torch.finfo(score.dtype).tiny))
 
 
 def _seconds(call: Callable[[], object]) -> float:

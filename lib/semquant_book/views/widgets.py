@@ -29,7 +29,7 @@ from semquant_book.figures import dark
 from semquant_book.figures.style import METHOD_COLOURS, SIGN_COLOURS, part_colour, resize, rgb
 from semquant_book.study.store import pack
 
-__all__ = ["View", "first_sentence", "pack", "picture", "show", "still"]
+__all__ = ["View", "address", "first_sentence", "pack", "picture", "show", "still"]
 
 VIEWS = Path(__file__).parent / "scripts"
 
@@ -38,10 +38,11 @@ def picture(image: ArrayLike | Tensor, size: int = 192, quality: int = 82) -> st
     """Return a picture, (3, S, S) or (S, S, 3), as a ``data:`` address of a WebP of `size` pixels."""
     number("size", size, 8, 1024, integer=True)
     pixels = (resize(rgb(image)[:1], size)[0] * 255).round().astype(np.uint8)
-    return _address(Image.fromarray(pixels), "webp", quality=quality, method=6)
+    return address(Image.fromarray(pixels), "webp", quality=quality, method=6)
 
 
-def _address(image: Image.Image, form: str, **options: object) -> str:
+def address(image: Image.Image, form: str, **options: object) -> str:
+    """Return an image as a ``data:`` address, in a form of Pillow's with its options."""
     with io.BytesIO() as file:
         image.save(file, format=form, **options)
         return f"data:image/{form};base64," + base64.b64encode(file.getvalue()).decode()
@@ -51,7 +52,7 @@ def _address(image: Image.Image, form: str, **options: object) -> str:
 def _together(ending: str, *names: str) -> str:
     """The text of files in ``views``, one after the other; those that there are not add nothing."""
     files = [VIEWS / f"{name}.{ending}" for name in names]
-    return "\n".join(file.read_text() for file in files if file.exists())
+    return "\n".join(file.read_text(encoding="utf-8") for file in files if file.exists())
 
 
 class View(anywidget.AnyWidget):
@@ -112,10 +113,10 @@ def still(figure: Figure, description: str, look: str, caption: str = "", dark_t
         drawn = Image.open(file).convert("RGB")
     plt.close(figure)
     size = f'width="{drawn.width * 100 // 130}" alt="{escape(description)}"'
-    picture = f'<img src="{_address(drawn, "webp", quality=80, method=6)}" {size}>'
+    picture = f'<img src="{address(drawn, "webp", quality=80, method=6)}" {size}>'
     if night:
         picture += ('<img hidden class="for-dark" '
-                    f'src="{_address(night, "webp", quality=80, method=6)}" {size}>')
+                    f'src="{address(night, "webp", quality=80, method=6)}" {size}>')
     words = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
     return f'<figure class="{look}">{picture}{words}</figure>'
 

@@ -1,0 +1,166 @@
+"""The built book, opened from files, in Firefox and WebKit as in Chromium; also where nothing may be kept.
+
+What a view shows in Chromium is compared with the library in the other files; here with Chromium.
+"""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+from browser import chromium, driving, engines
+from browser.conftest import OPTIONS, lacking
+from browser.visiting import GENERATED, PAGES
+from semquant_book.pages import recorded
+
+OTHERS = [pytest.param(name, marks=pytest.mark.xdist_group(name), id=name.lower()) for name in engines.FIND]
+ALL = [pytest.param("Chromium", marks=pytest.mark.xdist_group("Firefox"), id="chromium"), *OTHERS]
+# each kind of view, and the page on which it comes first
+KINDS = {"explanation": "book/intro", "bias": "book/method/bias_interpreting", "prior": "book/method/priors",
+         "template": "book/method/interpretable_filters", "selection": "book/experiment2/concept_selection",
+         "several": "book/right/right", "factorial": "book/right/when"}
+# what can be used in a view, by its number: lists and what plays by itself are left alone
+CONTROLS = """(view) => {
+  const all = [...document.querySelector(view).querySelectorAll("input, button, [tabindex='0']")]
+    .filter((one) => !one.matches(":disabled") && one.offsetParent !== null && one.textContent.trim() !== "Play");
+  all.forEach((one, k) => { one.dataset.tried = k; });
+  return all.map((one) => one.type === "range" ? "range" : one.matches("[type=radio], [type=checkbox], button")
+    ? "click" : "other");
+}"""
+SHOWN = """(view) => document.querySelector(view).textContent.replace(/\\s+/g, " ").trim()"""
+ICONS = """async () => {
+  await document.fonts.ready;
+  const families = new Set([...document.fonts].filter((one) => one.status === "loaded")
+    .map((one) => `${one.family.replaceAll('"', "")} ${one.weight}`));
+  return [...document.querySelectorAll("i[class*='fa-']")].filter((one) => one.offsetParent !== null).map((one) => {
+    const style = getComputedStyle(one, "::before");
+    return [one.className, `${style.fontFamily.split(",")[0].replaceAll('"', "")} ${style.fontWeight}`];
+  }).filter(([name, font]) => !families.has(font));
+}"""
+
+
+@pytest.fixture(scope="module")
+def start(html):
+    """Return an engine by its name, started once in a process; skip where it can't be had."""
+    running, playwright = {}, sync_playwright()
+
+    def started(name: str, keeps: bool = True) -> driving.Engine:
+        if (name, keeps) in running:
+            return running[name, keeps]
+        if name == "Chromium":
+            if not chromium.find():
+                lacking(chromium.missing())
+            if not any(one == "Chromium" for one, _ in running):
+                running["playwright", True] = playwright.start()
+            found = driving.Chromium(html, running["playwright", True], OPTIONS, keeps)
+        elif name in engines.left_out():
+            pytest.skip(f"{name} is not on this machine; install Debian's {' '.join(engines.PACKAGES[name])}")
+        else:
+            found = getattr(driving, name)(html, keeps)
+        running[name, keeps] = found
+        return found
+
+    yield started
+    for (name, _), engine in reversed(running.items()):
+        engine.stop() if name == "playwright" else engine.close()
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_which_engines_there_are(start, record_property, name):
+    if name in engines.left_out():
+        record_property("figure", f"the book was not opened in {name}, which is not on this machine")
+    else:
+        record_property("figure", f"the book was opened in {name} {start(name).version}")
+
+
+@pytest.mark.parametrize("page", [*PAGES, *GENERATED])
+@pytest.mark.parametrize("name", OTHERS)
+def test_every_page_is_whole_and_quiet(start, name, page):
+    engine = start(name)
+    engine.open(page)
+    assert not engine.trouble()
+    assert engine.evaluate(ICONS) == []
+    left = engine.evaluate("""() => [...document.querySelectorAll(".math")]
+      .filter((one) => !one.querySelector("mjx-container")).map((one) => one.textContent)""")
+    assert not left
+    known = ", ".join(f".sq-{kind}" for kind in KINDS)
+    assert not engine.evaluate("""(known) => [...document.querySelectorAll(".sq-view")]
+      .filter((one) => !one.matches(known) && !one.querySelector(known)).map((one) => one.outerHTML.slice(0, 200))""",
+                               known), "a kind of view that is not in KINDS"
+
+
+def used(engine, view) -> list[tuple[str, dict, str]]:
+    """Use what a view has, each once, by keyboard or mouse; what it then shows."""
+    look = lambda what: (what, engine.numbers(view), engine.evaluate(SHOWN, view))  # noqa: E731
+    seen = [look("at first")]
+    for kind, most in (("range", 4), ("click", 6)):
+        for k in range(most):
+            controls = [i for i, one in enumerate(engine.evaluate(CONTROLS, view)) if one == kind]
+            if k >= len(controls):
+                break
+            place = f"{view} [data-tried='{controls[k]}']"
+            if kind == "range":
+                engine.use("ArrowLeft" if k % 2 else "ArrowRight", place)
+            else:
+                engine.click(place)
+            seen.append(look(f"{kind} {k}"))
+    return seen
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", OTHERS)
+def test_a_view_answers_as_in_chromium(start, name, kind):
+    page = KINDS[kind]
+    view = f".sq-view[data-ready]:is(.sq-{kind}, :has(.sq-{kind}))"
+    found = []
+    for engine in (start(name), start("Chromium")):
+        engine.open(page)
+        found.append(used(engine, view))
+        assert not engine.trouble()
+    ours, chromiums = found
+    assert len(ours) == len(chromiums) > 3
+    assert len({text for _, _, text in ours}) > 2  # something has changed
+    for (what, numbers, text), (same, known, words) in zip(*found):
+        assert what == same
+        assert numbers == pytest.approx(known, rel=1e-6, abs=1e-9), what
+        assert text == words, what
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_numbers_are_the_librarys(start, name):
+    run, engine = recorded.recorded("alexnet-scaled", 64), start(name)
+    engine.open("book/method/bias_interpreting")
+    view = ".sq-view[data-ready]:is(.sq-bias, :has(.sq-bias))"
+    beta = list(run.betas).index(run.usual)
+    engine.use("ArrowRight", f"{view} input", "Strength")
+    engine.use("ArrowLeft", f"{view} input", "Epoch")
+    assert engine.numbers(view)["entropy"] == pytest.approx(run.entropy[beta + 1, 0, -2], abs=1e-6)
+    engine.click(f"{view} input", run.labels[1])
+    explained = float((run.y[1] * run.alpha[beta + 1, 0, -2, 1]).sum())
+    assert engine.numbers(view)["sum"] == pytest.approx(explained, abs=1e-4)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_where_nothing_may_be_kept_everything_works(start, name):
+    """Cookies are blocked: reading `localStorage` throws, or it is null."""
+    engine = start(name, keeps=False)
+    engine.open("book/method/priors")
+    assert not engine.trouble()
+    view = ".sq-view[data-ready]:is(.sq-prior, :has(.sq-prior))"
+    before = engine.numbers(view)
+    engine.use("Home", f"{view} input", "Epoch")
+    assert engine.numbers(view) != before
+    theme = "() => document.documentElement.dataset.theme"
+    first = engine.evaluate(theme)
+    for _ in range(2):  # light, dark, as the system has it
+        engine.click(".bd-header-article .theme-switch-button")
+        if engine.evaluate(theme) != first:
+            break
+    assert engine.evaluate(theme) != first
+    engine.press("Control+k")
+    for letter in "glossary":
+        engine.press(letter)
+    engine.press("Enter")
+    engine.wait("() => location.pathname.endsWith('/search.html')")
+    engine.wait("() => document.querySelector('#search-results ul.search')?.innerText.includes('Glossary')")
+    assert not engine.trouble()
