@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
 import torch
+from IPython.display import Markdown, display
 from pandas.io.formats.style import Styler
 from torch import Tensor, nn
 
@@ -214,7 +215,8 @@ def _trajectories() -> dict:
 
 
 def show_fit(run: experiment1.Run) -> None:
-    """Show the fit of a small g in the page, to a performer's first training images, over recorded fits."""
+    """Show the fit of a small g in the page, to a performer's first training images, over recorded fits,
+    and before it where those ended."""
     record, labels = _trajectories(), paper()["labels"]
     train, positive = run.measured("train"), run.images("train").positive
     note = (f"In the page: {min(fitting.IMAGES, len(train.y))} training images, all in every step; {labels[run.architecture]}, "
@@ -224,9 +226,10 @@ def show_fit(run: experiment1.Run) -> None:
             f"as in the trial to {trials.IMAGES:,} images; {labels[record['architecture']]}, {record['category']}, preset "
             f"{record['settings']['preset']}, measured on {trajectories.IMAGES:,} test images. That is another g on other "
             "images: compare directions, not heights.")
+    display(Markdown(fit_said()))
     show(fitting.explore(train, positive, record, note), fitting.figure(record),
          "Small charts, one for each optimiser and start, of the evenness of contributions over the epochs of recorded "
-         "fits, without the prior loss and with beta 10. The sentence below has where they ended.")
+         "fits, without the prior loss and with beta 10. The list before has where they ended.")
 
 
 def fit_said() -> str:
