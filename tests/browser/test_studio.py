@@ -207,6 +207,13 @@ def test_the_tour_ends_with_whoever_was_nearest(view, run, names):
     assert text.locator("[data-name=nearest]").inner_text() == nearest.replace("times", "×")
     view.page.wait_for_function("() => document.querySelector('.sq-studio [role=status]').textContent")
     assert "Nearest: " + nearest.replace("times", "×") in view.get_by_role("status").inner_text()
+    text.get_by_role("button", name="switch its filters off").press("Enter")  # if any are named for what is gone
+    ready(view)
+    assert all(view.get_by_role("checkbox", name=f"{group}, in the picture").is_checked() for group in gone)
+    shown = numbers(view)
+    nearest = min(WAYS, key=lambda m: abs(shown[f"network-{m}-off"]))
+    assert text.locator("[data-name=nearest]").inner_text() == nearest.replace("times", "×")
+    assert "what the paper takes for the truth" in text.inner_text()
 
 
 def test_parts_are_moved_coloured_and_exchanged_and_each_is_undone(view):
@@ -312,7 +319,7 @@ def test_a_face_is_drawn_with_attributes_flipped(open_studio, male):
     assert view.get_by_role("checkbox", name="no beard, in the picture").is_checked()
     for title in ("The explanations", "Who was right?"):
         view.get_by_role("button", name=title).press("Enter")
-    assert "With eyeglasses flipped" in view.locator(".sq-tour-text").inner_text()
+    assert "With “eyeglasses” flipped" in view.locator(".sq-tour-text").inner_text()
 
 
 @pytest.mark.parametrize("name", ["animals", "faces"])
@@ -321,3 +328,19 @@ def test_everybody_can_use_it(open_studio, axe, name, options):
     view = open_studio(name, **options)
     assert not sticking_out(view.page)
     assert not violations(view.page, axe)
+
+
+def test_a_part_is_taken_away_by_a_click_on_it_and_a_scroll_takes_none(view, run, names):
+    canvas = view.locator("canvas[role=application]")
+    box = canvas.bounding_box()
+    labels = animals.render(*animals.parse_id(names[0]))[1]
+    y, x = np.argwhere(labels == 1 + animals.PARTS.index("torso")).tolist()[0]
+    spot = {"x": (x + 0.75) * box["width"] / 64, "y": (y + 0.75) * box["height"] / 64}  # that fine pixel
+    canvas.dispatch_event("pointerdown", {"clientX": box["x"] + spot["x"], "clientY": box["y"] + spot["y"], "pointerType": "touch"})
+    canvas.dispatch_event("pointercancel", {})
+    ready(view)
+    assert view.get_by_role("checkbox", name="torso, in the picture").is_checked()
+    canvas.click(position=spot)
+    ready(view)
+    assert not view.get_by_role("checkbox", name="torso, in the picture").is_checked()
+    assert number(view, "score") == pytest.approx(score_of(run, without(names[0], ["torso"])), abs=1e-3)

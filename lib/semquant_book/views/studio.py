@@ -21,6 +21,7 @@ from semquant_book.views.widgets import View, address, colours, pack, picture
 __all__ = ["Studio", "animal_studio", "drawn", "face_studio"]
 
 METHODS = ["ours", "baseline", "gradient times input", "corrected"]  # as engine.mjs calls them
+FEW = 8  # numbers of a layer that are packed with how often they follow each other
 ACROSS = 8  # pictures of a face side by side on its sheet
 HEAD = ("head", "ear", "eye", "mouth & nose")  # what goes when the tour takes the head away
 
@@ -100,8 +101,8 @@ def drawn(name: str, size: int) -> dict:
 
 
 def _about(layer: Layer, box: list[int]) -> dict:
-    return {"part": layer.part, "group": animals.GROUP_OF.get(layer.part), "box": box,
-            "colours": [list(colour) for colour in layer.colours]}
+    return {"part": layer.part, "group": animals.GROUP_OF.get(layer.part), "box": box, "n": int(layer.pixels.max()) + 1,
+            "colours": "".join(f"{part:02x}" for colour in layer.colours for part in colour)}
 
 
 def _box(pixels: np.ndarray) -> list[int]:
@@ -112,11 +113,15 @@ def _box(pixels: np.ndarray) -> list[int]:
 
 
 def _runs(pixels: np.ndarray) -> np.ndarray:
-    """Numbers row by row as pairs of bytes: a number, and how often it follows itself, at most 255 times."""
-    flat = pixels.ravel()
-    starts = np.flatnonzero(np.diff(flat, prepend=256 - int(flat[0])))
-    pairs = []
+    """Numbers row by row as bytes. Of n different ones, up to 8, a byte has a number, plus n for each time that
+    it follows itself; of more, it is a number, and the next byte says how often that follows itself."""
+    flat, n = pixels.ravel().astype(int), int(pixels.max()) + 1
+    starts = np.flatnonzero(np.diff(flat, prepend=-1))
+    most = 256 // n if n <= FEW else 256
+    found: list[int] = []
     for start, end in zip(starts, [*starts[1:], len(flat)]):
-        whole, rest = divmod(int(end - start), 256)
-        pairs += [(flat[start], 255)] * whole + [(flat[start], rest - 1)] * (rest > 0)
-    return np.array(pairs, np.uint8).ravel()
+        while start < end:
+            again, value = min(end - start, most) - 1, flat[start]
+            found += [value + n * again] if n <= FEW else [value, again]
+            start += again + 1
+    return np.array(found, np.uint8)

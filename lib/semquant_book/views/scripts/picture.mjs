@@ -16,24 +16,29 @@ function readDrawn(packed) {
   const bytes = unpack(packed.runs).values, nibbles = unpack(packed.grain).values;
   const side = 2 * packed.size;
   let next = 0;
-  const layers = packed.layers.map(({ part, group, colours, box }) => {
+  const layers = packed.layers.map(({ part, group, colours, box, n }) => {
     const pixels = new Uint8Array(box[2] * box[3]);
-    for (let p = 0; p < pixels.length; next += 2) pixels.fill(bytes[next], p, p += bytes[next + 1] + 1);
-    return { part, group, colours, box, pixels };
+    for (let p = 0; p < pixels.length;) { // as `studio._runs`
+      const byte = bytes[next++];
+      pixels.fill(n > 8 ? byte : byte % n, p, p += 1 + (n > 8 ? bytes[next++] : Math.floor(byte / n)));
+    }
+    const paints = colours.match(/.{6}/g).map((six) => [0, 2, 4].map((k) => parseInt(six.slice(k, k + 2), 16)));
+    return { part, group, colours: paints, box, pixels };
   });
   const grain = (x, y) => { // 64 x 64, two to a byte, from -4
     const i = Math.floor(y * 64 / side) * 64 + Math.floor(x * 64 / side);
     return (i % 2 ? nibbles[i >> 1] >> 4 : nibbles[i >> 1] & 15) - 4;
   };
-  return { ...packed, side, layers, glow: glowing(packed.slope, side, grain), shownGlow: glowing(packed.slope, SHOWN) };
+  return { ...packed, side, layers, glow: glowing(packed.slope, side, grain) };
 }
 
 function glowing([across, down], side, grain = () => 0) {
   const ramp = Array.from({ length: side }, (_, i) => (i * 2 - side) / side);
-  return Int16Array.from({ length: side * side }, (_, p) => {
-    const x = p % side, y = (p - x) / side;
-    return Math.floor(ramp[x] * across - ramp[y] * down) + grain(x, y);
-  });
+  const found = new Int16Array(side * side);
+  for (let y = 0, p = 0; y < side; y++) {
+    for (let x = 0; x < side; x++, p++) found[p] = Math.floor(ramp[x] * across - ramp[y] * down) + grain(x, y);
+  }
+  return found;
 }
 
 /**
@@ -249,7 +254,9 @@ function twice(flat, side) {
 /** The picture as it is shown: SHOWN x SHOWN x 4 bytes, finer than the network sees it. */
 function shown(picture, flat, brushed) {
   const out = new Uint8ClampedArray(4 * SHOWN * SHOWN); // it rounds nothing here, and keeps to 0 and 255
-  const { side, light: [red, green, blue] = [256, 256, 256], shownGlow } = picture;
+  const { side, slope, light: [red, green, blue] = [256, 256, 256] } = picture;
+  if (slope) picture.shownGlow ??= glowing(slope, SHOWN); // without grain
+  const { shownGlow } = picture;
   let fine = flat, width = side;
   if (picture.own) [fine, width] = [picture.fine, SHOWN];
   else for (; width < SHOWN; width *= 2) fine = twice(fine, width);

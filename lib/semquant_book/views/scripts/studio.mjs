@@ -15,8 +15,8 @@ const WORDS = {
       + "of a photograph means little. Rub something out, or switch filters off.",
     elsewhere: "Your own picture has no parts that could be taken away: rub them out, or choose a drawn animal.",
     doing: "Now the head is taken out of the picture, and the network is asked again.", action: "Take the head away", back: "Put the head back",
-    moral: "One picture proves nothing; the book counts over many. The filters are not the part: what they look at may still be "
-      + "there, so switch the same filters off in the network as well." }),
+    moral: "One picture proves nothing; the book counts over many. The filters are not the part: they may look at "
+      + "what is still there.", instead: "Put it back, and switch its filters off" }),
   faces: ({ category, rows, lead }) => {
     const leadName = `“${rows.find(({ group }) => group === lead[0]).name}”`;
     return {
@@ -45,6 +45,7 @@ export default view(({ data, root }) => {
   const state = { picture: 0, edit: untouched(), past: [], look: "picture", tool: "take", chosen: data.lead[0],
     reading: "before", step: 0, pointed: null, cursor: null };
   let now = null, without = null; // said of the picture as it is, and with filters off
+  let answered = {}; // what these were asked about
   let drawnParts = null;
 
   // ---- numbers -------------------------------------------------------------------------------------
@@ -108,7 +109,7 @@ export default view(({ data, root }) => {
   async function answer() {
     const k = state.picture, one = picture();
     await one.ready;
-    const asked = { edit: state.edit, off: filtersOff() };
+    const asked = { edit: state.edit, off: filtersOff() }, about = question();
     if (!told.has(k)) {
       const said = await engine.run({ pixels: seen(one, composite(one, untouched(), pictures).flat) });
       if (!said) return;
@@ -123,8 +124,13 @@ export default view(({ data, root }) => {
     if (!mine || k !== state.picture) return;
     now = mine;
     without = cut;
+    answered = about;
     update();
   }
+
+  /** What the network is to be asked about; the numbers that stand there are of `answered`. */
+  const question = () => ({ edit: state.edit, rest: [state.picture, ...switched().map((row) => row.name)].join("|") });
+  const isAnswered = () => { const { edit, rest } = question(); return answered.edit === edit && answered.rest === rest; };
 
   function filtersOff() {
     const off = switched();
@@ -183,6 +189,7 @@ export default view(({ data, root }) => {
     without = null;
     startOver();
     describePart();
+    if (picture().own) setTool("brush"); // it has no parts
   }
 
   // ---- the picture ---------------------------------------------------------------------------------
@@ -293,15 +300,17 @@ export default view(({ data, root }) => {
     } else if (state.tool === "move" && group) {
       choosePart(group);
       held = { group: state.chosen, last: at, rest: [0, 0] };
-    } else if (state.tool === "take" && group) {
-      choosePart(group);
-      point(null);
-      toggle([group], true);
-      return;
     } else return;
     canvas.setPointerCapture(event.pointerId);
     event.preventDefault();
     canvas.focus({ preventScroll: true });
+  });
+  canvas.addEventListener("click", (event) => { // not as soon as it is down: a finger may be scrolling
+    const group = state.tool === "take" ? groupAt(placeOf(event)) : null;
+    if (!group) return;
+    choosePart(group);
+    point(null);
+    toggle([group], true);
   });
   canvas.addEventListener("pointermove", (event) => {
     const at = placeOf(event);
@@ -605,7 +614,7 @@ export default view(({ data, root }) => {
       inNetwork ? spoken(inNetwork, `With the filters of ${namesOf(cut)} off`) : ""].join("");
   }
 
-  const namesOf = (some) => listed(some.map((row) => row.name));
+  const namesOf = (some) => listed(some.map((row) => (animals ? row.name : `“${row.name}”`)));
   const doneTo = (gone) => (animals ? `Without ${namesOf(gone)}` : `With ${namesOf(gone)} flipped`);
 
   /** What is changed, in a sentence or two. */
@@ -657,17 +666,23 @@ export default view(({ data, root }) => {
         : button(words.action, () => toggle(data.lead, true), { "data-name": "lead" }))];
     },
     (was) => {
-      const gone = rows.filter(isOff);
-      if (!gone.length || besides() || now === was) {
-        return [h("p", {}, "Nobody can tell yet. "), h("p", {}, picture().own ? words.elsewhere
-          : button(words.action, () => toggle(data.lead, true), { "data-name": "lead" }))];
-      }
-      const found = verdict(was, now, was, gone), order = [...found.said].sort((a, b) => Math.abs(a.off) - Math.abs(b.off));
+      const gone = rows.filter(isOff), cut = switched(), inPicture = gone.length > 0 && !besides() && now !== was;
+      const lead = button(words.action, () => toggle(data.lead, true), { "data-name": "lead" });
+      if (!inPicture && !without) return [h("p", {}, "Nobody can tell yet."), h("p", {}, picture().own ? words.elsewhere : lead)];
+      const [from, to, found] = inPicture ? [was, now, verdict(was, now, was, gone)] : [now, without, verdict(now, without, now, cut)];
+      const order = [...found.said].sort((a, b) => Math.abs(a.off) - Math.abs(b.off));
       const last = order[order.length - 1];
-      return [h("p", {}, !animals ? "With " : "Without ", namesOf(gone), !animals ? " flipped" : "", ` the score ${moves(found.real)}, from ${signed(was.score)} to ${signed(now.score)}`,
-        says(was.score) === says(now.score) ? `: still ${says(now.score)}. ` : `: now ${says(now.score)}. `,
+      const removable = inPicture ? gone.filter((row) => row.inNetwork) : [];
+      return [h("p", {}, inPicture ? doneTo(gone) : `With the filters of ${namesOf(cut)} off in the network`,
+        ` the score ${moves(found.real)}, from ${signed(from.score)} to ${signed(to.score)}`,
+        says(from.score) === says(to.score) ? `: still ${says(to.score)}. ` : `: now ${says(to.score)}. `,
         h("strong", { "data-name": "nearest" }, called(order[0].name)), ` was nearest, with ${signed(order[0].value, 2, true)}, off by ${signed(Math.abs(order[0].off))}; `,
-        `${called(last.name)} ${order.length > 2 ? "was farthest, with" : "had said"} ${signed(last.value, 2, true)}, off by ${signed(Math.abs(last.off))}. `, words.moral)];
+        `${called(last.name)} ${order.length > 2 ? "was farthest, with" : "had said"} ${signed(last.value, 2, true)}, off by ${signed(Math.abs(last.off))}. `,
+        inPicture ? words.moral : "This is what the paper takes for the truth, and what a contribution of filters speaks of."),
+      removable.length ? h("p", {}, button(words.instead, () => {
+        for (const row of removable) row.net = false;
+        toggle(state.edit.off, false);
+      }, { "data-name": "lead" })) : !inPicture && animals ? h("p", {}, lead) : ""];
     },
   ];
 
@@ -681,8 +696,9 @@ export default view(({ data, root }) => {
     if (focused?.disabled && root.contains(focused)) canvas.focus({ preventScroll: true }); // there is nothing more to undo
     readings.node.hidden = !isTouched(state.edit);
     if (!isTouched(state.edit) && state.reading === "now") { state.reading = "before"; readings.set("before"); }
-    fillScore();
     fillTable();
+    if (now && !isAnswered()) return; // what stands there stays until the network has answered
+    fillScore();
     const spoke = fillVerdicts();
     fillTour();
     if (state.look === "heat") paint();
