@@ -170,11 +170,17 @@ class Firefox(_ByActions):
         wanted = self.PREFERENCES | ({} if keeps else {"network.cookie.cookieBehavior": 2})
         Path(self._profile, "user.js").write_text("".join(
             f"user_pref({json.dumps(name)}, {json.dumps(value)});\n" for name, value in wanted.items()))
-        self._program = subprocess.Popen(
-            [engines.firefox(), "--headless", "--no-remote", "--profile", self._profile, "--remote-debugging-port=0"],
-            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-        address = next(found[1] for line in self._program.stderr if (found := re.search(r"listening on (ws://\S+)", line)))
-        self._socket = websocket.create_connection(address + "/session", suppress_origin=True, timeout=PATIENCE / 1000)
+        said = Path(self._profile, "said")
+        with said.open("w") as file:
+            self._program = subprocess.Popen(
+                [engines.firefox(), "--headless", "--no-remote", "--profile", self._profile,
+                 "--remote-debugging-port=0"], stdout=subprocess.DEVNULL, stderr=file)
+        end = time.monotonic() + PATIENCE / 1000
+        while not (found := re.search(r"listening on (ws://\S+)\n", said.read_text(errors="replace"))):
+            assert self._program.poll() is None and time.monotonic() < end, f"Firefox: {said.read_text()[-500:]}"
+            time.sleep(0.05)
+        self._socket = websocket.create_connection(found[1] + "/session", suppress_origin=True,
+                                                   timeout=PATIENCE / 1000)
         self._count, self._events = 0, []
         self.version = self._ask("session.new", capabilities={})["capabilities"]["browserVersion"]
         self._ask("session.subscribe", events=["log.entryAdded", "network.beforeRequestSent", "network.fetchError"])

@@ -5,6 +5,9 @@ What a view shows in Chromium is compared with the library in the other files; h
 
 from __future__ import annotations
 
+import re
+import time
+
 import pytest
 from playwright.sync_api import sync_playwright
 
@@ -19,6 +22,7 @@ ALL = [pytest.param("Chromium", marks=pytest.mark.xdist_group("Firefox"), id="ch
 KINDS = {"studio": "book/intro", "explanation": "book/experiment1/alexnet", "bias": "book/method/bias_interpreting",
          "prior": "book/method/priors", "template": "book/method/interpretable_filters", "selection": "book/experiment2/concept_selection",
          "several": "book/right/right", "factorial": "book/right/when"}
+RUN_HERE = ["fit", "studio"]  # a network runs in the page: whole and quiet here, their numbers in files of their own
 # what can be used in a view, by its number: lists and what plays by itself are left alone
 CONTROLS = """(view) => {
   const all = [...document.querySelector(view).querySelectorAll("input, button, [tabindex='0']")]
@@ -79,6 +83,36 @@ def test_which_engines_there_are(start, record_property, name):
         record_property("figure", f"the book was opened in {name} {start(name).version}")
 
 
+BAD = {
+    "a script": ('<script src="gone.js"></script>', "gone.js"),
+    "a picture": ('<img src="gone.png">', "gone.png"),
+    "a font": ("<style>@font-face { font-family: Gone; src: url(gone.woff2) } p { font-family: Gone }</style><p>x", "Gone"),
+    "said": ('<script>console.error("an error was said")</script>', "an error was said"),
+    "warned": ('<script>console.warn("a warning was said")</script>', "a warning was said"),
+    "thrown": ('<script>throw new Error("it was thrown")</script>', "it was thrown|Script error"),
+    "rejected": ('<script>Promise.reject(new Error("it was rejected"))</script>', "it was rejected"),
+    "outside": ('<img src="http://192.0.2.1/outside.png">', "192.0.2.1"),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_what_is_wrong_with_a_page_is_seen(start, name, tmp_path):
+    start(name)  # or skip
+    for what, (body, _) in BAD.items():
+        (tmp_path / f"{what}.html").write_text(f"<!doctype html><html><head></head><body>{body}</body></html>")
+    (tmp_path / "fine.html").write_text("<!doctype html><html><head></head><body>Fine.</body></html>")
+    engine = getattr(driving, name)(tmp_path)
+    try:
+        for what, (_, wanted) in BAD.items():
+            engine.open(what)
+            time.sleep(0.2)  # what fails may do so when the page is loaded
+            assert re.search(wanted, " ".join(engine.trouble())), what
+        engine.open("fine")
+        assert not engine.trouble()
+    finally:
+        engine.close()
+
+
 @pytest.mark.parametrize("page", [*PAGES, *GENERATED])
 @pytest.mark.parametrize("name", OTHERS)
 def test_every_page_is_whole_and_quiet(start, name, page):
@@ -89,10 +123,10 @@ def test_every_page_is_whole_and_quiet(start, name, page):
     left = engine.evaluate("""() => [...document.querySelectorAll(".math")]
       .filter((one) => !one.querySelector("mjx-container")).map((one) => one.textContent)""")
     assert not left
-    known = ", ".join(f".sq-{kind}" for kind in KINDS)
+    known = ", ".join(f".sq-{kind}" for kind in [*KINDS, *RUN_HERE])
     assert not engine.evaluate("""(known) => [...document.querySelectorAll(".sq-view")]
       .filter((one) => !one.matches(known) && !one.querySelector(known)).map((one) => one.outerHTML.slice(0, 200))""",
-                               known), "a kind of view that is not in KINDS"
+                               known), "a kind of view that is in no list"
 
 
 def used(engine, view) -> list[tuple[str, dict, str]]:

@@ -16,7 +16,6 @@ from torch.utils.data import DataLoader, TensorDataset
 import semquant
 from semquant import FilterConcepts, InputError, distill
 from semquant.images import image_batches
-from semquant.measure import measure
 from semquant.report import EQUAL, GRADIENT, PRIOR, THIS, Report, Row
 from semquant.training import FitOptions
 from semquant_book.pages import own
@@ -59,11 +58,10 @@ def test_peers_stand_beside_contributions_that_are_known():
     model = nn.Sequential(nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(5, 2)).eval()
     images, concepts = torch.randn(30, 3, 8, 8), FilterConcepts("1", rectified=True)
     explainer = distill(model, concepts, images, 1, fit=FitOptions(device="cpu", epochs=2))
-    measured = measure(explainer.concepts, model, images[:6], 1)
-    table = own.peers_beside(lambda x: model[2:](x)[:, 1], measured, explainer, model[5].weight[1]).data
+    table = own.peers_beside(lambda x: model[2:](x)[:, 1], explainer, images[:6], model[5].weight[1]).data
     off = table.iloc[:, 0].astype(float)
     assert off[["gradient times input", "integrated gradients", "removal of one at a time", "Shapley sampling"]].max() == 0
-    wrong = own.peers_beside(lambda x: model[2:](x)[:, 1], measured, explainer, 2 * model[5].weight[1]).data.iloc[:, 0].astype(float)
+    wrong = own.peers_beside(lambda x: model[2:](x)[:, 1], explainer, images[:6], 2 * model[5].weight[1]).data.iloc[:, 0].astype(float)
     assert wrong["gradient times input"] == 0.5 and off["equal share"] > 0.1
 
 

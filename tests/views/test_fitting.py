@@ -73,3 +73,4 @@ def test_the_page_says_where_the_recorded_fits_ended():
             ours = rows[optimizer, start, rate, "measured"]
             assert f"{start} start, rate {rate:f}".rstrip("0") + f": {value:.3f} without the prior loss, {ours:.3f} with it" in said
     assert len(rows) == 2 * said.count("\n- ")
+    assert "furthest at 0.0001. " in said and "is 0.00003; the view begins with it" in said

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
 import torch
+from IPython.display import Markdown, display
 from pandas.io.formats.style import Styler
 from torch import Tensor, nn
 
@@ -214,7 +215,8 @@ def _trajectories() -> dict:
 
 
 def show_fit(run: experiment1.Run) -> None:
-    """Show the fit of a small g in the page, to a performer's first training images, over recorded fits."""
+    """Show the fit of a small g in the page, to a performer's first training images, over recorded fits,
+    and before it where those ended."""
     record, labels = _trajectories(), paper()["labels"]
     train, positive = run.measured("train"), run.images("train").positive
     note = (f"In the page: {min(fitting.IMAGES, len(train.y))} training images, all in every step; {labels[run.architecture]}, "
@@ -224,21 +226,30 @@ def show_fit(run: experiment1.Run) -> None:
             f"as in the trial to {trials.IMAGES:,} images; {labels[record['architecture']]}, {record['category']}, preset "
             f"{record['settings']['preset']}, measured on {trajectories.IMAGES:,} test images. That is another g on other "
             "images: compare directions, not heights.")
+    display(Markdown(fit_said()))
     show(fitting.explore(train, positive, record, note), fitting.figure(record),
          "Small charts, one for each optimiser and start, of the evenness of contributions over the epochs of recorded "
-         "fits, without the prior loss and with beta 10. The sentence below has where they ended.")
+         "fits, without the prior loss and with beta 10. The list before has where they ended.")
 
 
 def fit_said() -> str:
     """Say where the recorded fits behind the one in the page ended, without the prior loss and with it."""
-    ends = {}
-    for row in _trajectories()["fits"]:
-        regime = f"{OPTIMIZERS[row['optimizer']]} from a {row['start']} start, rate {row['rate']:f}".rstrip("0")
+    fits, ends = _trajectories()["fits"], {}
+    for row in fits:
+        regime = f"{OPTIMIZERS[row['optimizer']]} from a {row['start']} start, rate {_decimal(row['rate'])}"
         ends.setdefault(regime, {})[row["prior"]] = row["normalised_entropy"][-1]
     said = [f"{regime}: {signed(end['none'], 3)} without the prior loss, {signed(end['measured'], 3)} with it"
             for regime, end in ends.items() if len(end) == 2]
+    high = [row for row in fits if (row["optimizer"], row["start"], row["prior"]) == ("sgd", "high", "none")]
+    far = min(high, key=lambda row: row["normalised_entropy"][-1])["rate"]
+    taken = next(row["rate"] for row in high if row["chosen"])
     return ("Where the recorded fits ended, H / ln n on test images, β = 10:\n\n- " + "\n- ".join(said) + "\n\nWith SGD from a "
-            "high start it depends on the rate how far the baseline collapses.")
+            f"high start it depends on the rate how far the baseline collapses: furthest at {_decimal(far)}. The rate that explains "
+            f"the training scores best, which is what the trial would take, is {_decimal(taken)}; the view begins with it.")
+
+
+def _decimal(value: float) -> str:
+    return f"{value:f}".rstrip("0")
 
 
 def sweeps_said(runs: Sequence[Watched]) -> str:

@@ -13,8 +13,8 @@ from pandas.io.formats.style import Styler
 from torch import Tensor
 
 from semquant import peers
-from semquant.concepts import Measured
 from semquant.distillation import FittedExplainer
+from semquant.measure import measure
 from semquant.report import EQUAL, GRADIENT, PRIOR, THIS, Report, Row
 from semquant_book.pages.comparison import styled
 from semquant_book.study import works_with
@@ -48,17 +48,20 @@ PEERS = {"gradient_times_input": "gradient times input", "integrated_gradients":
          "equal_share": "equal share", "random": "random shares"}
 
 
-def peers_beside(head: Callable[[Tensor], Tensor], measured: Measured, explainer: FittedExplainer, weight: Tensor) -> Styler:
+def peers_beside(head: Callable[[Tensor], Tensor], explainer: FittedExplainer, images: Tensor,
+                 weight: Tensor) -> Styler:
     """Put an explanation and some peers beside the exact contributions of a layer whose mean map a linear layer reads.
 
-    Given are the rest of the network from the maps x (B, n, H, W), what was measured of some images, and the
-    linear layer's `weight` (n,) of the score.
+    Given are the rest of the network, from the maps x (B, n, H, W) on, and the linear layer's `weight` (n,)
+    of the score.
     """
+    measured = measure(explainer.concepts, explainer.model, images, explainer.target, prepare=explainer.prepare)
     exact = measured.x.relu().mean(dim=(2, 3)) * weight.detach()
     rows = {}
     for name, words in ((None, "the default"), *PEERS.items()):
         start = time.perf_counter()
-        found = explainer.explain_measured(measured) if name is None else peers.explain(name, head, measured, samples=SAMPLES.get(name))
+        found = (explainer.explain_measured(measured) if name is None else
+                 peers.explain(name, head, measured, samples=SAMPLES.get(name)))
         seconds = time.perf_counter() - start
         off = (found.contributions - exact).abs().mean() / exact.abs().mean()
         rows[words] = {"mean distance, by the exact ones' mean size": f"{float(off):.3f}",

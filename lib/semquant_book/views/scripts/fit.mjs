@@ -236,7 +236,7 @@ export default view(({ data }) => {
         show: (k) => (betas[k] ? String(betas[k]) : "0, no prior loss"), oninput: change("beta") }).node,
       slider({ label: "Seed of g", min: 0, max: data.seeds - 1, value: 0, oninput: change("seed") }).node),
     h("div", { class: "sq-row" },
-      radios({ label: "Optimiser", value: state.optimizer, options: Object.entries(optimizers).map(([value, text]) => ({ value, text })),
+      radios({ label: "Optimiser", value: state.optimizer, options: ["sgd", "adamw"].map((value) => ({ value, text: optimizers[value] })),
         onchange: change("optimizer") }).node,
       radios({ label: "Start", value: state.start, options: [{ value: "high", text: "high" }, { value: "fitting", text: "fitting" }],
         onchange: change("start") }).node, rate),
