@@ -65,13 +65,13 @@ def headline(results: Results) -> str:
             f"{spread(printed.baseline)}.{more} {why}")
 
 
-def opened(settings: Settings, category: str, shown: inspection.Case) -> None:
+def opened(settings: Settings, category: str) -> None:
     """Show what a reader can try at once: the studio; where the network is too large for a page, or its
     images are photographs, the explorer of its explanations."""
     if studio.fits(settings):
         studio.show(settings, category)
         return
-    chosen = [0, 1, 2, 3]
+    chosen, shown = [0, 1, 2, 3], _first_network(settings, category)
     pies = figures.explanation_pies(shown.images.images[chosen], shown.heatmaps(chosen),
                                     shown.by_part("ours")[chosen], shown.by_part("baseline")[chosen])
     widgets.show(explorer.explore(cases.of_case(shown, settings, settings.architectures[0], category)), pies,
@@ -79,9 +79,13 @@ def opened(settings: Settings, category: str, shown: inspection.Case) -> None:
                  "a pie of what each part contributes by ours, and one by the baseline, with sum and b below.")
 
 
-def shared_picture(category: str, shown: inspection.Case) -> Image:
+def _first_network(settings: Settings, category: str) -> inspection.Case:
+    return inspection.case(settings, settings.architectures[0], category, scale=settings.scales[0])
+
+
+def shared_picture(settings: Settings, category: str) -> Image:
     """Draw the picture that other sites show when a page is shared, see `semquant_book.press.preview`."""
-    three = [0, 1, 2]
+    three, shown = [0, 1, 2], _first_network(settings, category)
     drawn = preview.draw(shown.images.images[three], shown.heatmaps(three), shown.by_part("ours")[three],
                          "Explaining neural networks,\nsemantically and quantitatively",
                          "The paper re-implemented, run, and put beside its own numbers")

@@ -15,7 +15,7 @@ from semquant_book.study import experiment1, experiment2, portable
 from semquant_book.study.interventions import FLIPPED, flipped
 from semquant_book.study.performing import scores
 from semquant_book.study.portraits import faces_of
-from semquant_book.study.presets import Settings
+from semquant_book.study.presets import Settings, load_settings
 from semquant_book.study.ranking import recognised
 from semquant_book.views import studio, widgets
 
@@ -61,13 +61,14 @@ def _meant(settings: Settings) -> str:
     return "A smoke run: its numbers mean nothing. " if settings.preset == "smoke" else ""
 
 
-def show_faces(settings: Settings, target: str) -> None:
-    """Show the studio of the faces' network: the first test face that it finds to have the target, and the
+def show_faces(preset: str | Settings, target: str = "Male") -> None:
+    """Show the studio of a preset's network of faces: the first test face that it finds to have the target, and the
     first that it doesn't. In print, and where the network is too large for a page, each with one attribute
     flipped after the other. Photographed faces can't be flipped.
 
     The tour flips the attribute that contributes most to the shown faces by ours.
     """
+    settings = load_settings(preset) if isinstance(preset, str) else preset
     if settings.faces != "drawn":
         display(Markdown("These settings' faces are photographs, whose attributes can't be flipped."))
         return
