@@ -42,7 +42,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Playwright, sync_playwright
 
 from browser import chromium
 from browser.reading import Opener
@@ -69,15 +69,20 @@ def lacking(reason: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def browser() -> Browser:
-    """Chromium, one a process."""
-    path = chromium.find()
-    if not path:
+def playwright() -> Playwright:
+    """Playwright, which a process can start once only."""
+    if not chromium.find():
         lacking(chromium.missing())
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=path, args=OPTIONS)
+    with sync_playwright() as started:
         yield started
-        started.close()
+
+
+@pytest.fixture(scope="session")
+def browser(playwright) -> Browser:
+    """Chromium, one a process."""
+    started = playwright.chromium.launch(executable_path=chromium.find(), args=OPTIONS)
+    yield started
+    started.close()
 
 
 @pytest.fixture(scope="session")

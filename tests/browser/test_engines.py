@@ -9,10 +9,9 @@ import re
 import time
 
 import pytest
-from playwright.sync_api import sync_playwright
 
-from browser import chromium, driving, engines
-from browser.conftest import OPTIONS, lacking
+from browser import driving, engines
+from browser.conftest import OPTIONS
 from browser.visiting import GENERATED, PAGES
 from semquant_book.pages import recorded
 
@@ -50,19 +49,15 @@ ICONS = """async () => {
 
 
 @pytest.fixture(scope="module")
-def start(html):
+def start(html, request):
     """Return an engine by its name, started once in a process; skip where it can't be had."""
-    running, playwright = {}, sync_playwright()
+    running = {}
 
     def started(name: str, keeps: bool = True) -> driving.Engine:
         if (name, keeps) in running:
             return running[name, keeps]
         if name == "Chromium":
-            if not chromium.find():
-                lacking(chromium.missing())
-            if not any(one == "Chromium" for one, _ in running):
-                running["playwright", True] = playwright.start()
-            found = driving.Chromium(html, running["playwright", True], OPTIONS, keeps)
+            found = driving.Chromium(html, request.getfixturevalue("playwright"), OPTIONS, keeps)
         elif name in engines.left_out():
             pytest.skip(f"{name} is not on this machine; install Debian's {' '.join(engines.PACKAGES[name])}")
         else:
@@ -71,8 +66,8 @@ def start(html):
         return found
 
     yield started
-    for (name, _), engine in reversed(running.items()):
-        engine.stop() if name == "playwright" else engine.close()
+    for engine in reversed(running.values()):
+        engine.close()
 
 
 @pytest.mark.parametrize("name", OTHERS)

@@ -23,7 +23,7 @@ __all__ = ["STYLES", "mend", "styles"]
 STYLES = "without-scripts.css"
 STORE = "storage.js"
 # the picture for dark pages, which is the same, is shown by a script
-ALWAYS = """.math > .tex { display: none; }
+ALWAYS = """.math > .tex { display: none !important; }
 math[display="block"] { margin: 1rem 0; }
 html[data-theme] .logo__image.only-light { display: inline !important; }
 """
