@@ -82,7 +82,11 @@ def lab(tmp_path):
         yield address
     finally:
         server.terminate()  # its kernels go with it
-        server.wait(30)
+        try:
+            server.wait(30)
+        except subprocess.TimeoutExpired:  # a kernel that computes is waited for
+            server.kill()
+            server.wait(30)
 
 
 def test_fits_and_a_form_beside_a_notebook_by_keyboard(lab, browser):
