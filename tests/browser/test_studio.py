@@ -1,5 +1,6 @@
 """The studio, opened from a file without a network: pictures, scores and what was foretold are the library's."""
 
+import base64
 import json
 import re
 
@@ -292,6 +293,34 @@ def test_a_picture_of_ones_own_stays_in_the_page(view, run, tmp_path):
     view.locator(".sq-thumbs input").first.check()
     ready(view)
     assert view.get_by_role("checkbox", name="torso, in the picture").is_enabled()
+
+
+DROPPED = """async ([name, address]) => {
+  const given = new DataTransfer();
+  given.items.add(new File([await (await fetch(address)).blob()], name, { type: "image/png" }));
+  const stage = document.querySelector(".sq-stage");
+  for (const kind of ["dragover", "drop"]) {
+    const event = new DragEvent(kind, { dataTransfer: given, bubbles: true, cancelable: true });
+    if (stage.dispatchEvent(event)) throw new Error(`the browser would open the file: ${kind}`);
+  }
+}"""
+
+
+def test_a_picture_may_be_dropped_on_the_studio(view, tmp_path):
+    first = number(view, "score")
+    path = tmp_path / "own.png"
+    Image.fromarray((np.indices((96, 96)).sum(axis=0)[:, :, None] * np.array([1, 2, 3]) % 256).astype(np.uint8)).save(path)
+    view.locator("input[type=file]").set_input_files(path)
+    view.page.wait_for_function("() => document.querySelector('.sq-stage canvas').getAttribute('aria-label') === 'your own picture'")
+    ready(view)
+    chosen = number(view, "score")
+    view.locator(".sq-thumbs input").first.check()
+    ready(view)
+    assert number(view, "score") == first != chosen
+    view.page.evaluate(DROPPED, ["own.png", "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()])
+    view.page.wait_for_function("() => document.querySelector('.sq-stage canvas').getAttribute('aria-label') === 'your own picture'")
+    ready(view)
+    assert number(view, "score") == chosen
 
 
 def test_a_face_is_drawn_with_attributes_flipped(open_studio, male):
