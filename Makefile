@@ -20,6 +20,7 @@ help: ## list the targets
 install: $(STAMP) ## make the virtual environment .venv that the other targets use (about 6 GB)
 
 $(STAMP): pyproject.toml
+	@case "$$PWD" in *[:{}]*) echo "folder: $$PWD has a colon or a brace in its path, which a virtual environment or the workflow can't take; accepted: another folder" >&2; exit 1;; esac
 	@command -v "$(PYTHON)" >/dev/null || { echo "python: $(PYTHON) is not installed; accepted: Python 3.11 (make PYTHON=...)" >&2; exit 1; }
 	@free=$$(df -Pk . | awk 'NR==2 {print int($$4/1048576)}'); [ -d $(VENV)/lib ] || [ $$free -ge 8 ] || \
 	  { echo "disk: $$free GB are free here, the virtual environment needs 8 GB while it is made (6 GB after)" >&2; exit 1; }

@@ -104,3 +104,15 @@ def test_help_lists_the_targets(checkout):
     said = make(checkout).stdout
     assert "make <target>" in said
     assert all(f"  {name} " in said for name in ("install", "book", "test", "lab", "clean"))
+
+
+@pytest.mark.parametrize("name", ["a:b", "a{b}"])
+def test_a_folder_that_can_not_be_taken_is_one_line_before_anything(tmp_path, name):
+    folder = tmp_path / name
+    folder.mkdir()
+    for file in ("Makefile", "pyproject.toml"):
+        shutil.copy(ROOT / file, folder / file)
+    done = make(folder, "install", f"PYTHON={program(tmp_path / 'python')}")
+    said = done.stderr.strip().splitlines()
+    assert done.returncode != 0 and said[0].startswith(f"folder: {folder} has a colon or a brace in its path")
+    assert not (folder / ".venv").exists() and not (folder / ".called").exists()

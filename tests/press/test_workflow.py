@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from smoke import ROOT, book, gone
+from semquant_book.press.cli import main
 
 # one job that computes and one that executes a notebook, whose kernel has a session of its own
 SNAKEFILE = """
@@ -176,3 +177,15 @@ def test_a_second_run_is_told_which_process_is_at_it(project):
     third = book(build, "--target", "nothing", root=project)
     said, _ = third.communicate(timeout=60)
     assert third.returncode == 0, said
+
+
+@pytest.mark.parametrize("what, name", [("BUILD", "a{b}"), ("BUILD", "a\nb"), ("DATA", "a}b")])
+def test_a_folder_that_the_workflow_can_not_take_is_one_line_before_anything(tmp_path, monkeypatch, capsys, what, name):
+    folder, build = tmp_path / name, tmp_path / "build"
+    if what == "DATA":
+        folder.mkdir()
+    monkeypatch.setenv("SEMQUANT_BUILD", str(build if what == "DATA" else folder))
+    assert main(["book", "--preset", "smoke", *(["--data", str(folder)] if what == "DATA" else [])]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"semquant: {what}: ") and said.count("\n") == 1 and "accepted: a path without it" in said
+    assert not build.exists() and (what == "DATA" or not folder.exists())

@@ -12,12 +12,17 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 from semquant.checks import InputError
 from semquant_book.files import check_writable
 from semquant_book.study.presets import build_root, load_settings, project_root
 
-__all__ = ["make_book"]
+__all__ = ["check_path", "make_book"]
+
+#: Characters that a path may not have, and why.
+REFUSED = {"{": "which Snakemake takes for a wildcard", "}": "which Snakemake takes for a wildcard",
+           ":": "which ends a folder in PATH", "\n": "which ends a line in make", "\r": "which ends a line in make"}
 
 _STARTED = re.compile(r"^Job (\d+): (.*)$")
 _COUNT = re.compile(r"^(\d+) of (\d+) steps")
@@ -40,6 +45,8 @@ def make_book(preset: str, *, cores: str = "all", data: str = "", target: str = 
     if data and not os.path.isdir(data):
         raise InputError(f"data: {data} is not a folder; accepted: a folder of real photographs")
     data = data and os.path.abspath(data)
+    for field, path in (("folder", project_root()), ("BUILD", build_root()), ("DATA", data)):
+        check_path(field, path)
     build = check_writable(build_root())
     started = time.monotonic()
     with open(build / ".lock", "a+", encoding="utf-8") as lock:
@@ -86,6 +93,14 @@ def make_book(preset: str, *, cores: str = "all", data: str = "", target: str = 
     index = build / preset / "html" / "index.html"
     ready = f"open {index}" if target == "all" else f"target {target} is up to date"
     return f"{ready} ({minutes} min {seconds:02d} s)"
+
+
+def check_path(field: str, path: str | Path) -> None:
+    """Refuse a folder whose path a program of the workflow takes for something else (InputError)."""
+    for character, what in REFUSED.items():
+        if character in str(path) and (field == "folder" or character != ":"):
+            raise InputError(f"{field}: {path} has {character!r} in it, {what}; accepted: a path without "
+                             "it")
 
 
 def _follow(process: subprocess.Popen, started: float) -> list[str]:
