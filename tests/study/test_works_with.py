@@ -58,6 +58,11 @@ def test_the_same_weights_each_time_and_no_random_number_is_taken():
     assert torch.equal(torch.get_rng_state(), before)
 
 
+def test_a_deep_network_with_random_weights_has_scores_that_differ():
+    row = works_with.run(next(family for family in FAMILIES if family.name == "inception_v3"))
+    assert row.error == "" and row.off < 1e-4 and row.moved > 1e-3
+
+
 def test_a_head_that_starts_at_0_is_given_weights():
     def silent():
         model = tiny()

@@ -49,7 +49,14 @@ class Family:
             for layer in model.modules():  # a vision transformer's head starts at 0: all scores alike
                 if isinstance(layer, nn.Linear) and not bool(layer.weight.any()):
                     nn.init.normal_(layer.weight, std=0.02)
-            return model
+            # untrained, a deep network's signal fades to rounding unless batch norms know its size
+            norms = [layer for layer in model.modules() if isinstance(layer, nn.BatchNorm2d)]
+            for norm in norms:
+                norm.train().momentum = None  # the mean of all batches: of the one that follows
+            if norms:
+                with torch.no_grad():
+                    model(torch.randn(8, 3, self.size, self.size))
+            return model.eval()
 
 
 SIGNED = {"rectified": True}  # a ReLU that is no layer of its own stands behind the layer
